@@ -1,0 +1,1 @@
+"""The accuracy-validation harness. Nothing is imported here: every SGLang process imports this package."""
