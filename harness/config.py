@@ -1,0 +1,238 @@
+"""What people write: suites (what to run) and thresholds (what to accept). Checked before any server starts."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import Field, model_validator
+
+from harness.assets.data import Source
+from harness.errors import ConfigError, HarnessError, Problem
+from harness.yaml_file import Strict, YamlFile
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITES = ROOT / "suites" / "accuracy"
+TASKS = ROOT / "suites" / "tasks"
+THRESHOLDS = ROOT / "thresholds.yaml"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+FileT = TypeVar("FileT", bound=Strict)
+
+
+class Model(Strict):
+    """The model under test.
+
+    Attributes:
+        name: Its name in thresholds.yaml.
+        path: A folder (relative ones from the repository's root) or a hub name `organisation/model`.
+    """
+
+    name: str
+    path: str
+
+
+class Server(Strict):
+    """How both arms' servers are started. Address, port, key, model and the flag itself are added.
+
+    Attributes:
+        tp: Tensor-parallel ranks.
+        args: Arguments of `sglang serve`.
+        env: Environment variables on top of the harness's own environment.
+        start_timeout_s: Seconds until a server that is not ready is given up.
+    """
+
+    tp: Annotated[int, Field(ge=2)]
+    args: list[str]
+    env: dict[str, str] = {}
+    start_timeout_s: Positive = 600
+
+
+class Compression(Strict):
+    """What stands behind the flag. On an NPU it is always SGLang's own code, and these say nothing.
+
+    Attributes:
+        codec: A codec of harness.collective.
+        algorithm: An algorithm of harness.collective.
+    """
+
+    codec: str = "int8_token"
+    algorithm: str = "one_shot"
+
+
+class KnownAnswer(Strict):
+    """A question with one right answer, asked before any task: an open port proves nothing.
+
+    Attributes:
+        prompt: The text to continue.
+        right: The continuation that must be generated, and must be scored above `wrong`.
+        wrong: A continuation that must be scored below `right`.
+    """
+
+    prompt: str
+    right: str
+    wrong: str
+
+
+class TaskRun(Strict):
+    """How one task is run.
+
+    Attributes:
+        questions: How many of the task's questions, from the first on.
+        concurrency: Requests under way at once; the same in both arms.
+        max_new_tokens: Cap on generated tokens, where it differs from the task's own.
+    """
+
+    questions: Positive
+    concurrency: Positive = 1
+    max_new_tokens: Positive | None = None
+
+
+class Suite(Strict):
+    """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks."""
+
+    description: str
+    device: Literal["cpu", "cuda", "npu"]
+    model: Model
+    server: Server
+    compression: Compression = Compression()
+    known_answer: KnownAnswer
+    data: Annotated[Source, Field(strict=False)]
+    tasks: Annotated[dict[str, TaskRun], Field(min_length=1)]
+    request_timeout_s: Positive = 600
+
+
+class Threshold(Strict):
+    """What one task's result must be for one model.
+
+    Attributes:
+        metric: lm-eval's name of the metric and the filter it is taken from, `metric,filter`.
+        floor: Smallest accuracy of the compressed arm, 0 to 1.
+        max_drop: Largest accuracy that compression may cost against the baseline, 0 to 1 (0.02 is 2 points).
+        max_truncated: Largest share of answers that ended at the token cap, 0 to 1.
+        min_questions: Fewer questions than these decide nothing about the floor.
+        report_only: The result is shown and judged by nobody.
+        source: Where the numbers come from.
+    """
+
+    metric: str
+    floor: Share | None = None
+    max_drop: Share | None = None
+    max_truncated: Share | None = None
+    min_questions: Positive = 1
+    report_only: bool = False
+    source: str
+
+    @model_validator(mode="after")
+    def _judges_or_reports(self) -> Self:
+        judged = self.floor is not None or self.max_drop is not None
+        if judged and self.report_only:
+            raise ValueError("has `report_only: true` beside a floor or a max_drop: keep one or the other")
+        if not judged and not self.report_only:
+            raise ValueError("judges nothing: give a `floor` or a `max_drop`, or say `report_only: true`")
+        return self
+
+
+class Thresholds(Strict):
+    """thresholds.yaml: per model and task, what is accepted and why."""
+
+    models: dict[str, dict[str, Threshold]]
+
+
+def suite_names() -> list[str]:
+    """Return the names of all suites, sorted."""
+    return sorted(file.stem for file in SUITES.glob("*.yaml"))
+
+
+def task_names() -> list[str]:
+    """Return the names of all tasks, sorted."""
+    return sorted(file.stem for file in TASKS.glob("*.yaml"))
+
+
+def load(suite: str, *, suites: Path = SUITES, thresholds: Path = THRESHOLDS) -> tuple[Suite, Thresholds]:
+    """Read a suite and the thresholds and check them, each and against each other.
+
+    Args:
+        suite: The suite's name, the stem of its file.
+        suites: The folder of suites.
+        thresholds: The file of thresholds.
+
+    Raises:
+        HarnessError: There is no such suite.
+        ConfigError: Everything that is wrong in both files.
+    """
+    files = {file.stem: file for file in sorted(suites.glob("*.yaml"))}
+    if suite not in files:
+        raise HarnessError(f"there is no suite {suite!r} in {suites}; there are: {', '.join(files)}")
+    problems: list[Problem] = []
+    suite_file = _read(files[suite], Suite, problems)
+    thresholds_file = _read(thresholds, Thresholds, problems)
+    if thresholds_file is not None:
+        problems += _unknown_names(thresholds_file, files)
+    if suite_file is not None:
+        problems += _suite_problems(suite_file, thresholds_file)
+    if problems or suite_file is None or thresholds_file is None:
+        raise ConfigError(problems)
+    return suite_file.content, thresholds_file.content
+
+
+def _read(path: Path, model: type[FileT], problems: list[Problem]) -> YamlFile[FileT] | None:
+    try:
+        return YamlFile(path, model)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _unknown_names(thresholds: YamlFile[Thresholds], suites: dict[str, Path]) -> list[Problem]:
+    """Find models that no suite runs and tasks that do not exist: a typing error would never be noticed."""
+    models: set[str] = set()
+    for file in suites.values():
+        ignored: list[Problem] = []
+        if (suite := _read(file, Suite, ignored)) is not None:
+            models.add(suite.content.model.name)
+    tasks = task_names()
+    problems = []
+    for model, rows in thresholds.content.models.items():
+        if model not in models:
+            known = ", ".join(sorted(models))
+            problems.append(thresholds.problem(("models", model), f"is the model of no suite; there are: {known}"))
+        problems += [
+            thresholds.problem(("models", model, task), f"is not a task; there are: {', '.join(tasks)}")
+            for task in rows
+            if task not in tasks
+        ]
+    return problems
+
+
+def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | None) -> list[Problem]:
+    problems = []
+    content = suite.content
+    tasks = task_names()
+    for task in content.tasks:
+        if task not in tasks:
+            problems.append(suite.problem(("tasks", task), f"is not a task; there are: {', '.join(tasks)}"))
+        elif thresholds is not None and task not in thresholds.content.models.get(content.model.name, {}):
+            message = f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
+            problems.append(suite.problem(("tasks", task), message))
+    for index, argument in enumerate(content.server.args):
+        if (name := argument.split("=")[0]) in OWN_ARGUMENTS:
+            problems.append(suite.problem(("server", "args", index), f"{name} is set by the harness: remove it"))
+    return problems
+
+
+# Arguments that differ between arms or are decided at the start; a suite that set them could make the
+# arms unequal or the compression of one of them a matter of luck.
+OWN_ARGUMENTS = frozenset(
+    (
+        "--model-path",
+        "--model",
+        "--host",
+        "--port",
+        "--api-key",
+        "--device",
+        "--tp",
+        "--tp-size",
+        "--tensor-parallel-size",
+        "--enable-quant-communications",
+    )
+)
