@@ -1,0 +1,1 @@
+"""How the ranks' messages travel and where they are added."""

@@ -1,0 +1,1 @@
+"""Who does a collective's local work, by device."""

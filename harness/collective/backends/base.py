@@ -1,0 +1,30 @@
+"""What a backend is: the local work between two messages."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from harness.collective.codec import Codec, Parts
+
+
+class Backend(ABC):
+    """Encodes, and decodes and adds, on one kind of device.
+
+    The three methods are the units a kernel would fuse. Each must give what the codec's own ``encode`` and
+    ``decode_sum`` give, bit for bit unless the backend's docstring says otherwise.
+    """
+
+    name: str
+
+    @abstractmethod
+    def encode(self, codec: Codec, x: Tensor) -> Parts:
+        """Encodes ``x`` ``[T, H]`` to parts ``[T, ...]``."""
+
+    @abstractmethod
+    def decode_sum(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Tensor:
+        """Decodes parts ``[N, T, ...]`` and adds them over N: ``[T, width]`` rounded once to ``dtype``."""
+
+    @abstractmethod
+    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Parts:
+        """Like ``decode_sum``, but encodes the unrounded sum again: parts ``[T, ...]``."""

@@ -1,0 +1,31 @@
+"""Which backend serves a tensor."""
+
+from torch import Tensor
+
+from harness.collective.backends.base import Backend
+from harness.collective.backends.eager import Eager
+
+_BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(),)}
+
+_BY_DEVICE = {"cpu": "eager", "cuda": "eager"}
+
+
+class MissingBackendError(RuntimeError):
+    """No backend can do what was asked; the message names what is missing."""
+
+
+def choose_backend(x: Tensor, name: str | None = None) -> Backend:
+    """The backend called ``name``, or the one for ``x``'s device.
+
+    Raises:
+        MissingBackendError: There is none: nothing else is tried in its place.
+    """
+    wanted = name or _BY_DEVICE.get(x.device.type)
+    if wanted is None:
+        raise MissingBackendError(
+            f"no backend serves {x.device.type!r} tensors (there is one for: {', '.join(_BY_DEVICE)}); "
+            "name one with backend=... if its operations exist on this device",
+        )
+    if wanted not in _BACKENDS:
+        raise MissingBackendError(f"no backend is named {wanted!r}; there are: {', '.join(_BACKENDS)}")
+    return _BACKENDS[wanted]

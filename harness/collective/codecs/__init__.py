@@ -1,0 +1,1 @@
+"""One codec a file; ``harness.collective.registry`` lists them."""

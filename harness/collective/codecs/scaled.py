@@ -1,0 +1,90 @@
+"""What the scaled codecs share: values on a small grid, and one fp32 scale per token or group."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from harness.collective.blocks import from_blocks, group_count, to_blocks
+from harness.collective.codec import Codec, Parts
+
+FP32_SLACK = 4 * 2.0**-23
+"""Relative error of the scale, the quotient, the product and the addition to the sum, each in fp32."""
+
+SUBNORMAL_SLACK = 2.0**-149
+"""Absolute error of one fp32 operation among subnormal numbers, where relative precision is lost."""
+
+
+class ScaledCodec(Codec):
+    """Stores ``round(x / s)`` with ``s = amax / largest``, where ``amax`` is the block's largest magnitude.
+
+    A row of zeros has scale zero and stays zero. A block that holds a NaN or an infinity gets the scale
+    NaN, so that every rank decodes all of it to NaN, and no other block changes.
+    """
+
+    largest: float
+    """The grid's largest value."""
+
+    def __init__(self, name: str, group: int | None = None) -> None:
+        self.name = name
+        self.group = group
+
+    @abstractmethod
+    def to_grid(self, v: Tensor) -> Tensor:
+        """Rounds fp32 values in [-largest, largest] to the grid's storage. May write to ``v``."""
+
+    @abstractmethod
+    def from_grid(self, stored: Tensor, width: int) -> Tensor:
+        """Reads storage back: fp32 ``[..., width]``, owned by the caller."""
+
+    @abstractmethod
+    def grid_row_bytes(self, width: int) -> int:
+        """Bytes of ``width`` stored values."""
+
+    @abstractmethod
+    def half_step(self, v: Tensor) -> Tensor:
+        """Half the distance between the grid's neighbours around magnitude ``v`` (fp64, scale 1)."""
+
+    def scales(self, amax: Tensor) -> tuple[Tensor, Tensor]:
+        """The stored scale and the divisor used to quantize, both fp32 of ``amax``'s shape."""
+        scale = amax / self.largest
+        return scale, scale
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Parts:
+        blocks = to_blocks(x.float(), self.group)
+        amax = blocks.abs().amax(dim=-1, keepdim=True)
+        scale, divisor = self.scales(amax)
+        scale = torch.where(amax.isfinite(), scale, torch.nan)
+        # The scale can be zero for tiny amax too, where fp32 runs out of subnormals.
+        v = blocks / torch.where(divisor == 0, torch.inf, divisor)
+        # Only among subnormals can the quotient leave the grid: the scale's own rounding is coarse there.
+        v = v.clamp_(-self.largest, self.largest)
+        # A NaN here is stored as some arbitrary value; its block's NaN scale decides what it decodes to.
+        return self.to_grid(from_blocks(v, x.shape[-1])), scale.flatten(-2)
+
+    def decode(self, parts: Parts, width: int, dtype: torch.dtype) -> Tensor:
+        stored, scale = parts
+        values = self.from_grid(stored, width)
+        if self.group is None:
+            return values.mul_(scale)
+        return from_blocks(to_blocks(values, self.group) * scale.unsqueeze(-1), width)
+
+    def row_bytes(self, width: int, dtype: torch.dtype) -> int:
+        return self.grid_row_bytes(width) + 4 * group_count(width, self.group)
+
+    def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
+        """``s * (half_step + largest * c * 2^-23)``, c = 4, plus what subnormal scales lose."""
+        blocks = to_blocks(x.abs() + margin, self.group)
+        scale = blocks.amax(dim=-1, keepdim=True) / self.largest
+        v = blocks / torch.where(scale == 0, 1.0, scale)
+        bound = scale * (self.half_step(v) + self.largest * FP32_SLACK) + self.largest * SUBNORMAL_SLACK
+        return from_blocks(bound, x.shape[-1])
+
+    def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """``step^2 / 12``, or ``x^2`` for what is rounded to zero (Bennett 1948, high-resolution noise)."""
+        blocks = to_blocks(x.abs(), self.group)
+        scale = blocks.amax(dim=-1, keepdim=True) / self.largest
+        v = blocks / torch.where(scale == 0, 1.0, scale)
+        smallest_half = self.half_step(torch.zeros((), dtype=x.dtype, device=x.device))
+        noise = torch.where(v < smallest_half, v.square(), self.half_step(v).square() / 3)
+        return from_blocks(noise * scale.square(), x.shape[-1])

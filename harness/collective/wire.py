@@ -1,0 +1,50 @@
+"""Bytes on the wire, from shapes alone."""
+
+from collections.abc import Sequence
+
+import torch
+
+from harness.collective.codec import Codec, leading_rows
+from harness.collective.registry import get_codec
+
+
+def wire_bytes(
+    shape: Sequence[int],
+    world_size: int,
+    *,
+    codec: str | Codec = "int8_token",
+    algorithm: str = "one_shot",
+    dtype: torch.dtype = torch.bfloat16,
+) -> int:
+    """Bytes that one rank sends in one ``quant_all_reduce``, transport headers left out.
+
+    One-shot sends the encoded message to each of the N - 1 others. Two-shot cuts its T rows into N stripes
+    of ceil(T / N), the last ones filled up with zeros, and sends N - 1 of them twice.
+
+    Args:
+        shape: Of the tensor to be reduced; its last dimension is the hidden size H.
+        world_size: N, ranks in the group.
+        codec: As for ``quant_all_reduce``.
+        algorithm: ``one_shot`` or ``two_shot``.
+        dtype: The tensor's dtype, which decides the bytes of codec ``none``.
+
+    Raises:
+        UnknownCodecError: No codec has this name.
+        ValueError: Not an algorithm, or an impossible world size or shape.
+    """
+    if world_size < 1 or not shape:
+        raise ValueError(f"need at least one rank and one dimension, not {world_size} and {tuple(shape)}")
+    rows, width = leading_rows(shape), shape[-1]
+    if rows * width == 0:
+        return 0
+    row = get_codec(codec).row_bytes(width, dtype)
+    if algorithm == "one_shot":
+        return (world_size - 1) * rows * row
+    if algorithm == "two_shot":
+        return 2 * (world_size - 1) * -(-rows // world_size) * row
+    raise ValueError(f"no algorithm is named {algorithm!r}; there are: one_shot, two_shot")
+
+
+def ring_bytes(shape: Sequence[int], world_size: int, dtype: torch.dtype = torch.bfloat16) -> float:
+    """Bytes one rank sends in a plain ring all-reduce: ``2 (N - 1) / N`` of the message."""
+    return 2 * (world_size - 1) / world_size * leading_rows(shape) * shape[-1] * dtype.itemsize

@@ -1,0 +1,159 @@
+"""A pool of gloo processes, started once and handed many small jobs.
+
+Starting a process group costs seconds and a case costs milliseconds. Every process is a member of one group
+for each rank count asked for: ranks 0 to n - 1 of the pool.
+"""
+
+import datetime as dt
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import distributed
+
+T = TypeVar("T")
+
+JOB_TIMEOUT_S = 60.0
+"""No case works for this long on its own; one that does waits for a peer that will never send."""
+
+GRACE_S = 3.0
+"""How long the other ranks may take after one has failed: they may be waiting for it."""
+
+
+class WorkerError(RuntimeError):
+    """A job failed or hung on some rank; the message holds each failing rank's traceback."""
+
+
+class Cluster:
+    """Gloo processes that run a function on the first n ranks. A context manager.
+
+    A job that fails on one rank can leave its peers waiting inside a collective, so the processes are then
+    killed and started again for the next job.
+    """
+
+    def __init__(self, rank_counts: Sequence[int]) -> None:
+        self._rank_counts = sorted(set(rank_counts))
+        self._processes: list[ForkServerProcess] = []
+        self._pipes: list[multiprocessing.connection.Connection] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self, ranks: int, job: Callable[..., T], *arguments: object) -> list[T]:
+        """Calls ``job(rank, group, *arguments)`` on ranks 0 to ``ranks - 1`` at once.
+
+        Args:
+            ranks: One of the rank counts given at the start.
+            job: A module-level function, looked up by name in the workers.
+            *arguments: Anything that can be pickled.
+
+        Returns:
+            Each rank's result, in rank order.
+
+        Raises:
+            WorkerError: The job raised or did not end.
+        """
+        if ranks not in self._rank_counts:
+            raise ValueError(f"the pool was started for {self._rank_counts} ranks, not {ranks}")
+        self._start()
+        message = pickle.dumps((ranks, job, arguments))
+        for pipe in self._pipes[:ranks]:
+            pipe.send_bytes(message)
+        return self._collect(ranks)
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.join()
+        for pipe in self._pipes:
+            pipe.close()
+        self._processes, self._pipes = [], []
+
+    def _start(self) -> None:
+        if self._processes:
+            return
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch", "torch.distributed", __name__])
+        folder = tempfile.mkdtemp(prefix="gloo-")
+        for rank in range(self._rank_counts[-1]):
+            here, there = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(there, rank, self._rank_counts, f"{folder}/store"), daemon=True
+            )
+            process.start()
+            there.close()
+            self._processes.append(process)
+            self._pipes.append(here)
+        self._collect(self._rank_counts[-1])
+        (Path(folder) / "store").unlink(missing_ok=True)
+        Path(folder).rmdir()
+
+    def _collect(self, ranks: int) -> list[Any]:
+        waiting = dict(zip(self._pipes[:ranks], range(ranks), strict=True))
+        results: dict[int, Any] = {}
+        failures: dict[int, str] = {}
+        deadline = time.monotonic() + JOB_TIMEOUT_S
+        while waiting and time.monotonic() < deadline:
+            for ready in multiprocessing.connection.wait(list(waiting), timeout=deadline - time.monotonic()):
+                assert isinstance(ready, multiprocessing.connection.Connection)
+                rank = waiting.pop(ready)
+                try:
+                    ok, value = pickle.loads(ready.recv_bytes())  # noqa: S301 - our own child's pipe
+                except EOFError:
+                    ok, value = False, "the process died"
+                (results if ok else failures)[rank] = value
+                if not ok:
+                    deadline = min(deadline, time.monotonic() + GRACE_S)
+        if waiting or failures:
+            self.close()
+            texts = [f"rank {rank}: {text}" for rank, text in sorted(failures.items())]
+            texts += [f"rank {rank}: never answered" for rank in waiting.values()]
+            raise WorkerError("\n".join(texts))
+        return [results[rank] for rank in range(ranks)]
+
+
+def _serve(
+    pipe: multiprocessing.connection.Connection, rank: int, rank_counts: list[int], store: str
+) -> None:
+    torch.set_num_threads(1)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    distributed.init_process_group(
+        "gloo",
+        init_method=f"file://{store}",
+        rank=rank,
+        world_size=rank_counts[-1],
+        timeout=dt.timedelta(seconds=JOB_TIMEOUT_S),
+    )
+    groups = {count: distributed.new_group(list(range(count))) for count in rank_counts}
+    pipe.send_bytes(pickle.dumps((True, None)))
+    while True:
+        try:
+            message = pipe.recv_bytes()
+        except EOFError:
+            return
+        try:
+            ranks, job, arguments = pickle.loads(message)  # noqa: S301 - the parent's pipe
+            answer = (True, job(rank, groups[ranks], *arguments))
+        except Exception:  # noqa: BLE001 - whatever a subject raises is reported by the parent
+            answer = (False, traceback.format_exc())
+        pipe.send_bytes(pickle.dumps(answer))
