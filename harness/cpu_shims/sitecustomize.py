@@ -14,6 +14,9 @@ _SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
+# A library's definitions live as long as its object does.
+_kept: list[object] = []
+
 
 class _DeclareOperatorsFirst(MetaPathFinder):
     """Declares torchvision's two schemas when torchvision is first imported, then steps aside.
@@ -30,10 +33,10 @@ class _DeclareOperatorsFirst(MetaPathFinder):
 
             # Beside a CUDA torch the real operators load, and a second definition would fail.
             if torch.version.cuda is None:
-                # A library's definitions live as long as the object: keep it.
-                self.library = torch.library.Library("torchvision", "DEF")
+                library = torch.library.Library("torchvision", "DEF")
                 for schema in _SCHEMAS:
-                    self.library.define(schema)
+                    library.define(schema)
+                _kept.append(library)
         return None
 
 

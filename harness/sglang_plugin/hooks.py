@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.utils import is_npu
@@ -23,6 +24,7 @@ ENTRIES = {
     "sglang.srt.distributed.communication_op.tensor_model_parallel_quant_all_reduce": "ffn",
     "sglang.srt.distributed.communication_op.attention_tensor_model_parallel_quant_all_reduce": "attention",
 }
+FLAG = "enable_quant_communications"
 INT8_BYTES = 1
 SCALE_BYTES = 4
 
@@ -57,11 +59,13 @@ def allow_off_npu(original: Hook, server_args: Any) -> None:  # noqa: ANN401 - S
     asked = server_args.enable_quant_communications
     if asked and server_args.tp_size == 1:
         raise ValueError("Communications quantization is only used with tp_size != 1")
-    server_args.enable_quant_communications = False
+    # The record is sealed by its own setter once resolved; the Struct's setter is below that. What other code
+    # reads afterwards is what the user asked for, unchanged.
+    msgspec.Struct.__setattr__(server_args, FLAG, False)
     try:
         original(server_args)
     finally:
-        server_args.enable_quant_communications = asked
+        msgspec.Struct.__setattr__(server_args, FLAG, asked)
 
 
 class Plugin:

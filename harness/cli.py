@@ -1,0 +1,152 @@
+"""The command line: `accuracy` does the main job, `report` builds a report again, `suites` lists what there is."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+from rich.console import Console
+
+from harness.assets.data import Source, prepare
+from harness.config import ROOT, load, suite_names
+from harness.errors import HarnessError
+from harness.plan import Options, Plan, make_plan, repeat_command
+from harness.verdict import EXIT_CODES, Verdict
+
+DEFAULT_SUITE = "smollm2-cpu"
+ERROR = EXIT_CODES[Verdict.ERROR]
+INTERRUPTED = 130
+# A CI log has no width; tables cut at 80 columns there would lose their numbers.
+PLAIN_WIDTH = 160
+
+app = typer.Typer(
+    help="Proves whether compressed tensor-parallel communication keeps a model's accuracy.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _cache() -> Path:
+    """Return where prepared models and data are kept."""
+    return Path(os.environ.get("HARNESS_CACHE", ROOT / ".cache"))
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+@app.command()
+def accuracy(  # noqa: PLR0917 - typer makes an option of each
+    suite: Annotated[str, typer.Option(help="Which suite of suites/accuracy.")] = DEFAULT_SUITE,
+    server_python: Annotated[
+        Path | None, typer.Option(envvar="HARNESS_SERVER_PYTHON", help="The interpreter that has SGLang.")
+    ] = None,
+    plugin_path: Annotated[
+        Path | None, typer.Option(envvar="HARNESS_PLUGIN_PATH", hidden=True, help="Made by nox.")
+    ] = None,
+    model_path: Annotated[str | None, typer.Option(help="Another place of the suite's model.")] = None,
+    data: Annotated[Source | None, typer.Option(help="Where the data comes from; default: as the suite says.")] = None,
+    data_folder: Annotated[Path | None, typer.Option(help="The folder of `--data folder`.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")] = None,
+    reports: Annotated[Path, typer.Option(help="Where the run's folder goes.")] = ROOT / "reports",
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
+) -> None:
+    """Run a suite: two servers, all tasks on both, a verdict, a report."""
+    if server_python is None or plugin_path is None:
+        raise HarnessError(
+            "the server's interpreter and the plugin's folder are not known: start through `nox -s accuracy`, or set "
+            "HARNESS_SERVER_PYTHON and HARNESS_PLUGIN_PATH"
+        )
+    # From here on the files are checked, each as early as it can be.
+    suite_content, thresholds = load(suite)
+    source = data or suite_content.data
+    prepared = _cache() / "data" / source.value
+    manifest = prepare(source, prepared, packages=_cache() / "packages", folder=data_folder)
+    plan = make_plan(
+        suite_content,
+        thresholds,
+        Options(
+            suite=suite,
+            server_python=server_python,
+            plugin_path=plugin_path,
+            model_path=model_path,
+            limit=limit,
+            port=port,
+            reports=reports,
+        ),
+        data=prepared,
+        data_manifest=manifest,
+        repeat=repeat_command(),
+    )
+    if dry_run:
+        from harness.dry_run import show_plan  # noqa: PLC0415 - lm-eval takes seconds to import
+
+        show_plan(plan, _console())
+        return
+    raise SystemExit(_run(plan))
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example reports/latest.")]) -> None:
+    """Build a run's report again from its own files, and end with its exit code."""
+    from harness.report.build import build_report  # noqa: PLC0415 - see above
+    from harness.report.terminal import show  # noqa: PLC0415
+    from harness.report.write import write_report  # noqa: PLC0415
+
+    folder = run.resolve()
+    built = build_report(folder)
+    write_report(built, folder, latest=False)
+    show(built, _console(), folder)
+    raise SystemExit(built.exit_code)
+
+
+@app.command()
+def suites(device: Annotated[str | None, typer.Option(help="Only those of this device.")] = None) -> None:
+    """List the suites: name, device, description."""
+    for name in suite_names():
+        content, _ = load(name)
+        if device in (None, content.device):
+            typer.echo(f"{name}\t{content.device}\t{content.description}")
+
+
+def _run(plan: Plan) -> int:
+    from harness.pipeline import run  # noqa: PLC0415 - lm-eval takes seconds to import
+    from harness.progress import Display  # noqa: PLC0415
+    from harness.report.terminal import show  # noqa: PLC0415
+
+    console = _console()
+    done = run(plan, Display(console))
+    show(done, console, Path(plan.folder))
+    return done.exit_code
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run the command line; return 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 130 after Ctrl-C."""
+    # A CI job that is cancelled gets SIGTERM: it must end the servers just as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = app(standalone_mode=False)
+    except HarnessError as error:
+        sys.stderr.write(f"ERROR\n{error}\n")
+        return ERROR
+    except click.UsageError as error:
+        # Not click's own exit code 2, which is INCONCLUSIVE here.
+        sys.stderr.write(f"ERROR\n{error.format_message()}\n")
+        return ERROR
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("interrupted: the servers are ended, what was measured is kept\n")
+        return INTERRUPTED
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else ERROR
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,368 @@
+"""Runs lm-eval's tasks against one server. The only module that knows lm-eval.
+
+lm-eval builds the prompts, applies the filters and scores; the requests go through a model class of our
+own, since lm-eval's API models send two requests where one will do, cut prompts at 2,047 tokens, and give
+an empty answer for a failed request, which then counts as a wrong one.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+# Before their first import: lm-eval's and datasets' progress bars would tear ours.
+os.environ["TQDM_DISABLE"] = "1"
+
+import datasets
+import yaml
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.defaults import DEFAULT_OTHER_SEED
+from lm_eval.evaluator import evaluate
+from lm_eval.tasks import TaskManager
+
+from harness import plan as planning
+from harness.client import Client, RequestFailed
+from harness.errors import HarnessError
+from harness.samples import Sample
+
+datasets.disable_progress_bars()
+logging.getLogger("httpx").setLevel(logging.WARNING)
+
+Outcome = dict[str, Any]
+Key = tuple[int, int]
+In = TypeVar("In")
+Out = TypeVar("Out")
+FIRST_TOKENS = 3
+SHOWN_PROMPTS = 1
+
+
+class Task:
+    """One task of a plan, loaded: its prompts are known, nothing has been asked yet.
+
+    Attributes:
+        name: Its name.
+        plan: What the plan says of it.
+    """
+
+    def __init__(self, name: str, plan: planning.Task, data: Path, folder: Path) -> None:
+        """Load the task's YAML and its data.
+
+        Args:
+            name: The task.
+            plan: What the plan says of it.
+            data: The prepared data.
+            folder: Where the task's YAML with the data's place in it is written, for lm-eval to load.
+
+        Raises:
+            HarnessError: The data lacks a file or questions, or lm-eval refuses the task.
+        """
+        self.name = name
+        self.plan = plan
+        self._task = _load(name, plan, data, folder)
+        self._task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+        available = len(self._task.eval_docs)
+        if available < plan.questions:
+            raise HarnessError(
+                f"{name}: {plan.questions} questions are asked for, the data in {data} has {available} to score"
+            )
+
+    @property
+    def metric_and_filter(self) -> list[str]:
+        """Every `metric,filter` that the task can be judged by."""
+        metrics = [metric["metric"] for metric in self._task.config.metric_list]
+        return [f"{metric},{of.name}" for of in self._task._filters for metric in metrics]  # noqa: SLF001 - no public way
+
+    def protocol(self) -> dict[str, Any]:
+        """Return everything that decides what is asked and how it is read, for the report."""
+        config = self._task.config
+        generation = config.generation_kwargs or {}
+        return {
+            "task": Path(self.plan.file).name,
+            "version": config.metadata["version"],
+            "output_type": config.output_type,
+            "fewshot": {
+                "count": config.num_fewshot,
+                "rows": "none" if not config.num_fewshot else f"{config.fewshot_config.sampler} of {config.fewshot_split}",
+                "seed": DEFAULT_OTHER_SEED,
+            },
+            "bos": {"tokenizer": "what the tokenizer adds", "none": "none"}[config.metadata["bos"]],
+            "truncation": "none: the server refuses a prompt that is too long, and the request counts as failed",
+            "stop": generation.get("until"),
+            "max_new_tokens": None if not generation else self._max_new_tokens(generation),
+            "temperature": 0.0,
+            "chat_template": "none",
+            "thinking": "none: it is a mode of the chat template",
+            "metrics": self.metric_and_filter,
+        }
+
+    def prompts(self) -> list[str]:
+        """Return the text of every question's prompt, in the order they are asked."""
+        self._task.build_all_requests(limit=self.plan.questions, rank=0, world_size=1)
+        of_document = {instance.doc_id: instance.args[0] for instance in self._task.instances}
+        return [of_document[document] for document in sorted(of_document)]
+
+    def run(
+        self,
+        client: Client,
+        *,
+        record: Path,
+        after_failure: Callable[[], None],
+        advance: Callable[[], None],
+    ) -> list[Sample]:
+        """Ask every question of one server.
+
+        Args:
+            client: The server.
+            record: File to which each request's outcome is added as soon as it is known.
+            after_failure: Called after each failed request; it raises if the server is gone.
+            advance: Called after each question.
+
+        Returns:
+            A sample for each question and filter, by filter and document.
+
+        Raises:
+            HarnessError: The server is gone, or an outcome cannot be written.
+        """
+        bos = self._task.config.metadata["bos"] == "tokenizer"
+        with _appending(record) as write:
+            model = _ServerModel(
+                client,
+                concurrency=self.plan.concurrency,
+                special_tokens=bos,
+                max_new_tokens=self._max_new_tokens,
+                write=write,
+                after_failure=after_failure,
+                advance=advance,
+            )
+            # `evaluate` filters and scores; a bootstrap of its own would only cost time.
+            results = evaluate(
+                lm=model,
+                task_dict={"tasks": {self.name: self._task}, "groups": {}},
+                limit=self.plan.questions,
+                bootstrap_iters=0,
+            )
+        metrics = {filter_: metric for metric, filter_ in (of.split(",") for of in self.metric_and_filter)}
+        samples = [
+            _sample(self.name, row, metrics[row["filter"]], model.outcomes)
+            for row in results["samples"][self.name]
+        ]
+        return sorted(samples, key=lambda sample: sample.key)
+
+    def _max_new_tokens(self, generation: Mapping[str, Any]) -> int:
+        return self.plan.max_new_tokens or int(generation["max_gen_toks"])
+
+
+class _ServerModel(LM):
+    """lm-eval's model: sends requests to one server and keeps what lm-eval does not."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        concurrency: int,
+        special_tokens: bool,
+        max_new_tokens: Callable[[Mapping[str, Any]], int],
+        write: Callable[[Outcome], None],
+        after_failure: Callable[[], None],
+        advance: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self.outcomes: dict[Key, Outcome] = {}
+        self._client = client
+        self._concurrency = concurrency
+        self._special_tokens = special_tokens
+        self._max_new_tokens = max_new_tokens
+        self._write = write
+        self._after_failure = after_failure
+        self._advance = advance
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Score continuations; those of one document and prompt go out as one request."""
+        documents: dict[tuple[int, str], list[Instance]] = defaultdict(list)
+        for instance in requests:
+            documents[_doc_id(instance), instance.args[0]].append(instance)
+        self._map(self._score, list(documents.values()))
+        outcomes = [self.outcomes[_key(instance)] for instance in requests]
+        return [(of["logprob"], of["greedy"]) if of["error"] is None else (-math.inf, False) for of in outcomes]
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Generate one text for each request."""
+        self._map(self._generate, requests)
+        return [self.outcomes[_key(instance)]["text"] or "" for instance in requests]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Refuse: no task of ours asks for it."""
+        raise NotImplementedError(f"no task of the harness scores whole texts, {len(requests)} requests do")
+
+    def _score(self, choices: Sequence[Instance]) -> None:
+        common = _outcome()
+        try:
+            context = self._tokens(choices[0].args[0])
+            wholes = [self._tokens(choice.args[0] + choice.args[1]) for choice in choices]
+            # A tokenizer may merge the end of the prompt with the choice: both are cut where all agree.
+            shared = min(_shared(context, whole) for whole in wholes)
+            prompt = context[:shared]
+            common |= _of_prompt(prompt)
+            scores = self._client.score(prompt, [whole[shared:] for whole in wholes])
+        except RequestFailed as error:
+            for choice in choices:
+                self._keep(choice, common | {"error": str(error)})
+            self._after_failure()
+        else:
+            for index, choice in enumerate(choices):
+                scored = {"logprob": scores.logprobs[index], "greedy": scores.greedy[index]}
+                self._keep(choice, common | {"choice": choice.args[1]} | scored)
+        self._advance()
+
+    def _generate(self, request: Instance) -> None:
+        context, options = request.args
+        outcome = _outcome()
+        try:
+            prompt = self._tokens(context)
+            outcome |= _of_prompt(prompt)
+            generation = self._client.generate(
+                prompt, max_new_tokens=self._max_new_tokens(options), stop=options["until"]
+            )
+        except RequestFailed as error:
+            self._keep(request, outcome | {"error": str(error)})
+            self._after_failure()
+        else:
+            found = {
+                "text": generation.text,
+                "finish_reason": generation.finish_reason,
+                "generated_tokens": generation.tokens,
+            }
+            self._keep(request, outcome | found)
+        self._advance()
+
+    def _tokens(self, text: str) -> list[int]:
+        return self._client.tokenize(text, special=self._special_tokens)
+
+    def _keep(self, instance: Instance, outcome: Outcome) -> None:
+        self.outcomes[_key(instance)] = outcome
+        self._write({"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome})
+
+    def _map(self, ask: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
+        """Ask in order, `concurrency` at a time; when one raises, none of those waiting is asked."""
+        pool = ThreadPoolExecutor(self._concurrency)
+        try:
+            return list(pool.map(ask, items))
+        finally:
+            # Without waiting: requests under way end with the server, which must not wait for them.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _load(name: str, plan: planning.Task, data: Path, folder: Path) -> Any:  # noqa: ANN401 - lm-eval's task
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    manager = TaskManager(include_defaults=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    with_data = folder / f"{name}.yaml"
+    try:
+        config = yaml.load(Path(plan.file).read_text(), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
+        files = {split: str(data / file) for split, file in config["metadata"]["data_files"].items()}
+        if missing := [file for file in files.values() if not Path(file).exists()]:
+            raise HarnessError(f"{name}: the data lacks {', '.join(missing)}")
+        dataset = {"data_files": files, "cache_dir": str(data / ".arrow")}
+        with_data.write_text(yaml.safe_dump({"include": plan.file, "dataset_kwargs": dataset}))
+        return manager.load([str(with_data)])["tasks"][name]
+    except HarnessError:
+        raise
+    except Exception as error:
+        # lm-eval, jinja and datasets raise errors of all kinds for a task that is broken.
+        raise HarnessError(f"{plan.file}: lm-eval cannot load the task: {error!r}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads a task's YAML without importing the functions it names."""
+
+
+_PlainLoader.add_constructor("!function", lambda _loader, node: node.value)
+
+
+def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Key, Outcome]) -> Sample:
+    document = row["doc_id"]
+    own = [outcomes[document, index] for index in range(len(row["resps"]))]
+    error = next((outcome["error"] for outcome in own if outcome["error"] is not None), None)
+    scored = own[0]["text"] is None and error is None
+    choices = [outcome["choice"] for outcome in own] if scored else None
+    logprobs = [outcome["logprob"] for outcome in own] if scored else None
+    if scored and choices and logprobs:
+        answer = choices[max(range(len(choices)), key=logprobs.__getitem__)].strip()
+        target = choices[int(row["target"])].strip()
+    else:
+        answer, target = row["filtered_resps"][0], str(row["target"])
+    return Sample(
+        task=task,
+        filter=row["filter"],
+        doc_id=document,
+        doc_hash=row["doc_hash"],
+        target=target,
+        answer=answer if error is None else None,
+        right=bool(row[metric]) if error is None else None,
+        choices=[choice.strip() for choice in choices] if choices else None,
+        logprobs=logprobs,
+        error=error,
+        **{
+            name: own[0][name]
+            for name in ("prompt_hash", "prompt_tokens", "first_tokens", "text", "generated_tokens", "finish_reason")
+        },
+    )
+
+
+def _outcome() -> Outcome:
+    return {
+        "error": None,
+        "prompt_hash": "",
+        "prompt_tokens": 0,
+        "first_tokens": [],
+        "text": None,
+        "generated_tokens": None,
+        "finish_reason": None,
+    }
+
+
+def _of_prompt(prompt: Sequence[int]) -> Outcome:
+    return {
+        "prompt_hash": hashlib.sha256(json.dumps(list(prompt)).encode()).hexdigest(),
+        "prompt_tokens": len(prompt),
+        "first_tokens": list(prompt[:FIRST_TOKENS]),
+    }
+
+
+def _shared(context: Sequence[int], whole: Sequence[int]) -> int:
+    """Return how many leading tokens of `context` also lead `whole`, leaving at least one of `whole`."""
+    limit = min(len(context), len(whole) - 1)
+    return next((index for index in range(limit) if context[index] != whole[index]), limit)
+
+
+def _doc_id(instance: Instance) -> int:
+    if instance.doc_id is None:
+        raise HarnessError("lm-eval built a request without a document number")
+    return instance.doc_id
+
+
+def _key(instance: Instance) -> Key:
+    return (_doc_id(instance), instance.idx)
+
+
+@contextmanager
+def _appending(file: Path) -> Iterator[Callable[[Outcome], None]]:
+    """Give a function that adds one line of JSON to `file`, from any thread, and does not buffer it."""
+    lock = Lock()
+    with file.open("a", encoding="utf-8") as out:
+
+        def write(outcome: Outcome) -> None:
+            with lock:
+                out.write(json.dumps(outcome, ensure_ascii=False) + "\n")
+                out.flush()
+
+        yield write

@@ -1,0 +1,131 @@
+"""The whole run, as one sentence: config, plan, server arm, evaluation, samples, verdict, report."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness import records
+from harness.client import RequestFailed
+from harness.errors import HarnessError
+from harness.evaluate import Task
+from harness.plan import Arm, Plan
+from harness.preflight import check_sglang
+from harness.progress import Display
+from harness.records import ArmRecord, RunRecord, TaskRecord
+from harness.report.build import build_report
+from harness.report.model import Report
+from harness.report.write import write_report
+from harness.samples import sample_file, write_samples
+from harness.server import Server, running
+from harness.versions import harness_versions
+
+
+def run(plan: Plan, display: Display) -> Report:
+    """Do what the plan says and report on it.
+
+    Whatever goes wrong once a server was started ends in a report with the verdict ERROR, and what was
+    measured stays on disk.
+
+    Args:
+        plan: The plan.
+        display: Where progress is shown.
+
+    Raises:
+        HarnessError: The plan cannot be carried out at all; nothing was started.
+        KeyboardInterrupt: The user stopped it; the report says so.
+    """
+    display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
+    sglang = check_sglang(plan)
+    folder = Path(plan.folder)
+    errors: list[str] = []
+    started, clock = datetime.now(UTC), time.monotonic()
+    try:
+        folder.mkdir(parents=True)
+        records.write(folder / records.PLAN, plan)
+        tasks = [Task(name, of, Path(plan.data), folder / records.TASKS) for name, of in plan.tasks.items()]
+        check_metrics(tasks)
+    except OSError as error:
+        raise HarnessError(f"{folder} cannot be written: {error}") from error
+    try:
+        for arm in plan.arms:
+            run_arm(plan, arm, tasks, display)
+    except HarnessError as error:
+        errors.append(str(error))
+    except OSError as error:
+        errors.append(f"a file cannot be written ({error}): is the disk full? What was measured before is kept")
+    except KeyboardInterrupt:
+        errors.append("interrupted by the user")
+        raise
+    finally:
+        record = RunRecord(
+            started=started.isoformat(timespec="seconds"),
+            seconds=time.monotonic() - clock,
+            errors=errors,
+            versions=harness_versions(sglang),
+        )
+        try:
+            records.write(folder / records.RUN, record)
+            report = build_report(folder)
+            write_report(report, folder)
+        except OSError as error:
+            raise HarnessError(f"the report cannot be written to {folder}: {error}") from error
+    return report
+
+
+def run_arm(plan: Plan, arm: Arm, tasks: list[Task], display: Display) -> None:
+    """Start one arm's server once, run all tasks on it, and keep everything it says.
+
+    Raises:
+        HarnessError: The server did not come up or did not last, by the arm's name.
+        OSError: A file cannot be written.
+    """
+    folder = Path(plan.folder) / arm.name
+    folder.mkdir()
+    try:
+        with running(plan, arm, folder, lambda text: display.say(f"{arm.name}: {text}")) as server:
+            display.say(f"{arm.name}: ready after {server.seconds_to_ready:.0f} s")
+            record = ArmRecord(
+                server_args=records.redact(server.client.server_info()),
+                known_answer=server.known_answer,
+                seconds_to_ready=server.seconds_to_ready,
+            )
+            records.write(folder / records.ARM, record)
+            for task in tasks:
+                done = run_task(task, server, folder, f"{arm.name}: {task.name}", display)
+                record = record.model_copy(update={"tasks": {**record.tasks, task.name: done}})
+                records.write(folder / records.ARM, record)
+    except (HarnessError, RequestFailed) as error:
+        raise HarnessError(f"{arm.name}: {error}") from error
+
+
+def run_task(task: Task, server: Server, folder: Path, text: str, display: Display) -> TaskRecord:
+    """Run one task on one server and write its samples."""
+    server.client.flush_cache()
+    clock = time.monotonic()
+    with display.counting(text, task.plan.questions) as advance:
+        samples = task.run(
+            server.client,
+            record=folder / records.REQUESTS,
+            after_failure=server.check_alive,
+            advance=advance,
+        )
+    seconds = time.monotonic() - clock
+    write_samples(sample_file(folder, task.name), samples)
+    display.say(f"{text}: {task.plan.questions} questions in {seconds:.0f} s")
+    return TaskRecord(seconds=seconds, protocol=task.protocol())
+
+
+def check_metrics(tasks: list[Task]) -> None:
+    """Do nothing if every task has the metric and filter that its threshold names.
+
+    Raises:
+        HarnessError: Some do not; all at once.
+    """
+    wrong = [
+        f"thresholds.yaml: {task.name}: metric {task.plan.threshold.metric!r} is none of the task's: "
+        f"{'; '.join(task.metric_and_filter)}"
+        for task in tasks
+        if task.plan.threshold.metric not in task.metric_and_filter
+    ]
+    if wrong:
+        raise HarnessError("\n".join(wrong))

@@ -1,0 +1,269 @@
+"""Turns a suite and the user's options into a plan: pure data that says everything a run will do."""
+
+import os
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from harness.config import ROOT, TASKS, KnownAnswer, Suite, Threshold, Thresholds
+from harness.errors import HarnessError
+from harness.model_folder import check_model
+from harness.yaml_file import Strict
+
+PORT = "<free port>"
+API_KEY = "<random key>"
+CPU_SHIMS = ROOT / "harness" / "cpu_shims"
+PLUGIN = "tp_compression_harness"
+
+ArmName = Literal["baseline", "compressed"]
+
+
+class Options(Strict):
+    """What the user may say on the command line; None means: as the suite says.
+
+    Attributes:
+        suite: The suite's name.
+        server_python: The interpreter that has SGLang.
+        plugin_path: The folder that carries the plugin's entry point (made by nox, see noxfile.py).
+        model_path: Another place of the same model.
+        limit: At most so many questions a task.
+        port: A fixed port for the servers.
+        reports: Where the run's folder goes.
+    """
+
+    suite: str
+    server_python: Annotated[Path, Field(strict=False)]
+    plugin_path: Annotated[Path, Field(strict=False)]
+    model_path: str | None = None
+    limit: Annotated[int, Field(gt=0)] | None = None
+    port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
+
+
+class Arm(Strict):
+    """One of the two servers.
+
+    Attributes:
+        name: `baseline` or `compressed`.
+        compressed: Whether the flag is on.
+        argv: Its command; PORT and API_KEY stand for what is chosen at the start.
+        env: Variables set on top of the harness's own environment.
+        engagement: The folder where each rank's plugin writes its log.
+    """
+
+    name: ArmName
+    compressed: bool
+    argv: list[str]
+    env: dict[str, str]
+    engagement: str
+
+    def command(self, *, port: int, api_key: str) -> list[str]:
+        """Return the command with a port and a key in it."""
+        chosen = {PORT: str(port), API_KEY: api_key}
+        return [chosen.get(argument, argument) for argument in self.argv]
+
+    def environment(self) -> dict[str, str]:
+        """Return the whole environment that the server gets."""
+        return {**os.environ, **self.env}
+
+    def shell(self) -> str:
+        """Return the command and its variables as one could type them."""
+        variables = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
+        return " \\\n    ".join((*variables, shlex.join(self.argv)))
+
+
+class Task(Strict):
+    """One task of the run.
+
+    Attributes:
+        file: Its lm-eval YAML.
+        questions: How many questions, from the first on.
+        concurrency: Requests under way at once, the same in both arms.
+        max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
+        threshold: What is accepted.
+    """
+
+    file: str
+    questions: int
+    concurrency: int
+    max_new_tokens: int | None
+    threshold: Threshold
+
+
+class Plan(Strict):
+    """Everything a run does, and nothing that it finds out. Written to the run's folder as plan.json.
+
+    Attributes:
+        run_id: Name of the run and of its folder.
+        suite: The suite's name.
+        device: `cpu`, `cuda` or `npu`.
+        model: The model's name in thresholds.yaml.
+        model_path: Its folder or hub name.
+        tp: Tensor-parallel ranks.
+        server_python: The interpreter that runs SGLang.
+        folder: The run's folder.
+        data: The prepared data's folder.
+        data_manifest: What the data is and hashes to.
+        arms: Both arms, in the order they run.
+        tasks: The tasks, in the order they run.
+        known_answer: Asked before anything else.
+        start_timeout_s: Seconds until a server that is not ready is given up.
+        request_timeout_s: Seconds until a request counts as failed.
+        port: A fixed port, or None for a free one.
+        repeat: The command that repeats the run.
+    """
+
+    run_id: str
+    suite: str
+    device: str
+    model: str
+    model_path: str
+    tp: int
+    server_python: str
+    folder: str
+    data: str
+    data_manifest: dict[str, Any]
+    arms: list[Arm]
+    tasks: dict[str, Task]
+    known_answer: KnownAnswer
+    start_timeout_s: int
+    request_timeout_s: int
+    port: int | None
+    repeat: str
+
+    def arm(self, name: ArmName) -> Arm:
+        """Return the arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+
+def make_plan(
+    suite: Suite,
+    thresholds: Thresholds,
+    options: Options,
+    *,
+    data: Path,
+    data_manifest: dict[str, Any],
+    repeat: str,
+    now: datetime | None = None,
+) -> Plan:
+    """Plan a run.
+
+    Args:
+        suite: What to run.
+        thresholds: What to accept.
+        options: What the user said.
+        data: The prepared data's folder.
+        data_manifest: Its manifest.
+        repeat: The command that repeats the run.
+        now: When the run is named after; the present moment if None.
+
+    Raises:
+        HarnessError: The model's folder, the interpreter or the plugin is missing.
+        ConfigError: The model's folder is broken; all problems at once.
+    """
+    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{options.suite}"
+    folder = options.reports.resolve() / run_id
+    model_path = check_model(options.model_path or suite.model.path, ROOT)
+    python = check_interpreter(options.server_python)
+    if not (options.plugin_path / "harness" / "sglang_plugin").is_dir():
+        raise HarnessError(f"{options.plugin_path} does not hold the plugin: start through nox, which puts it there")
+    rows = thresholds.models[suite.model.name]
+    return Plan(
+        run_id=run_id,
+        suite=options.suite,
+        device=suite.device,
+        model=suite.model.name,
+        model_path=model_path,
+        tp=suite.server.tp,
+        server_python=str(python),
+        folder=str(folder),
+        data=str(data),
+        data_manifest=data_manifest,
+        arms=[
+            make_arm("baseline", suite, options, model_path, python, folder),
+            make_arm("compressed", suite, options, model_path, python, folder),
+        ],
+        tasks={
+            name: Task(
+                file=str(TASKS / f"{name}.yaml"),
+                questions=min(task.questions, options.limit or task.questions),
+                concurrency=task.concurrency,
+                max_new_tokens=task.max_new_tokens,
+                threshold=rows[name],
+            )
+            for name, task in suite.tasks.items()
+        },
+        known_answer=suite.known_answer,
+        start_timeout_s=suite.server.start_timeout_s,
+        request_timeout_s=suite.request_timeout_s,
+        port=options.port,
+        repeat=repeat,
+    )
+
+
+def make_arm(
+    name: ArmName, suite: Suite, options: Options, model_path: str, python: Path, folder: Path
+) -> Arm:
+    """Plan one arm. The two differ in `--enable-quant-communications` and in where they write, and in no more."""
+    compressed = name == "compressed"
+    engagement = folder / name / "engagement"
+    shims = [str(CPU_SHIMS)] if suite.device == "cpu" else []
+    outer = [path for path in (os.environ.get("PYTHONPATH"),) if path]
+    env = {
+        **suite.server.env,
+        "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath))),
+        "PYTHONPATH": os.pathsep.join((*shims, str(options.plugin_path.resolve()), *outer)),
+        "HARNESS_PLUGIN_DIR": str(engagement),
+        "HARNESS_PLUGIN_CODEC": suite.compression.codec,
+        "HARNESS_PLUGIN_ALGORITHM": suite.compression.algorithm,
+    }
+    if allowed := os.environ.get("SGLANG_PLUGINS"):
+        # The user's list of plugins would keep ours out.
+        env["SGLANG_PLUGINS"] = f"{allowed},{PLUGIN}"
+    argv = [
+        str(python.parent / "sglang"),
+        "serve",
+        "--model-path",
+        model_path,
+        "--device",
+        suite.device,
+        "--tp-size",
+        str(suite.server.tp),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        PORT,
+        "--api-key",
+        API_KEY,
+        *suite.server.args,
+    ]
+    if compressed:
+        argv.append("--enable-quant-communications")
+    return Arm(name=name, compressed=compressed, argv=argv, env=env, engagement=str(engagement))
+
+
+def check_interpreter(python: Path) -> Path:
+    """Return the interpreter's absolute path, links left as they are (a virtual environment is one).
+
+    Raises:
+        HarnessError: It is not there, or SGLang's command is not beside it.
+    """
+    # Not resolve(): the link's place is what makes an interpreter that of its virtual environment.
+    absolute = Path(os.path.abspath(python))  # noqa: PTH100
+    if not absolute.is_file():
+        raise HarnessError(f"there is no Python interpreter at {absolute}: name SGLang's with --server-python")
+    if not (absolute.parent / "sglang").is_file():
+        raise HarnessError(
+            f"SGLang's command `sglang` is not beside {absolute}: install SGLang for that interpreter, or name "
+            "the one that has it with --server-python"
+        )
+    return absolute
+
+
+def repeat_command(arguments: list[str] | None = None) -> str:
+    """Return the command line that started this process, as a person would type it again."""
+    return shlex.join(("nox", "-s", "accuracy", "--", *(sys.argv[2:] if arguments is None else arguments)))

@@ -1,0 +1,52 @@
+"""What can be found wrong in seconds is found before a server takes minutes."""
+
+import json
+import subprocess
+
+from harness.errors import HarnessError
+from harness.plan import PORT, Plan
+
+TIMEOUT_S = 300
+SHOWN_STDERR = 2000
+
+
+def check_sglang(plan: Plan) -> str:
+    """Ask the SGLang that will run whether it takes both arms' arguments and sees the plugin.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        SGLang's version.
+
+    Raises:
+        HarnessError: It does not; all problems at once.
+    """
+    arm = plan.arms[0]
+    request = {
+        # From `serve` on; the parser wants a number where the plan has a placeholder.
+        "arms": {of.name: ["1" if argument == PORT else argument for argument in of.argv[2:]] for of in plan.arms},
+        "codec": arm.env["HARNESS_PLUGIN_CODEC"],
+    }
+    try:
+        done = subprocess.run(
+            [plan.server_python, "-m", "harness.sglang_probe"],
+            input=json.dumps(request),
+            env=arm.environment(),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+        found = json.loads(done.stdout)
+    except subprocess.TimeoutExpired as error:
+        raise HarnessError(f"{plan.server_python} did not import SGLang within {TIMEOUT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        raise HarnessError(
+            f"{plan.server_python} cannot examine its SGLang:\n{error.stderr[-SHOWN_STDERR:]}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"{plan.server_python} cannot examine its SGLang: {error}") from error
+    if found["problems"]:
+        raise HarnessError("\n".join(found["problems"]))
+    return str(found["sglang"])

@@ -1,0 +1,92 @@
+"""What a run leaves on disk beside samples and logs, and where. Written as it goes, read by the report."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from harness.errors import HarnessError
+from harness.yaml_file import Strict
+
+PLAN = "plan.json"
+RUN = "run.json"
+ARM = "arm.json"
+REQUESTS = "requests.jsonl"
+TASKS = "tasks"
+
+RecordT = TypeVar("RecordT", bound=BaseModel)
+
+
+class TaskRecord(Strict):
+    """How one task ran in one arm.
+
+    Attributes:
+        seconds: How long it took.
+        protocol: Everything that decides what was asked and how it was read.
+    """
+
+    seconds: float
+    protocol: dict[str, Any]
+
+
+class ArmRecord(Strict):
+    """How one arm ran.
+
+    Attributes:
+        server_args: What the server itself says it runs with, less its key.
+        known_answer: Whether it gave the known answer.
+        seconds_to_ready: From its start to that answer.
+        tasks: How each finished task ran.
+    """
+
+    server_args: dict[str, Any]
+    known_answer: bool
+    seconds_to_ready: float
+    tasks: dict[str, TaskRecord] = {}
+
+
+class RunRecord(Strict):
+    """How the run went as a whole.
+
+    Attributes:
+        started: ISO time, UTC.
+        seconds: How long it took.
+        errors: What ended it early, each with where; empty for a run that was finished.
+        versions: Of everything that took part.
+    """
+
+    started: str
+    seconds: float
+    errors: list[str]
+    versions: dict[str, str]
+
+
+def write(file: Path, record: BaseModel) -> None:
+    """Write a record; the file is there whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, file)  # noqa: PTH105 - atomic, and named so
+
+
+def read(file: Path, model: type[RecordT]) -> RecordT:
+    """Read a record.
+
+    Raises:
+        HarnessError: It is missing or is none.
+    """
+    try:
+        return model.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HarnessError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise HarnessError(f"{file} is not a {model.__name__} of this version: {error}") from error
+
+
+def redact(server_args: dict[str, Any]) -> dict[str, Any]:
+    """Return the server's arguments without its keys."""
+    return {name: "<redacted>" if name.endswith("api_key") and value else value for name, value in server_args.items()}

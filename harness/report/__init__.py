@@ -1,0 +1,1 @@
+"""The report: JSON first, every other form drawn from it."""

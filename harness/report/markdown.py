@@ -1,0 +1,39 @@
+"""report.md: the report for a person who has two minutes, and for a CI step summary."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from harness.report.model import Report
+
+TEMPLATE = "report.md.jinja"
+
+
+def markdown(report: Report) -> str:
+    """Return the report as Markdown."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - Markdown, not HTML
+    )
+    environment.filters["share"] = share
+    environment.filters["points"] = points
+    environment.filters["size"] = size
+    return environment.get_template(TEMPLATE).render(report=report)
+
+
+def share(value: float | None) -> str:
+    """Return a share to three places, or a dash for none."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def points(value: float) -> str:
+    """Return a difference of shares in percentage points."""
+    return f"{value * 100:+.1f}"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in MiB."""
+    return f"{count / 2**20:.1f} MiB"

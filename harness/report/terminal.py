@@ -1,0 +1,71 @@
+"""The end of a run on screen: one table of tasks, one of ranks, and the verdict in words."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.report.markdown import points, share, size
+from harness.report.model import Report
+from harness.report.write import MARKDOWN
+from harness.verdict import Verdict
+
+STYLES = {
+    Verdict.PASS: "bold green",
+    Verdict.FAIL: "bold red",
+    Verdict.INCONCLUSIVE: "bold yellow",
+    Verdict.ERROR: "bold red",
+    Verdict.REPORTED: "dim",
+}
+
+
+def show(report: Report, console: Console, folder: Path) -> None:
+    """Print the report's tables and its verdict; without a terminal the same in plain text."""
+    console.print(_tasks(report))
+    console.print(_ranks(report))
+    for note in report.notes:
+        console.print(f"to know: {note}", markup=False, highlight=False)
+    console.print(f"\n{report.verdict}", style=STYLES[Verdict(report.verdict)], end=" ")
+    console.print(f"{report.suite}: {report.model} on {report.device}", markup=False, highlight=False)
+    for reason in report.reasons:
+        console.print(f"  {reason}", markup=False, highlight=False)
+    console.print(f"report: {folder / MARKDOWN}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _tasks(report: Report) -> Table:
+    table = Table(title="Accuracy", title_justify="left")
+    for name in ("task", "n", "baseline", "compressed", "change", "95 % sure between", "lost/won", "changed", "verdict"):
+        table.add_column(name, justify="left" if name in ("task", "verdict") else "right")
+    for name, task in report.tasks.items():
+        paired = task.paired
+        table.add_row(
+            name,
+            str(task.n),
+            share(task.baseline.accuracy),
+            share(task.compressed.accuracy),
+            points(paired.delta),
+            f"{points(paired.delta_low)} {points(paired.delta_high)}",
+            f"{paired.baseline_only}/{paired.compressed_only}",
+            str(paired.answers_changed),
+            f"[{STYLES[Verdict(task.verdict)]}]{task.verdict}[/]",
+        )
+    return table
+
+
+def _ranks(report: Report) -> Table:
+    table = Table(title="Compressed all-reduces", title_justify="left")
+    for name in ("arm", "rank", "prefills", "calls", "attention", "FFN", "elements", "sent"):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    for name, arm in report.arms.items():
+        for rank in arm.engagement.ranks:
+            table.add_row(
+                name,
+                str(rank.rank),
+                str(rank.prefills),
+                str(rank.calls),
+                str(rank.sites["attention"].calls),
+                str(rank.sites["ffn"].calls),
+                str(rank.elements),
+                size(rank.wire_bytes),
+            )
+    return table

@@ -1,0 +1,198 @@
+"""One server arm: starts `sglang serve` under a guard, proves that it answers rightly, and ends it whole."""
+
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.client import Client, RequestFailed
+from harness.config import KnownAnswer
+from harness.errors import HarnessError
+from harness.plan import Arm, Plan
+
+LOG = "server.log"
+TAIL_LINES = 25
+POLL_S = 0.5
+# The guard asks the tree to end, waits, and kills; this is longer than all of that.
+END_TIMEOUT_S = 45.0
+
+
+class ServerDiedError(HarnessError):
+    """The server's process ended while it was needed."""
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A server that is up.
+
+    Attributes:
+        client: Its endpoints.
+        log: The file of its output.
+        seconds_to_ready: From the start to the known answer.
+        known_answer: Whether it gave the known answer.
+    """
+
+    client: Client
+    log: Path
+    seconds_to_ready: float
+    known_answer: bool
+    _process: subprocess.Popen[bytes] = field(repr=False)
+
+    def check_alive(self) -> None:
+        """Do nothing if the server's process runs.
+
+        Raises:
+            ServerDiedError: It has ended; the message holds the end of its log.
+        """
+        if (code := self._process.poll()) is not None:
+            raise ServerDiedError(f"the server ended with exit code {code} during the run\n{tail(self.log)}")
+
+
+@contextmanager
+def running(plan: Plan, arm: Arm, folder: Path, tell: Callable[[str], None]) -> Iterator[Server]:
+    """Start one arm's server, wait until it answers rightly, and end it, whatever happens inside.
+
+    Args:
+        plan: The run's plan.
+        arm: Which of its arms.
+        folder: Where the server's log goes.
+        tell: Called with a sentence whenever a stage begins.
+
+    Raises:
+        ServerDiedError: The server ended before it was ready.
+        HarnessError: It was not ready in time, its port is taken, or it answers wrongly though it does not
+            compress; the message holds the end of its log.
+    """
+    port = plan.port or free_port()
+    check_port_free(port)
+    key = secrets.token_urlsafe(24)
+    log = folder / LOG
+    tell(f"starting the server (log: {log})")
+    started = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness.guard", f"--log={log}", "--", *arm.command(port=port, api_key=key)],
+        stdin=subprocess.PIPE,
+        # The guard's own words belong with the server's.
+        stdout=subprocess.DEVNULL,
+        stderr=log.open("ab"),
+        env=arm.environment(),
+        # Ctrl-C in the terminal must reach the harness alone, which then ends the server in order.
+        start_new_session=True,
+    )
+    try:
+        with Client(f"http://127.0.0.1:{port}", key, timeout_s=plan.request_timeout_s) as client:
+            _wait_until_healthy(client, process, log, plan.start_timeout_s)
+            check_arguments(client, arm, plan.tp)
+            known = answers_rightly(client, plan.known_answer)
+            if not known and not arm.compressed:
+                raise HarnessError(
+                    f"the server is up but does not continue {plan.known_answer.prompt!r} with "
+                    f"{plan.known_answer.right!r}: the model or its settings are broken, before any "
+                    f"compression\n{tail(log)}"
+                )
+            yield Server(
+                client=client,
+                log=log,
+                seconds_to_ready=time.monotonic() - started,
+                known_answer=known,
+                _process=process,
+            )
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a guarded server: closing the guard's pipe says so; it ends the tree and then itself."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def check_port_free(port: int) -> None:
+    """Do nothing if `port` can be listened on.
+
+    Raises:
+        HarnessError: It cannot: requests would reach somebody else's server.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise HarnessError(
+                f"port {port} of 127.0.0.1 is taken ({error.strerror}): leave --port out for a free one"
+            ) from error
+
+
+def check_arguments(client: Client, arm: Arm, tp: int) -> None:
+    """Do nothing if the server itself says that it runs with this arm's flag and rank count.
+
+    Raises:
+        HarnessError: It says otherwise; the arm would be measured under a wrong name.
+    """
+    try:
+        info = client.server_info()
+    except RequestFailed as error:
+        raise HarnessError(f"the server does not tell its arguments: {error}") from error
+    for name, expected in (("enable_quant_communications", arm.compressed), ("tp_size", tp)):
+        if info.get(name) != expected:
+            raise HarnessError(f"the {arm.name} server runs with {name}={info.get(name)!r}, not {expected!r}")
+
+
+def answers_rightly(client: Client, known: KnownAnswer) -> bool:
+    """Return whether the server generates the known answer and scores it above the wrong one.
+
+    Both ways of asking are tried: a server that generates well may still score by chance
+    (llama.cpp issue 27174).
+
+    Raises:
+        HarnessError: It gave no answer at all.
+    """
+    try:
+        prompt = client.tokenize(known.prompt)
+        right, wrong = (client.tokenize(text, special=False) for text in (known.right, known.wrong))
+        generated = client.generate(prompt, max_new_tokens=len(right), stop=())
+        scores = client.score(prompt, [right, wrong])
+    except RequestFailed as error:
+        raise HarnessError(f"the server is up but does not answer: {error}") from error
+    return generated.text == known.right and scores.logprobs[0] > scores.logprobs[1]
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """Return the last lines of a server's log, with the number of the first of them."""
+    try:
+        text = log.read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"its log cannot be read: {error}"
+    first = max(0, len(text) - lines)
+    shown = "\n".join(f"  {line}" for line in text[first:])
+    return f"the end of its log, {log} from line {first + 1}:\n{shown}"
+
+
+def _wait_until_healthy(
+    client: Client, process: subprocess.Popen[bytes], log: Path, timeout_s: float
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not client.healthy():
+        if (code := process.poll()) is not None:
+            raise ServerDiedError(f"the server ended with exit code {code} before it was ready\n{tail(log)}")
+        if time.monotonic() > deadline:
+            raise HarnessError(f"the server was not ready within {timeout_s:.0f} s\n{tail(log)}")
+        time.sleep(POLL_S)

@@ -1,0 +1,83 @@
+"""Asks an installed SGLang what a plan needs to know, before any server starts. Run by the server's interpreter.
+
+    python -m harness.sglang_probe  < REQUEST.json  > ANSWER.json
+
+Imports the standard library, SGLang and the collective only.
+"""
+
+import argparse
+import json
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from typing import Any, NoReturn
+
+PLUGIN_GROUP = "sglang.srt.plugins"
+PLUGIN = "tp_compression_harness"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Answer a request.
+
+    Args:
+        request: `arms`, the `sglang serve` arguments of each arm by name; `codec`, a codec's name.
+
+    Returns:
+        `sglang`, its version; `problems`, sentences, empty where the plan can run.
+    """
+    problems: list[str] = []
+    try:
+        sglang = version("sglang")
+    except PackageNotFoundError:
+        return {"sglang": None, "problems": [f"SGLang is not installed for {sys.executable}"]}
+    try:
+        import_module("sglang.srt.plugins.hook_registry")
+    except ImportError as error:
+        problems.append(
+            f"SGLang {sglang} has no plugin mechanism (sglang.srt.plugins: {error}), so nothing could prove that "
+            "compression ran: use 0.5.23 or a later version that has it"
+        )
+    if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
+        problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
+    try:
+        import_module("harness.collective").get_codec(request["codec"])
+    except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
+        problems.append(f"the codec {request['codec']!r} cannot be used: {error}")
+    problems += _argument_problems(sglang, request["arms"])
+    return {"sglang": sglang, "problems": problems}
+
+
+def _argument_problems(sglang: str, arms: dict[str, list[str]]) -> list[str]:
+    try:
+        server_args = import_module("sglang.srt.server_args").ServerArgs
+    except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way
+        return [f"SGLang {sglang} cannot be imported: {error!r}"]
+    parser = _Parser(prog="sglang serve", add_help=False)
+    server_args.add_cli_args(parser)
+    problems = []
+    for name, arguments in arms.items():
+        try:
+            parser.parse_args(arguments)
+        except ValueError as error:
+            problems.append(f"SGLang {sglang} refuses the {name} arm's arguments: {error}")
+    return problems
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    request = json.load(sys.stdin)
+    out = sys.stdout
+    # SGLang's imports print; the answer must be alone on standard output.
+    sys.stdout = sys.stderr
+    json.dump(answer(request), out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Turns numbers into PASS, FAIL, INCONCLUSIVE or ERROR, each with its reasons. Pure functions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.config import Threshold
+from harness.stats import ALPHA, PairedCounts, paired_bounds, questions_to_decide
+
+
+class Verdict(StrEnum):
+    """What a run, or a task of it, came to. REPORTED is a task's that nobody judges."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    ERROR = "ERROR"
+    REPORTED = "REPORTED"
+
+
+EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2, Verdict.ERROR: 3}
+# Worst first. What could not be measured outweighs what was found: a FAIL beside an ERROR may be its effect.
+_SEVERITY = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskNumbers:
+    """What the verdict on one task rests on.
+
+    Attributes:
+        name: The task.
+        counts: The paired table.
+        failed: Requests that failed, in either arm.
+        truncated: Share of the compressed arm's answers that the token cap cut, None for scored choices.
+        faults: Why the arms cannot be compared.
+    """
+
+    name: str
+    counts: PairedCounts
+    failed: int = 0
+    truncated: float | None = None
+    faults: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A verdict and why, in words that stand alone.
+
+    Attributes:
+        verdict: The verdict.
+        reasons: One sentence each; never empty.
+    """
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = field(default=())
+
+
+def judge_task(numbers: TaskNumbers, threshold: Threshold) -> Judged:
+    """Judge one task.
+
+    The floor is upstream's point rule on the compressed arm's accuracy. The drop is a non-inferiority test
+    on paired questions with both errors held at 5 %: PASS where the one-sided lower bound of the difference
+    is above -max_drop, FAIL where the upper bound is below it, INCONCLUSIVE between.
+
+    Args:
+        numbers: What was measured.
+        threshold: What is accepted.
+    """
+    name = numbers.name
+    if numbers.faults:
+        return Judged(verdict=Verdict.ERROR, reasons=tuple(f"{name}: {fault}" for fault in numbers.faults))
+    if numbers.failed:
+        return Judged(
+            verdict=Verdict.ERROR,
+            reasons=(f"{name}: {numbers.failed} requests failed; a failed request is not a wrong answer",),
+        )
+    if numbers.counts.n == 0:
+        return Judged(verdict=Verdict.ERROR, reasons=(f"{name}: no question was answered in both arms",))
+    if threshold.report_only:
+        return Judged(verdict=Verdict.REPORTED, reasons=(f"{name}: reported only ({threshold.source})",))
+    parts = [
+        judged
+        for judged in (
+            _judge_floor(numbers, threshold),
+            _judge_drop(numbers, threshold),
+            _judge_truncation(numbers, threshold),
+        )
+        if judged is not None
+    ]
+    return worst(parts)
+
+
+def judge_run(tasks: Iterable[Judged], errors: Sequence[str]) -> Judged:
+    """Judge the whole run: the worst of its tasks, or ERROR where something could not be proven.
+
+    Args:
+        tasks: The tasks' verdicts.
+        errors: What makes the run as a whole unfit to be judged: unproven compression, a server that died.
+    """
+    of_tasks = list(tasks)
+    judged = [task for task in of_tasks if task.verdict is not Verdict.REPORTED]
+    if errors:
+        of_errors = Judged(verdict=Verdict.ERROR, reasons=tuple(errors))
+        return worst([of_errors, *(task for task in judged if task.verdict is Verdict.ERROR)])
+    if not judged:
+        return Judged(verdict=Verdict.INCONCLUSIVE, reasons=("no task was judged: all are report_only",))
+    return worst(judged)
+
+
+def worst(parts: Sequence[Judged]) -> Judged:
+    """Return the worst verdict with the reasons of all parts that share it."""
+    verdict = min((part.verdict for part in parts), key=_SEVERITY.index)
+    reasons = tuple(reason for part in parts if part.verdict is verdict for reason in part.reasons)
+    return Judged(verdict=verdict, reasons=reasons)
+
+
+def _judge_floor(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
+    if threshold.floor is None:
+        return None
+    counts = numbers.counts
+    accuracy = (counts.both_right + counts.compressed_only) / counts.n
+    said = f"{numbers.name}: compressed accuracy {accuracy:.3f} of {counts.n} questions, floor {threshold.floor:g}"
+    if counts.n < threshold.min_questions:
+        too_few = f"{said}, which holds for {threshold.min_questions} questions or more: too little data"
+        return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(too_few,))
+    if accuracy < threshold.floor:
+        return Judged(verdict=Verdict.FAIL, reasons=(f"{said}: below it",))
+    return Judged(verdict=Verdict.PASS, reasons=(f"{said}: reached",))
+
+
+def _judge_drop(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
+    if threshold.max_drop is None:
+        return None
+    counts, margin = numbers.counts, threshold.max_drop
+    low, high = paired_bounds(counts)
+    sure = f"{1 - ALPHA:.0%}"
+    said = (
+        f"{numbers.name}: accuracy changed by {_points(counts.delta)} on {counts.n} paired questions "
+        f"({counts.baseline_only} lost, {counts.compressed_only} won), allowed drop {margin * 100:g} points"
+    )
+    if counts.n < threshold.min_questions:
+        too_few = f"{said}; decided from {threshold.min_questions} questions on: too little data"
+        return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(too_few,))
+    if low > -margin:
+        text = f"{said}: the true change is above {_points(low)} ({sure} sure)"
+        return Judged(verdict=Verdict.PASS, reasons=(text,))
+    if high < -margin:
+        text = f"{said}: the true change is below {_points(high)} ({sure} sure)"
+        return Judged(verdict=Verdict.FAIL, reasons=(text,))
+    needed = questions_to_decide(counts, margin)
+    more = f"about {needed - counts.n} more questions would decide" if needed and needed > counts.n else "more questions would decide"
+    text = f"{said}: the true change lies between {_points(low)} and {_points(high)}, which decides nothing; {more}"
+    return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
+
+
+def _judge_truncation(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
+    if threshold.max_truncated is None or numbers.truncated is None:
+        return None
+    said = (
+        f"{numbers.name}: {numbers.truncated:.1%} of the compressed arm's answers ended at the token cap, "
+        f"allowed {threshold.max_truncated:.1%}"
+    )
+    verdict = Verdict.FAIL if numbers.truncated > threshold.max_truncated else Verdict.PASS
+    return Judged(verdict=verdict, reasons=(said,))
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:+.1f} points"

@@ -1,0 +1,30 @@
+"""Which versions took part in a run."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+from harness.config import ROOT
+
+PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
+
+
+def harness_versions(sglang: str) -> dict[str, str]:
+    """Return the versions of what runs on the harness's side, and of SGLang as its interpreter reports it."""
+    found = {"python": platform.python_version(), "platform": platform.platform(), "sglang": sglang, "harness": _commit()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _commit() -> str:
+    """Return the commit of the working tree, marked where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown: not a git checkout"
+    return done.stdout.strip()
