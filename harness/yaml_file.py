@@ -37,17 +37,23 @@ class YamlFile(Generic[ModelT]):
         try:
             text = path.read_text(encoding="utf-8")
             root = yaml.compose(text, yaml.SafeLoader)
+            # Refuses what composes but is no plain data: tags, keys that are lists.
+            data = yaml.safe_load(text)
         except OSError as error:
             raise ConfigError([Problem(file=path, message=f"cannot be read: {error.strerror}")]) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError([Problem(file=path, message=f"is not UTF-8 text: {error.reason}")]) from error
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else None
             raise ConfigError([Problem(file=path, line=line, message=f"is not YAML: {error.problem}")]) from error
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError([Problem(file=path, message=f"is not YAML: {error}")]) from error
         if root is None:
             raise ConfigError([Problem(file=path, message="is empty")])
         self._lines: dict[KeyPath, int] = {}
         problems = list(self._walk(root, ()))
         try:
-            self.content = model.model_validate(yaml.safe_load(text))
+            self.content = model.model_validate(data)
         except ValidationError as error:
             problems += [
                 self.problem(tuple(of["loc"]), _message(of["type"], of["msg"])) for of in error.errors()
