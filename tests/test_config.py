@@ -1,0 +1,232 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from harness import config
+from harness.errors import ConfigError, HarnessError
+
+SUITE: dict[str, Any] = {
+    "description": "one",
+    "device": "cpu",
+    "model": {"name": "M", "path": "m"},
+    "server": {"tp": 2, "args": ["--dtype=float32"]},
+    "known_answer": {"prompt": "p", "right": "r", "wrong": "w"},
+    "data": "packaged",
+    "tasks": {"boolq": {"questions": 4}},
+}
+THRESHOLDS: dict[str, Any] = {
+    "models": {"M": {"boolq": {"metric": "acc,none", "max_drop": 0.1, "source": "here"}}}
+}
+
+
+class Files:
+    """A folder of suites and a file of thresholds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.suites = folder / "suites"
+        self.suites.mkdir()
+        self.thresholds = folder / "thresholds.yaml"
+        self.write(SUITE, THRESHOLDS)
+
+    def write(self, suite: dict[str, Any], thresholds: dict[str, Any]) -> None:
+        (self.suites / "one.yaml").write_text(yaml.safe_dump(suite, sort_keys=False))
+        self.thresholds.write_text(yaml.safe_dump(thresholds, sort_keys=False))
+
+    def load(self, name: str = "one") -> tuple[config.Suite, config.Thresholds]:
+        return config.load(name, suites=self.suites, thresholds=self.thresholds)
+
+    def problems(self) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            self.load()
+        return [f"{of.file.name}:{of.line}: {of.key}: {of.message}" for of in caught.value.problems]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@pytest.mark.parametrize("name", config.suite_names())
+def test_every_suite_of_the_project_loads(name: str) -> None:
+    suite, thresholds = config.load(name)
+    assert suite.server.tp == 2
+    assert thresholds.models[suite.model.name].keys() >= suite.tasks.keys()
+
+
+def test_the_project_has_its_three_suites_and_tasks() -> None:
+    assert config.suite_names() == ["llama-2-7b-npu", "qwen3-8b-npu", "smollm2-cpu"]
+    assert config.task_names() == ["boolq", "gsm8k", "gsm8k_lm_eval"]
+
+
+@pytest.mark.parametrize(("suite", "floor"), [("qwen3-8b-npu", 0.85), ("llama-2-7b-npu", 0.18)])
+def test_floors_are_upstreams(suite: str, floor: float) -> None:
+    content, thresholds = config.load(suite)
+    row = thresholds.models[content.model.name]["gsm8k"]
+    assert row.floor == floor
+    assert row.metric == "exact_match,last-number"
+    assert "PR #20520" in row.source
+    assert content.tasks["gsm8k"].questions >= row.min_questions
+
+
+def test_defaults_are_filled_in(files: Files) -> None:
+    suite, _ = files.load()
+    assert (suite.compression.codec, suite.compression.algorithm) == ("int8_token", "one_shot")
+    assert suite.tasks["boolq"].concurrency == 1
+    assert suite.tasks["boolq"].max_new_tokens is None
+
+
+def test_an_unknown_suite_names_those_there_are(files: Files) -> None:
+    (files.suites / "two.yaml").write_text("anything")
+    with pytest.raises(HarnessError, match=r"there is no suite 'three' in .*suites; there are: one, two$"):
+        files.load("three")
+
+
+def test_both_files_problems_come_at_once(files: Files) -> None:
+    files.write(
+        {**SUITE, "device": "tpu", "server": {"tp": 1, "args": []}, "colour": "red"},
+        {"models": {"M": {"boolq": {"metric": "acc,none", "floor": 1.5, "source": "here"}}}},
+    )
+    assert files.problems() == [
+        "one.yaml:2: device: Input should be 'cpu', 'cuda' or 'npu'",
+        "one.yaml:7: server.tp: Input should be greater than or equal to 2",
+        "one.yaml:17: colour: is not a known key",
+        "thresholds.yaml:5: models.M.boolq.floor: Input should be less than or equal to 1",
+    ]
+
+
+def test_names_that_nothing_knows_come_at_once(files: Files) -> None:
+    files.write(
+        {
+            **SUITE,
+            "tasks": {"boolq": {"questions": 4}, "bool_q": {"questions": 4}, "gsm8k": {"questions": 4}},
+        },
+        {
+            "models": {
+                "M": {**THRESHOLDS["models"]["M"], "gsm9k": THRESHOLDS["models"]["M"]["boolq"]},
+                "N": {},
+            }
+        },
+    )
+    found = files.problems()
+    assert found == [
+        "thresholds.yaml:7: models.M.gsm9k: is not a task; there are: boolq, gsm8k, gsm8k_lm_eval",
+        "thresholds.yaml:8: models.N: is the model of no suite; there are: M",
+        "one.yaml:18: tasks.bool_q: is not a task; there are: boolq, gsm8k, gsm8k_lm_eval",
+        "one.yaml:20: tasks.gsm8k: has no row for M in thresholds.yaml: add one, if only report_only",
+    ]
+
+
+def test_a_model_without_any_row(files: Files) -> None:
+    files.write({**SUITE, "model": {"name": "Other", "path": "m"}}, THRESHOLDS)
+    assert [problem.split(": ")[1] for problem in files.problems()] == ["models.M", "tasks.boolq"]
+
+
+def test_a_broken_neighbour_does_not_stop_a_good_suite(files: Files) -> None:
+    row = THRESHOLDS["models"]["M"]
+    files.write(SUITE, {"models": {"M": row, "the model of the broken suite": row}})
+    (files.suites / "two.yaml").write_text("nothing: of use\n")
+    assert files.load()[0].description == "one"
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--tp=2",
+        "--tp-size",
+        "--port=1",
+        "--model-path=x",
+        "--host",
+        "--api-key=k",
+        "--enable-quant-communications",
+    ],
+)
+def test_arguments_that_are_the_harnesss_own(files: Files, argument: str) -> None:
+    files.write({**SUITE, "server": {"tp": 2, "args": ["--dtype=float32", argument]}}, THRESHOLDS)
+    name = argument.split("=", maxsplit=1)[0]
+    assert files.problems() == [f"one.yaml:10: server.args.1: {name} is set by the harness: remove it"]
+
+
+def test_arguments_that_merely_look_alike_pass(files: Files) -> None:
+    arguments = ["--tp-something=2", "--dtype=--port", "--served-model-name=--model-path"]
+    files.write({**SUITE, "server": {"tp": 2, "args": arguments}}, THRESHOLDS)
+    assert files.load()[0].server.args == arguments
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"tasks": {}}, "tasks"),
+        ({"tasks": {"boolq": {"questions": 0}}}, "tasks.boolq.questions"),
+        ({"tasks": {"boolq": {"questions": 4, "concurrency": 0}}}, "tasks.boolq.concurrency"),
+        ({"tasks": {"boolq": {"questions": 4, "max_new_tokens": -1}}}, "tasks.boolq.max_new_tokens"),
+        ({"data": "attic"}, "data"),
+        ({"request_timeout_s": 0}, "request_timeout_s"),
+        ({"server": {"tp": 2, "args": "--dtype=float32"}}, "server.args"),
+        ({"server": {"tp": 2, "args": [], "env": {"CORES": 2}}}, "server.env.CORES"),
+        ({"server": {"tp": "2", "args": []}}, "server.tp"),
+    ],
+)
+def test_impossible_values_of_a_suite(files: Files, changed: dict[str, Any], key: str) -> None:
+    files.write({**SUITE, **changed}, THRESHOLDS)
+    (problem,) = files.problems()
+    assert problem.split(": ")[1] == key
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"source": "s", "metric": "acc,none"}, "judges nothing"),
+        ({"source": "s", "metric": "acc,none", "max_truncated": 0.1}, "judges nothing"),
+        ({"source": "s", "metric": "acc,none", "floor": 0.1, "report_only": True}, "keep one or the other"),
+        (
+            {"source": "s", "metric": "acc,none", "max_drop": 0.1, "report_only": True},
+            "keep one or the other",
+        ),
+        ({"metric": "acc,none", "floor": 0.1}, "is missing"),
+        ({"source": "s", "floor": 0.1}, "is missing"),
+        ({"source": "s", "metric": "acc,none", "floor": "0.1"}, "valid number"),
+        ({"source": "s", "metric": "acc,none", "floor": -0.1}, "greater than or equal to 0"),
+        ({"source": "s", "metric": "acc,none", "floor": float("nan")}, "Input should be"),
+        ({"source": "s", "metric": "acc,none", "max_drop": 2}, "less than or equal to 1"),
+        ({"source": "s", "metric": "acc,none", "max_truncated": 5, "floor": 0.1}, "less than or equal to 1"),
+        ({"source": "s", "metric": "acc,none", "floor": 0.1, "min_questions": 0}, "greater than 0"),
+        ({"source": "s", "metric": "acc,none", "floor": 0.1, "flor": 0.1}, "is not a known key"),
+    ],
+)
+def test_impossible_thresholds(files: Files, row: dict[str, Any], says: str) -> None:
+    files.write(SUITE, {"models": {"M": {"boolq": row}}})
+    (problem,) = files.problems()
+    assert problem.startswith("thresholds.yaml:")
+    assert ": models.M.boolq" in problem
+    assert says in problem
+
+
+@pytest.mark.parametrize("row", [{"floor": 0}, {"floor": 1}, {"max_drop": 0}, {"report_only": True}])
+def test_thresholds_at_the_edges_are_possible(files: Files, row: dict[str, Any]) -> None:
+    files.write(SUITE, {"models": {"M": {"boolq": {"source": "s", "metric": "acc,none", **row}}}})
+    assert files.load()[1].models["M"]["boolq"].source == "s"
+
+
+@settings(deadline=None)
+@given(
+    floor=st.none() | st.floats(),
+    max_drop=st.none() | st.floats(),
+    report_only=st.booleans(),
+)
+def test_a_threshold_judges_or_reports_and_never_both(
+    floor: float | None, max_drop: float | None, *, report_only: bool
+) -> None:
+    given_values = [value for value in (floor, max_drop) if value is not None]
+    possible = all(0 <= value <= 1 for value in given_values) and bool(given_values) is not report_only
+    row = {"floor": floor, "max_drop": max_drop, "report_only": report_only, "metric": "m,f", "source": "s"}
+    try:
+        config.Threshold.model_validate(row)
+    except ValidationError:
+        assert not possible
+    else:
+        assert possible
