@@ -1,7 +1,7 @@
 """Statistics of paired results. Pure functions of counts; every share is between 0 and 1."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
@@ -96,17 +96,17 @@ def mcnemar_drop(counts: PairedCounts) -> float:
 def questions_to_decide(counts: PairedCounts, max_drop: float, alpha: float = ALPHA) -> int | None:
     """Estimate how many questions in all would decide, if the shares seen so far went on.
 
+    With the shares fixed the score grows with the root of the number of questions, so that the number at
+    which it reaches the bounds' quantile follows from the score at hand.
+
     Args:
         counts: The table so far.
         max_drop: The largest drop that is accepted.
         alpha: Error of the bounds.
 
     Returns:
-        The number, or None where the drop seen is the accepted one, or no pair is discordant yet.
+        The number, at most `counts.n` where those decide already; None where the drop seen is the accepted
+        one.
     """
-    discordance = (counts.baseline_only + counts.compressed_only) / counts.n if counts.n else 0.0
-    distance = abs(counts.delta + max_drop)
-    if discordance == 0 or distance == 0:
-        return None
-    spread = discordance - counts.delta**2
-    return int(float(norm.isf(alpha)) ** 2 * spread / distance**2) + 1
+    score = _score(counts, -max_drop) if counts.n else 0.0
+    return None if score == 0 else ceil(counts.n * (float(norm.isf(alpha)) / score) ** 2)
