@@ -7,6 +7,8 @@ from scipy.optimize import brentq
 from scipy.stats import binomtest, norm
 
 ALPHA = 0.05
+# A score this near to 0 would take millions of millions of questions to decide.
+NO_SCORE = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,4 +111,4 @@ def questions_to_decide(counts: PairedCounts, max_drop: float, alpha: float = AL
         one.
     """
     score = _score(counts, -max_drop) if counts.n else 0.0
-    return None if score == 0 else ceil(counts.n * (float(norm.isf(alpha)) / score) ** 2)
+    return None if abs(score) < NO_SCORE else ceil(counts.n * (float(norm.isf(alpha)) / score) ** 2)

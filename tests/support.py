@@ -1,0 +1,183 @@
+"""What several test modules build. Everything a run leaves is written by the project's own writers."""
+
+import json
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness import config, records
+from harness.plan import ArmName, Options, Plan, make_plan
+from harness.records import ArmRecord, RunRecord, TaskRecord
+from harness.samples import Sample, sample_file, write_samples
+from harness.sglang_plugin.recorder import Recorder
+
+LAYERS = 3
+WIDTH = 8
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+MANIFEST = {"source": "packaged", "origin": {"boolq": "somewhere"}, "files": {}}
+FACTS = {
+    "world_size": 2,
+    "tp_size": 2,
+    "layers": LAYERS,
+    "device": "cpu",
+    "implementation": "harness.collective",
+    "codec": "int8_token",
+    "algorithm": "one_shot",
+    "sglang": "0.5.23",
+    "torch": "2.9.0",
+}
+
+
+def safetensors(data: int = 16) -> bytes:
+    """Return a whole safetensors file with one tensor of `data` bytes."""
+    header = json.dumps({"w": {"dtype": "F32", "shape": [data // 4], "data_offsets": [0, data]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(data)
+
+
+def write_model(folder: Path) -> Path:
+    """Write what a model's folder must hold."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(safetensors())
+    return folder
+
+
+def write_interpreter(folder: Path, script: str = "exit 9") -> Path:
+    """Write a shell script in place of an interpreter that has SGLang."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sglang").write_text("#!/bin/sh\nexit 9\n")
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    return python
+
+
+def make_options(folder: Path, **changed: Any) -> Options:
+    """Return options whose interpreter, plugin and model are made on first use below `folder`."""
+    python, plugin, model = folder / "bin" / "python", folder / "plugin", folder / "model"
+    if not python.exists():
+        write_interpreter(python.parent)
+    (plugin / "harness" / "sglang_plugin").mkdir(parents=True, exist_ok=True)
+    if not model.exists():
+        write_model(model)
+    usual = {
+        "suite": "smollm2-cpu",
+        "server_python": python,
+        "plugin_path": plugin,
+        "model_path": str(model),
+        "reports": folder / "reports",
+    }
+    return Options(**{**usual, **changed})
+
+
+def make(folder: Path, *, data: Path | None = None, **changed: Any) -> Plan:
+    """Plan one of the project's own suites."""
+    options = make_options(folder, **changed)
+    suite, thresholds = config.load(options.suite)
+    return make_plan(
+        suite,
+        thresholds,
+        options,
+        data=data or folder / "data",
+        data_manifest=MANIFEST,
+        repeat="nox -s accuracy --",
+        now=NOW,
+    )
+
+
+def make_sample(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sample:
+    """Return a generated answer of gsm8k."""
+    usual: dict[str, Any] = {
+        "task": "gsm8k",
+        "filter": "last-number",
+        "doc_id": doc_id,
+        "doc_hash": f"document {doc_id}",
+        "prompt_hash": f"prompt {doc_id}",
+        "prompt_tokens": 7,
+        "first_tokens": [1, 2, 3],
+        "target": "5",
+        "answer": "5" if right else "6",
+        "right": right,
+        "text": f" it is {5 if right else 6}",
+        "generated_tokens": 4,
+        "finish_reason": "stop",
+    }
+    return Sample(**{**usual, **changed})
+
+
+def make_choice(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sample:
+    """Return a scored answer of boolq; the right one is `yes`."""
+    usual: dict[str, Any] = {
+        "task": "boolq",
+        "filter": "none",
+        "target": "yes",
+        "answer": "yes" if right else "no",
+        "choices": ["no", "yes"],
+        "logprobs": [-2.0, -1.0] if right else [-1.0, -2.0],
+        "text": None,
+        "generated_tokens": None,
+        "finish_reason": None,
+    }
+    return make_sample(doc_id, right=right, **{**usual, **changed})
+
+
+def failed(sample: Sample) -> Sample:
+    """Return the sample as it is when its request failed."""
+    nothing = {"answer": None, "right": None, "text": None, "finish_reason": None, "generated_tokens": None}
+    return sample.model_copy(update={**nothing, "choices": None, "logprobs": None, "error": "HTTP 500"})
+
+
+def write_engagement(
+    folder: Path, *, compressed: bool, ranks: Iterable[int] = (0, 1), prefills: int = 4, **facts: Any
+) -> None:
+    """Write the logs that ranks leave when all is well, by the plugin's own recorder."""
+    for rank in ranks:
+        recorder = Recorder(folder)
+        recorder.start(rank, {**FACTS, "flag": compressed, **facts})
+        for tokens in range(1, prefills + 1):
+            with recorder.forward("EXTEND", tokens):
+                for site in ("attention", "ffn") * (LAYERS if compressed else 0):
+                    count(recorder, site, tokens)
+            with recorder.forward("DECODE", 1):
+                pass
+        with recorder.forward("IDLE", 0):
+            pass
+
+
+def count(recorder: Recorder, site: str, tokens: int = 1, *, quantized: bool = True) -> None:
+    """Count one compressed all-reduce."""
+    recorder.count(site, quantized=quantized, elements=tokens * WIDTH, wire_bytes=tokens * (WIDTH + 4))
+
+
+def write_arm(
+    plan: Plan, name: ArmName, tasks: dict[str, Sequence[Sample]], *, known_answer: bool = True, **args: Any
+) -> Path:
+    """Write what one finished arm leaves."""
+    folder = Path(plan.folder) / name
+    folder.mkdir(parents=True)
+    compressed = name == "compressed"
+    record = ArmRecord(
+        server_args={"tp_size": 2, "port": 1, "enable_quant_communications": compressed, **args},
+        known_answer=known_answer,
+        seconds_to_ready=12.34,
+        tasks={task: TaskRecord(seconds=5.0, protocol={"bos": "none", "shots": 5}) for task in tasks},
+    )
+    records.write(folder / records.ARM, record)
+    for task, samples in tasks.items():
+        write_samples(sample_file(folder, task), samples)
+    write_engagement(folder / "engagement", compressed=compressed)
+    return folder
+
+
+def write_run(plan: Plan, errors: Sequence[str] = ()) -> None:
+    """Write what the run as a whole leaves."""
+    os.makedirs(plan.folder, exist_ok=True)  # noqa: PTH103 - the plan holds text
+    records.write(Path(plan.folder) / records.PLAN, plan)
+    record = RunRecord(
+        started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions={"python": "3.11"}
+    )
+    records.write(Path(plan.folder) / records.RUN, record)
