@@ -129,7 +129,10 @@ def read_samples(file: Path) -> list[Sample]:
         HarnessError: The file is missing, or a line is not a sample.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        # Not splitlines(): a generated text may hold characters that Unicode takes for line ends. A file that was
+        # cut off within a character is refused below, by its line.
+        with file.open(encoding="utf-8", errors="replace") as content:
+            lines = list(content)
     except OSError as error:
         raise HarnessError(f"{file} cannot be read: {error.strerror}; that task was not finished") from error
     samples = []
