@@ -9,6 +9,7 @@ from harness.yaml_file import Strict
 SITES = ("attention", "ffn")
 # SGLang's gate: the modes in which it never compresses (ForwardMode.is_decode_or_idle).
 NEVER_COMPRESSED = frozenset({"DECODE", "IDLE", "OUTSIDE"})
+JUDGED_FACTS = frozenset({"flag", "tp_size", "layers"})
 SHOWN_FAULTS = 3
 
 
@@ -103,6 +104,10 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if not lines:
         raise ValueError("is empty")
     facts, *passes = (json.loads(line) for line in lines)
+    if not isinstance(facts, dict) or not JUDGED_FACTS <= facts.keys():
+        raise ValueError("its first line lacks the rank's facts")
+    if not all(isinstance(of, dict) and {"mode", "tokens"} <= of.keys() for of in passes):
+        raise ValueError("it holds a line that is no forward pass")
     return facts, passes
 
 

@@ -1,0 +1,203 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.engagement import read_engagement
+from harness.sglang_plugin.recorder import Recorder
+from tests.support import FACTS, LAYERS, WIDTH, count, write_engagement
+
+TOKENS = 1 + 2 + 3 + 4
+
+
+def faults(folder: Path, *, compressed: bool = True, tp: int = 2) -> list[str]:
+    return read_engagement(folder, tp=tp, compressed=compressed).faults
+
+
+def started(folder: Path, rank: int = 0, *, flag: bool = True) -> Recorder:
+    recorder = Recorder(folder)
+    recorder.start(rank, {**FACTS, "flag": flag, "tp_size": 1})
+    return recorder
+
+
+def prefill(recorder: Recorder, *, attention: int = LAYERS, ffn: int = LAYERS, plain: int = 0) -> None:
+    with recorder.forward("EXTEND", 5):
+        for index in range(attention):
+            count(recorder, "attention", quantized=index >= plain)
+        for _ in range(ffn):
+            count(recorder, "ffn")
+
+
+def test_a_compressed_arm_is_counted_by_rank_and_site(tmp_path: Path) -> None:
+    write_engagement(tmp_path, compressed=True)
+    proof = read_engagement(tmp_path, tp=2, compressed=True)
+    assert proof.faults == []
+    assert [of.rank for of in proof.ranks] == [0, 1]
+    for of in proof.ranks:
+        assert of.calls == 4 * 2 * LAYERS
+        assert of.elements == 2 * LAYERS * TOKENS * WIDTH
+        assert of.wire_bytes == 2 * LAYERS * TOKENS * (WIDTH + 4)
+        assert (of.prefills, of.prefill_tokens, of.decodes) == (4, TOKENS, 4)
+        assert of.sites["attention"].calls == of.sites["ffn"].calls == 4 * LAYERS
+        assert of.sites["attention"].quantized == 4 * LAYERS
+    assert proof.facts == {**FACTS, "flag": True}
+
+
+def test_a_baseline_arm_compresses_nothing(tmp_path: Path) -> None:
+    write_engagement(tmp_path, compressed=False)
+    proof = read_engagement(tmp_path, tp=2, compressed=False)
+    assert proof.faults == []
+    assert [(of.calls, of.elements, of.wire_bytes) for of in proof.ranks] == [(0, 0, 0)] * 2
+    assert proof.ranks[0].sites.keys() == {"attention", "ffn"}
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_arms_taken_for_each_other(tmp_path: Path, *, compressed: bool) -> None:
+    write_engagement(tmp_path, compressed=compressed)
+    found = faults(tmp_path, compressed=not compressed)
+    assert f"rank 0 ran with enable_quant_communications={compressed}" in found
+    assert f"rank 1 ran with enable_quant_communications={compressed}" in found
+    assert len(found) > 2
+
+
+@pytest.mark.parametrize("ranks", [(0,), (1,), ()])
+def test_each_rank_without_a_log_is_named(tmp_path: Path, ranks: tuple[int, ...]) -> None:
+    write_engagement(tmp_path, compressed=True, ranks=ranks)
+    proof = read_engagement(tmp_path, tp=2, compressed=True)
+    missing = [rank for rank in range(2) if rank not in ranks]
+    assert [fault.split(" left no proof")[0] for fault in proof.faults] == [f"rank {of}" for of in missing]
+    assert all("search the server's log for 'plugin'" in fault for fault in proof.faults)
+    assert [of.rank for of in proof.ranks] == list(ranks)
+    assert bool(proof.facts) is bool(ranks)
+
+
+def test_a_log_that_was_cut_off_is_no_proof(tmp_path: Path) -> None:
+    write_engagement(tmp_path, compressed=True)
+    file = tmp_path / "rank-1.jsonl"
+    file.write_text(file.read_text()[:-9])
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("rank 1 left no proof (rank-1.jsonl: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"rank": 0}\n', '["rank"]\n', '{"mode": "EXTEND", "tokens": 1}\n', "3\n"]
+)
+def test_a_log_that_is_none_is_no_proof(tmp_path: Path, text: str) -> None:
+    write_engagement(tmp_path, compressed=True)
+    (tmp_path / "rank-0.jsonl").write_text(text)
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("rank 0 left no proof (rank-0.jsonl: ")
+
+
+def test_a_line_that_is_no_pass_is_no_proof(tmp_path: Path) -> None:
+    write_engagement(tmp_path, compressed=True)
+    with (tmp_path / "rank-0.jsonl").open("a") as log:
+        log.write('{"tokens": 3}\n')
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("rank 0 left no proof (rank-0.jsonl: ")
+
+
+def test_another_tp_size(tmp_path: Path) -> None:
+    write_engagement(tmp_path, compressed=True, tp_size=4)
+    assert faults(tmp_path) == ["rank 0 ran with tp_size=4, not 2", "rank 1 ran with tp_size=4, not 2"]
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_rank_without_a_prefill_proves_nothing(tmp_path: Path, *, compressed: bool) -> None:
+    write_engagement(tmp_path, compressed=compressed, prefills=0)
+    found = faults(tmp_path, compressed=compressed)
+    assert [fault[:23] for fault in found] == ["rank 0 ran no prefill, ", "rank 1 ran no prefill, "][:2]
+
+
+@pytest.mark.parametrize(("attention", "ffn"), [(0, LAYERS), (LAYERS, 0), (LAYERS - 1, LAYERS), (0, 0)])
+def test_a_prefill_that_is_not_compressed_in_every_layer(tmp_path: Path, attention: int, ffn: int) -> None:
+    recorder = started(tmp_path)
+    prefill(recorder)
+    prefill(recorder, attention=attention, ffn=ffn)
+    (fault,) = faults(tmp_path, tp=1)
+    assert f"prefill of 5 tokens compressed {attention} in attention, {ffn} in ffn; the model has 3" in fault
+
+
+@pytest.mark.parametrize("mode", ["DECODE", "IDLE"])
+def test_compression_where_sglang_never_compresses(tmp_path: Path, mode: str) -> None:
+    recorder = started(tmp_path)
+    prefill(recorder)
+    with recorder.forward(mode, 1):
+        count(recorder, "attention")
+        count(recorder, "ffn")
+    assert faults(tmp_path, tp=1) == [f"rank 0 compressed 2 times in a pass of mode {mode}"]
+
+
+def test_compression_outside_any_pass(tmp_path: Path) -> None:
+    recorder = started(tmp_path)
+    prefill(recorder)
+    count(recorder, "attention")
+    assert faults(tmp_path, tp=1) == ["rank 0 compressed 1 times in a pass of mode OUTSIDE"]
+
+
+def test_an_unknown_site_is_counted_and_is_a_fault(tmp_path: Path) -> None:
+    recorder = started(tmp_path)
+    with recorder.forward("EXTEND", 5):
+        for site in ("attention", "ffn") * LAYERS:
+            count(recorder, site)
+        count(recorder, "unknown")
+    proof = read_engagement(tmp_path, tp=1, compressed=True)
+    assert proof.faults == ["rank 0 compressed at an unknown site: unknown"]
+    assert proof.ranks[0].calls == 2 * LAYERS + 1
+
+
+def test_a_silent_fall_back_to_a_plain_all_reduce(tmp_path: Path) -> None:
+    prefill(started(tmp_path), plain=2)
+    (fault,) = faults(tmp_path, tp=1)
+    assert fault.startswith("rank 0 fell back to a plain all-reduce 2 times in one pass")
+
+
+def test_one_compressed_call_spoils_the_baseline(tmp_path: Path) -> None:
+    recorder = started(tmp_path, flag=False)
+    prefill(recorder, attention=1, ffn=0)
+    assert faults(tmp_path, tp=1, compressed=False) == [
+        "rank 0 compressed 1 times, though this is the baseline"
+    ]
+
+
+def test_empty_prefills_are_none(tmp_path: Path) -> None:
+    recorder = started(tmp_path)
+    prefill(recorder)
+    with recorder.forward("EXTEND", 0):
+        pass
+    proof = read_engagement(tmp_path, tp=1, compressed=True)
+    assert proof.faults == []
+    assert proof.ranks[0].prefills == 1
+
+
+def test_ranks_that_differ(tmp_path: Path) -> None:
+    write_engagement(tmp_path, compressed=True, ranks=[0], prefills=4)
+    write_engagement(tmp_path, compressed=True, ranks=[1], prefills=3)
+    assert faults(tmp_path) == [
+        "the ranks differ: rank 0: 24 calls in 4 prefills, rank 1: 18 calls in 3 prefills"
+    ]
+
+
+def test_thousands_of_equal_faults_are_cut_short(tmp_path: Path) -> None:
+    recorder = started(tmp_path)
+    for _ in range(1000):
+        prefill(recorder, ffn=0)
+    found = faults(tmp_path, tp=1)
+    assert len(found) == 4
+    assert found[-1] == "and 997 more like these on the same rank"
+
+
+def test_facts_that_the_ranks_do_not_share_are_left_out(tmp_path: Path) -> None:
+    write_engagement(tmp_path, compressed=True, ranks=[0])
+    write_engagement(tmp_path, compressed=True, ranks=[1], codec="none")
+    shared = read_engagement(tmp_path, tp=2, compressed=True).facts
+    assert "codec" not in shared
+    assert "rank" not in shared
+    assert shared["sglang"] == FACTS["sglang"]
+
+
+def test_every_line_of_a_log_is_whole_json(tmp_path: Path) -> None:
+    write_engagement(tmp_path, compressed=True)
+    lines = (tmp_path / "rank-0.jsonl").read_text().splitlines()
+    assert json.loads(lines[0])["rank"] == 0
+    assert [json.loads(line)["mode"] for line in lines[1:]] == ["EXTEND", "DECODE"] * 4 + ["IDLE"]
