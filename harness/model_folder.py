@@ -48,7 +48,21 @@ def folder_problems(folder: Path) -> list[Problem]:
     if not weights and not any(folder.glob("*.bin")):
         problems.append(Problem(file=folder, message="holds no weights (*.safetensors or *.bin)"))
     problems += [problem for file in weights if (problem := weights_problem(file))]
-    return problems
+    return problems + shard_problems(folder / "model.safetensors.index.json")
+
+
+def shard_problems(index: Path) -> list[Problem]:
+    """Return which files of weights that the index names are missing; nothing without an index."""
+    if not index.exists():
+        return []
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [shard for shard in shards if not (index.parent / shard).is_file()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [Problem(file=index, message=f"is not an index of weights: {error!r}")]
+    return [
+        Problem(file=index.parent / shard, message=f"is missing, {index.name} names it") for shard in missing
+    ]
 
 
 def weights_problem(file: Path) -> Problem | None:
@@ -61,7 +75,7 @@ def weights_problem(file: Path) -> Problem | None:
                 raise ValueError("its header is longer than the file")
             header = json.loads(content.read(header_size))
         last = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         return Problem(file=file, message=f"is not a safetensors file: {error}")
     expected = _HEADER_SIZE.size + header_size + int(last)
     if size != expected:
