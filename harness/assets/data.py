@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -55,15 +55,31 @@ def prepare(source: Source, out: Path, *, packages: Path, folder: Path | None = 
         ConfigError: A row of the data lacks a column or holds a wrong value; all problems at once.
         HarnessError: The data cannot be reached.
     """
-    manifest_file = out / "manifest.json"
-    if source is not Source.FOLDER and manifest_file.exists():
-        found: dict[str, Any] = json.loads(manifest_file.read_text())
-        if all((out / name).exists() and _sha256(out / name) == of["sha256"] for name, of in found["files"].items()):
-            return found
+    if source is not Source.FOLDER and (found := _prepared(source, out)) is not None:
+        return found
     try:
         splits, origin = _read(source, packages, folder)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise HarnessError(f"the {source.value} data cannot be read: {error}") from error
+    try:
+        return _write_all(source, out, splits, origin)
+    except OSError as error:
+        raise HarnessError(f"the prepared data cannot be written to {out}: {error}") from error
+
+
+def _prepared(source: Source, out: Path) -> dict[str, Any] | None:
+    """Return the manifest of what an earlier run prepared; None where that is not there or was changed."""
+    try:
+        found: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+        whole = all(_sha256(out / name) == of["sha256"] for name, of in found["files"].items())
+    except (OSError, ValueError):
+        return None
+    return found if whole and found["source"] == source.value else None
+
+
+def _write_all(
+    source: Source, out: Path, splits: Mapping[str, list[Row]], origin: Mapping[str, Any]
+) -> dict[str, Any]:
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     rows = {name: _write(partial / name, split) for name, split in splits.items()}
@@ -104,7 +120,7 @@ def _packaged(packages: Path) -> tuple[dict[str, list[Row]], dict[str, Any]]:
         GSM8K_TEST: gsm8k[PACKAGED_SHOTS:],
         BOOLQ: [
             {"question": row["question"], "passage": row["passage"], "label": answers[row["answer"]]}
-            for row in _json_lines(boolq)
+            for row in map(json.loads, _lines(boolq))
         ],
     }, {
         "origin": {
@@ -128,8 +144,8 @@ def _folder(folder: Path) -> tuple[dict[str, list[Row]], dict[str, Any]]:
     for name in present:
         check = _check_boolq if name == BOOLQ else _check_gsm8k
         splits[name] = []
-        for number, row in enumerate(_json_lines(folder / name), start=1):
-            checked = check(row)
+        for number, line in enumerate(_lines(folder / name), start=1):
+            checked = _check(line, check)
             if isinstance(checked, str):
                 problems.append(Problem(file=folder / name, line=number, message=checked))
             else:
@@ -137,6 +153,15 @@ def _folder(folder: Path) -> tuple[dict[str, list[Row]], dict[str, Any]]:
     if problems:
         raise ConfigError(problems)
     return splits, {"origin": str(folder.resolve()), "licence": "the folder's own"}
+
+
+def _check(line: str, check: Callable[[Row], Row | str]) -> Row | str:
+    """Return the row that a line holds, or what is wrong with it."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        return f"is not JSON: {error}"
+    return check(row) if isinstance(row, dict) else "is not a JSON object"
 
 
 def _check_gsm8k(row: Row) -> Row | str:
@@ -183,14 +208,12 @@ def _hub() -> tuple[dict[str, list[Row]], dict[str, Any]]:
     }
 
 
-def _json_lines(file: Path) -> Iterator[Row]:
+def _lines(file: Path) -> Iterator[str]:
     with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ConfigError([Problem(file=file, line=number, message=f"is not JSON: {error}")]) from error
-            yield row
+        try:
+            yield from lines
+        except UnicodeDecodeError as error:
+            raise HarnessError(f"{file} is not UTF-8 text: {error.reason}") from error
 
 
 def _write(file: Path, rows: Iterable[Row]) -> int:
