@@ -129,8 +129,8 @@ def read_samples(file: Path) -> list[Sample]:
         HarnessError: The file is missing, or a line is not a sample.
     """
     try:
-        # Not splitlines(): a generated text may hold characters that Unicode takes for line ends. A file that was
-        # cut off within a character is refused below, by its line.
+        # Not splitlines(): a generated text may hold characters that Unicode takes for line ends. A file that
+        # was cut off within a character is refused below, by its line.
         with file.open(encoding="utf-8", errors="replace") as content:
             lines = list(content)
     except OSError as error:
