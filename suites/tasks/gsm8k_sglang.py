@@ -26,20 +26,21 @@ def value(text: str) -> float | None:
     """Return the last number in `text`, or None where SGLang finds none.
 
     Thousands separators are dropped first. A number with leading zeros is no Python literal and counts as
-    none, as in SGLang.
+    none, as in SGLang. So does an integer too large for a float: a model that repeats one digit writes it.
     """
     numbers = _NUMBER.findall(text.replace(",", ""))
     if not numbers:
         return None
     try:
         return float(ast.literal_eval(numbers[-1]))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, OverflowError):
         return None
 
 
 def written(number: float) -> str:
     """Return a number's one text form, so that 5, 5. and 5.0 are the same answer (15 digits: exact)."""
-    return f"{number:.15g}"
+    # Adding 0 makes 0 of -0.
+    return f"{number + 0.0:.15g}"
 
 
 def last_number(responses: Iterable[Sequence[str]], _docs: object) -> list[list[str]]:
