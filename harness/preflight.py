@@ -39,14 +39,20 @@ def check_sglang(plan: Plan) -> str:
             check=True,
         )
         found = json.loads(done.stdout)
+        version, problems = found["sglang"], found["problems"]
     except subprocess.TimeoutExpired as error:
         raise HarnessError(f"{plan.server_python} did not import SGLang within {TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         raise HarnessError(
-            f"{plan.server_python} cannot examine its SGLang:\n{error.stderr[-SHOWN_STDERR:]}"
+            f"{plan.server_python} cannot examine its SGLang (exit code {error.returncode}):\n"
+            f"{error.stderr[-SHOWN_STDERR:]}"
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise HarnessError(f"{plan.server_python} cannot examine its SGLang: {error}") from error
-    if found["problems"]:
-        raise HarnessError("\n".join(found["problems"]))
-    return str(found["sglang"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HarnessError(
+            f"{plan.server_python} cannot examine its SGLang: its answer is none: {error!r}"
+        ) from error
+    if problems:
+        raise HarnessError("\n".join(problems))
+    return str(version)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -83,13 +84,13 @@ def test_every_response_of_every_document_is_filtered() -> None:
 
 
 def test_shots_and_scored_rows_share_nothing_and_lose_nothing() -> None:
-    docs = Dataset.from_list(ROWS)
+    docs = Dataset.from_ROWS
     shots, scored = gsm8k_sglang.shots(docs), gsm8k_sglang.without_shots(docs)
     assert shots.to_list() + scored.to_list() == ROWS
     assert len(shots) == gsm8k_sglang.SHOTS == 5
 
 
-def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
+def write_rows(file: Path, rows: Iterable[Mapping[str, object]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -97,11 +98,11 @@ def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_rows(folder / "gsm8k" / "test.jsonl", list(ROWS))
+    write_rows(folder / "gsm8k" / "test.jsonl", ROWS)
     write_rows(
         folder / "gsm8k" / "train.jsonl", [{**row, "question": f"Train: {row['question']}"} for row in ROWS]
     )
-    write_rows(folder / "boolq" / "validation.jsonl", list(PASSAGES))
+    write_rows(folder / "boolq" / "validation.jsonl", PASSAGES)
     return folder
 
 
@@ -201,7 +202,7 @@ def test_missing_files_of_the_data_are_named(name: str, tmp_path: Path) -> None:
 
 
 def test_fewer_rows_than_shots(tmp_path: Path) -> None:
-    write_rows(tmp_path / "gsm8k" / "test.jsonl", list(ROWS[:3]))
+    write_rows(tmp_path / "gsm8k" / "test.jsonl", ROWS[:3])
     with pytest.raises(HarnessError, match="gsm8k"):
         load("gsm8k", tmp_path)
 

@@ -1,0 +1,205 @@
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import config
+from harness.errors import ConfigError, HarnessError
+from harness.plan import API_KEY, PORT, Arm, Plan, check_interpreter, repeat_command
+from tests.support import make, make_options, safetensors, write_interpreter
+
+SUITES = config.suite_names()
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONPATH", "SGLANG_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def without(arm: Arm, plan: Plan) -> tuple[list[str], dict[str, str]]:
+    """Return an arm's command and environment with its own folder's name taken out."""
+    own = str(Path(plan.folder) / arm.name)
+    return (
+        [argument.replace(own, "<own>") for argument in arm.argv],
+        {name: value.replace(own, "<own>") for name, value in arm.env.items()},
+    )
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_arms_differ_in_the_flag_and_their_own_folders_only(suite: str, tmp_path: Path) -> None:
+    plan = make(tmp_path, suite=suite)
+    baseline, compressed = plan.arm("baseline"), plan.arm("compressed")
+    assert [arm.name for arm in plan.arms] == ["baseline", "compressed"]
+    assert (baseline.compressed, compressed.compressed) == (False, True)
+    argv, env = without(baseline, plan)
+    assert without(compressed, plan) == ([*argv, "--enable-quant-communications"], env)
+    assert baseline.engagement != compressed.engagement
+    assert env["HARNESS_PLUGIN_DIR"] == "<own>/engagement"
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_suites_arguments_and_environment_are_all_there(suite: str, tmp_path: Path) -> None:
+    content, _ = config.load(suite)
+    plan = make(tmp_path, suite=suite)
+    for arm in plan.arms:
+        rest = " ".join(arm.argv)
+        assert " ".join(content.server.args) in rest
+        assert f"--tp-size {content.server.tp} --host 127.0.0.1" in rest
+        assert f"--device {content.device}" in rest
+        assert f"--model-path {plan.model_path}" in rest
+        assert content.server.env.items() <= arm.env.items()
+        assert arm.env["HARNESS_PLUGIN_CODEC"] == content.compression.codec
+        assert arm.env["HARNESS_PLUGIN_ALGORITHM"] == content.compression.algorithm
+
+
+def test_the_interpreters_own_command_and_path_come_first(tmp_path: Path) -> None:
+    arm = make(tmp_path).arms[0]
+    assert arm.argv[:2] == [str(tmp_path / "bin" / "sglang"), "serve"]
+    assert arm.env["PATH"] == f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(("suite", "shims"), [("smollm2-cpu", True), ("qwen3-8b-npu", False)])
+def test_shims_are_for_the_cpu_alone(
+    suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shims: bool
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    parts = make(tmp_path, suite=suite).arms[0].env["PYTHONPATH"].split(os.pathsep)
+    expected = [str(tmp_path / "plugin"), "/theirs"]
+    assert parts == ([str(config.ROOT / "harness" / "cpu_shims"), *expected] if shims else expected)
+
+
+def test_the_users_own_list_of_plugins_must_not_keep_ours_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "SGLANG_PLUGINS" not in make(tmp_path).arms[0].env
+    monkeypatch.setenv("SGLANG_PLUGINS", "theirs,another")
+    for arm in make(tmp_path).arms:
+        assert arm.env["SGLANG_PLUGINS"] == "theirs,another,tp_compression_harness"
+
+
+def test_a_server_gets_the_outer_environment_and_ours_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTER", "kept")
+    monkeypatch.setenv("HARNESS_PLUGIN_CODEC", "theirs")
+    environment = make(tmp_path).arms[0].environment()
+    assert environment["OUTER"] == "kept"
+    assert environment["HARNESS_PLUGIN_CODEC"] == "int8_token"
+
+
+def test_port_and_key_are_put_in_at_the_start_and_nowhere_else(tmp_path: Path) -> None:
+    arm = make(tmp_path).arms[1]
+    command = arm.command(port=4711, api_key="s3cret")
+    assert command[command.index("--port") + 1] == "4711"
+    assert command[command.index("--api-key") + 1] == "s3cret"
+    assert [of for of in command if of not in arm.argv] == ["4711", "s3cret"]
+    assert PORT in arm.argv
+    assert API_KEY in arm.argv
+
+
+def test_nothing_written_holds_a_key_or_the_outer_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "s3cret")
+    plan = make(tmp_path)
+    written = plan.model_dump_json() + "".join(arm.shell() for arm in plan.arms)
+    assert "s3cret" not in written
+    assert "--api-key '<random key>'" in plan.arms[0].shell()
+
+
+def test_the_shell_form_means_the_same_as_the_plan(tmp_path: Path) -> None:
+    folder = tmp_path / "a place with 'quotes' and $signs"
+    folder.mkdir()
+    arm = make(folder).arms[1]
+    words = shlex.split(arm.shell().replace("\\\n", " "))
+    variables, command = words[: len(arm.env)], words[len(arm.env) :]
+    assert dict(word.split("=", 1) for word in variables) == arm.env
+    assert command == arm.argv
+
+
+def test_the_run_is_named_after_its_time_and_suite(tmp_path: Path) -> None:
+    plan = make(tmp_path)
+    assert plan.run_id == "20260102-030405-smollm2-cpu"
+    assert plan.folder == str(tmp_path / "reports" / plan.run_id)
+    assert not Path(plan.folder).exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "boolq", "gsm8k"), [(None, 128, 16), (20, 20, 16), (1, 1, 1), (999, 128, 16)]
+)
+def test_the_limit_only_lowers(tmp_path: Path, limit: int | None, boolq: int, gsm8k: int) -> None:
+    tasks = make(tmp_path, limit=limit).tasks
+    assert [(name, of.questions) for name, of in tasks.items()] == [("boolq", boolq), ("gsm8k", gsm8k)]
+
+
+def test_tasks_carry_their_thresholds(tmp_path: Path) -> None:
+    _, thresholds = config.load("smollm2-cpu")
+    plan = make(tmp_path)
+    for name, task in plan.tasks.items():
+        assert task.threshold == thresholds.models[plan.model][name]
+        assert Path(task.file).is_file()
+    assert plan.tasks["gsm8k"].max_new_tokens == 64
+    assert plan.tasks["boolq"].max_new_tokens is None
+
+
+def test_a_plan_survives_its_own_file(tmp_path: Path) -> None:
+    plan = make(tmp_path, port=4711)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+    assert plan.port == 4711
+
+
+def test_no_plugin_no_plan(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"nowhere does not hold the plugin: start through nox"):
+        make(tmp_path, plugin_path=tmp_path / "nowhere")
+
+
+def test_a_broken_model_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    make_options(tmp_path)
+    (tmp_path / "model" / "model.safetensors").write_bytes(safetensors()[:-3])
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    with pytest.raises(ConfigError) as caught:
+        make(tmp_path)
+    assert [problem.message.split(",")[0][:17] for problem in caught.value.problems] == [
+        "holds no tokenize",
+        "is 83 bytes long",
+    ]
+
+
+def test_another_place_of_the_model(tmp_path: Path) -> None:
+    assert make(tmp_path, suite="qwen3-8b-npu", model_path=None).model_path == "Qwen/Qwen3-8B"
+    assert make(tmp_path, model_path="their/copy").model_path == "their/copy"
+
+
+def test_an_interpreter_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"no Python interpreter at .*bin/python3: .*--server-python"):
+        check_interpreter(tmp_path / "bin" / "python3")
+    with pytest.raises(HarnessError, match="there is no Python interpreter at"):
+        check_interpreter(tmp_path)
+
+
+def test_an_interpreter_without_sglang(tmp_path: Path) -> None:
+    python = write_interpreter(tmp_path)
+    (tmp_path / "sglang").unlink()
+    with pytest.raises(HarnessError, match="`sglang` is not beside"):
+        check_interpreter(python)
+
+
+def test_a_virtual_environments_link_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_interpreter(tmp_path / "environment" / "bin")
+    link = tmp_path / "environment" / "bin" / "python"
+    link.unlink()
+    link.symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    assert check_interpreter(Path("environment/bin/python")) == link
+
+
+def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert repeat_command(["--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
+    monkeypatch.setattr(sys, "argv", ["harness", "accuracy", "--limit", "4", "--model-path", "it's"])
+    assert shlex.split(repeat_command()) == [
+        *("nox", "-s", "accuracy", "--", "--limit", "4"),
+        *("--model-path", "it's"),
+    ]
