@@ -84,7 +84,7 @@ def test_every_response_of_every_document_is_filtered() -> None:
 
 
 def test_shots_and_scored_rows_share_nothing_and_lose_nothing() -> None:
-    docs = Dataset.from_ROWS
+    docs = Dataset.from_list(ROWS)
     shots, scored = gsm8k_sglang.shots(docs), gsm8k_sglang.without_shots(docs)
     assert shots.to_list() + scored.to_list() == ROWS
     assert len(shots) == gsm8k_sglang.SHOTS == 5
