@@ -3,12 +3,13 @@
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import click
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
 from harness.assets.data import Source, prepare
 from harness.config import ROOT, load, suite_names
@@ -140,13 +141,18 @@ def main() -> int:
     except HarnessError as error:
         sys.stderr.write(f"ERROR\n{error}\n")
         return ERROR
-    except click.UsageError as error:
-        # Not click's own exit code 2, which is INCONCLUSIVE here.
+    except TyperException as error:
+        # Not typer's own exit code 2, which is INCONCLUSIVE here.
         sys.stderr.write(f"ERROR\n{error.format_message()}\n")
         return ERROR
-    except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("interrupted: the servers are ended, what was measured is kept\n")
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        result = INTERRUPTED
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else ERROR
+    except Exception:  # noqa: BLE001 - Python's own exit code for these is 1, which is FAIL here
+        sys.stderr.write(f"ERROR\n{traceback.format_exc()}")
+        return ERROR
+    if result == INTERRUPTED:
+        # Typer itself makes this number of a KeyboardInterrupt.
+        sys.stderr.write("interrupted: the servers are ended, what was measured is kept\n")
     return result if isinstance(result, int) else 0

@@ -30,6 +30,18 @@ FACTS = {
     "torch": "2.9.0",
 }
 
+GSM8K_ROWS = [
+    {"question": f"What is {number} and 1?", "answer": f"It is {number + 1}.\n#### {number + 1}"}
+    for number in range(9)
+]
+PASSAGES = [{"question": f"is it {of}", "passage": f"It is {of}.", "label": of % 2} for of in range(4)]
+
+
+def write_rows(file: Path, rows: Iterable[object]) -> None:
+    """Write one JSON value a line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
 
 def safetensors(data: int = 16) -> bytes:
     """Return a whole safetensors file with one tensor of `data` bytes."""

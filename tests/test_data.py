@@ -7,14 +7,10 @@ import pytest
 
 from harness.assets.data import BOOLQ, GSM8K_TEST, GSM8K_TRAIN, PACKAGED_SHOTS, Source, prepare
 from harness.errors import ConfigError, HarnessError
+from tests.support import write_rows
 
 GSM8K_ROW = {"question": "How many?", "answer": "One and one.\n#### 2"}
 BOOLQ_ROW = {"question": "is it", "passage": "It is.", "label": 1}
-
-
-def write_rows(file: Path, rows: list[Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_rows(file: Path) -> list[Any]:

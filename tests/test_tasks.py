@@ -1,5 +1,3 @@
-import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,12 +9,8 @@ from harness.errors import HarnessError
 from harness.evaluate import Task
 from harness.pipeline import check_metrics
 from suites.tasks import gsm8k_sglang
-
-ROWS = [
-    {"question": f"What is {number} and 1?", "answer": f"It is {number + 1}.\n#### {number + 1}"}
-    for number in range(9)
-]
-PASSAGES = [{"question": f"is it {of}", "passage": f"It is {of}.", "label": of % 2} for of in range(4)]
+from tests.support import GSM8K_ROWS as ROWS
+from tests.support import PASSAGES, write_rows
 
 
 @pytest.mark.parametrize(
@@ -88,11 +82,6 @@ def test_shots_and_scored_rows_share_nothing_and_lose_nothing() -> None:
     shots, scored = gsm8k_sglang.shots(docs), gsm8k_sglang.without_shots(docs)
     assert shots.to_list() + scored.to_list() == ROWS
     assert len(shots) == gsm8k_sglang.SHOTS == 5
-
-
-def write_rows(file: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,229 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import cli, config
+from harness.report.build import build_report
+from tests.support import (
+    GSM8K_ROWS,
+    PASSAGES,
+    make,
+    make_choice,
+    make_options,
+    make_sample,
+    write_arm,
+    write_rows,
+    write_run,
+)
+
+BOOLQ = [make_choice(of) for of in range(128)]
+GSM8K = [make_sample(of) for of in range(16)]
+
+
+class Ran:
+    """What a command line came to."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> "Harness":
+    for name in ("HARNESS_SERVER_PYTHON", "HARNESS_PLUGIN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    # Messages are compared: a terminal's width must not break their lines.
+    monkeypatch.setenv("COLUMNS", "500")
+    return Harness(monkeypatch, capsys, tmp_path)
+
+
+class Harness:
+    """Runs the command line in this process."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
+    ) -> None:
+        self.monkeypatch, self._capsys, self.folder = monkeypatch, capsys, folder
+
+    def __call__(self, *arguments: str) -> Ran:
+        self.monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+        self.monkeypatch.setattr("signal.signal", lambda *_: None)
+        code = cli.main()
+        captured = self._capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    def accuracy(self, *arguments: str) -> Ran:
+        """Run `accuracy` with a stand-in interpreter, plugin and model, and tiny data."""
+        options = make_options(self.folder)
+        data = self.folder / "own"
+        write_rows(data / "gsm8k" / "test.jsonl", GSM8K_ROWS)
+        write_rows(data / "boolq" / "validation.jsonl", PASSAGES)
+        usual = [
+            *("--server-python", str(options.server_python), "--plugin-path", str(options.plugin_path)),
+            *("--model-path", str(options.model_path), "--data", "folder", "--data-folder", str(data)),
+            *("--reports", str(options.reports), "--limit", "3"),
+        ]
+        return self("accuracy", *usual, *arguments)
+
+
+def test_suites_are_listed_by_name_device_and_description(harness: Harness) -> None:
+    ran = harness("suites")
+    rows = [line.split("\t") for line in ran.out.splitlines()]
+    assert ran.code == 0
+    assert [row[0] for row in rows] == config.suite_names()
+    assert {row[0]: row[1] for row in rows}["qwen3-8b-npu"] == "npu"
+    assert all(len(row) == 3 and row[2] for row in rows)
+
+
+def test_suites_of_one_device(harness: Harness) -> None:
+    assert [line.split("\t")[0] for line in harness("suites", "--device", "cpu").out.splitlines()] == [
+        "smollm2-cpu"
+    ]
+    assert harness("suites", "--device", "abacus").out == ""
+
+
+def test_an_unknown_suite_is_an_error_that_lists_those_there_are(harness: Harness) -> None:
+    ran = harness.accuracy("--suite", "qwen4")
+    assert ran.code == 3
+    assert ran.err.startswith("ERROR\nthere is no suite 'qwen4'")
+    assert ran.err.endswith(f"there are: {', '.join(config.suite_names())}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["accuracy", "--no-such-option"], "No such option"),
+        (["accuracy", "--limit", "0"], "--limit"),
+        (["accuracy", "--limit", "few"], "--limit"),
+        (["accuracy", "--port", "70000"], "--port"),
+        (["accuracy", "--data", "attic"], "--data"),
+        (["accuracy", "--suite"], "--suite"),
+        (["accuracy", "stray"], "stray"),
+        (["no-such-command"], "no-such-command"),
+        (["report"], "run"),
+    ],
+)
+def test_a_command_line_that_is_none_is_no_inconclusive(
+    harness: Harness, arguments: list[str], says: str
+) -> None:
+    ran = harness(*arguments)
+    assert ran.code == 3
+    assert ran.err.startswith("ERROR\n")
+    assert "Traceback" not in ran.err
+    assert says.lower() in ran.err.lower()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["accuracy", "--help"], ["report", "--help"]])
+def test_help_is_no_error(harness: Harness, arguments: list[str]) -> None:
+    ran = harness(*arguments)
+    assert ran.code == 0
+    assert "Usage" in ran.out
+
+
+def test_started_without_nox(harness: Harness) -> None:
+    ran = harness("accuracy")
+    assert ran.code == 3
+    assert "start through `nox -s accuracy`, or set HARNESS_SERVER_PYTHON and HARNESS_PLUGIN_PATH" in ran.err
+
+
+def test_an_interpreter_that_is_not_there(harness: Harness) -> None:
+    ran = harness.accuracy("--server-python", str(harness.folder / "nowhere" / "python"))
+    assert ran.code == 3
+    assert "there is no Python interpreter at" in ran.err
+    assert "--server-python" in ran.err
+
+
+def test_a_model_that_is_not_there(harness: Harness) -> None:
+    ran = harness.accuracy("--model-path", "./nowhere")
+    assert ran.code == 3
+    assert "there is no model folder at" in ran.err
+
+
+def test_data_that_is_not_there(harness: Harness) -> None:
+    ran = harness.accuracy("--data-folder", str(harness.folder / "nowhere"))
+    assert ran.code == 3
+    assert "holds none of gsm8k/train.jsonl" in ran.err
+
+
+def test_an_interpreter_whose_sglang_cannot_be_asked(harness: Harness) -> None:
+    ran = harness.accuracy()
+    assert ran.code == 3
+    assert "cannot examine its SGLang (exit code 9)" in ran.err
+    assert not (harness.folder / "reports").exists()
+
+
+def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
+    ran = harness.accuracy("--dry-run")
+    assert ran.code == 0
+    assert ran.out.count("--api-key '<random key>'") == 2
+    assert ran.out.count("--enable-quant-communications") == 1
+    assert "boolq: 3 questions on each arm, 1 at a time" in ran.out
+    assert "gsm8k: 3 questions on each arm, 16 at a time" in ran.out
+    assert "What is 5 and 1?\\nAnswer:'" in ran.out
+    assert "'max_drop': 0.1" in ran.out
+    assert not (harness.folder / "reports").exists()
+
+
+def test_an_unforeseen_failure_is_an_error_and_no_fail(harness: Harness) -> None:
+    """Python's own exit code for an exception is 1, which here means that accuracy was lost."""
+
+    def broken(_name: str) -> None:
+        raise ZeroDivisionError("nobody thought of this")
+
+    harness.monkeypatch.setattr(cli, "load", broken)
+    ran = harness.accuracy()
+    assert ran.code == 3
+    assert "ZeroDivisionError: nobody thought of this" in ran.err
+
+
+def test_ctrl_c(harness: Harness) -> None:
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    harness.monkeypatch.setattr(cli, "load", interrupted)
+    ran = harness.accuracy()
+    assert ran.code == 130
+    assert "interrupted" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("lost", "verdict", "code"), [(0, "PASS", 0), (60, "FAIL", 1), (10, "INCONCLUSIVE", 2)]
+)
+def test_a_report_is_built_again_and_ends_with_the_runs_code(
+    harness: Harness, lost: int, verdict: str, code: int
+) -> None:
+    plan = make(harness.folder)
+    write_run(plan)
+    write_arm(plan, "baseline", {"boolq": BOOLQ, "gsm8k": GSM8K})
+    worse = [make_choice(of, right=of >= lost) for of in range(128)]
+    write_arm(plan, "compressed", {"boolq": worse, "gsm8k": GSM8K})
+    ran = harness("report", plan.folder)
+    assert ran.code == code
+    assert f"\n{verdict} smollm2-cpu: " in ran.out
+    assert "\x1b" not in ran.out
+    assert (Path(plan.folder) / "report.json").is_file()
+    assert not (harness.folder / "reports" / "latest").exists()
+    assert build_report(Path(plan.folder)).rebuild.endswith(plan.folder)
+
+
+def test_a_report_of_nothing(harness: Harness) -> None:
+    ran = harness("report", str(harness.folder))
+    assert ran.code == 3
+    assert "plan.json cannot be read" in ran.err
+
+
+def test_the_module_can_be_run(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "report", str(tmp_path)],
+        cwd=config.ROOT,
+        env={**os.environ, "PYTHONPATH": str(config.ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith("ERROR\n")
+    assert done.stdout == ""
