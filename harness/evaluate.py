@@ -8,7 +8,6 @@ an empty answer for a failed request, which then counts as a wrong one.
 import hashlib
 import json
 import logging
-import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +41,9 @@ Key = tuple[int, int]
 In = TypeVar("In")
 Out = TypeVar("Out")
 FIRST_TOKENS = 3
-SHOWN_PROMPTS = 1
+# What lm-eval is told of a failed request, since it must be told a number. Its sample is marked as failed and no
+# result rests on it. Finite, for lm-eval takes a softmax of it.
+NO_SCORE = -1e9
 
 
 class Task:
@@ -192,7 +193,7 @@ class _ServerModel(LM):
             documents[_doc_id(instance), instance.args[0]].append(instance)
         self._map(self._score, list(documents.values()))
         outcomes = [self.outcomes[_key(instance)] for instance in requests]
-        return [(of["logprob"], of["greedy"]) if of["error"] is None else (-math.inf, False) for of in outcomes]
+        return [(of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Generate one text for each request."""

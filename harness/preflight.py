@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import dataclass
 
 from harness.errors import HarnessError
 from harness.plan import PORT, Plan
@@ -10,14 +11,27 @@ TIMEOUT_S = 300
 SHOWN_STDERR = 2000
 
 
-def check_sglang(plan: Plan) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Sglang:
+    """The SGLang that will run.
+
+    Attributes:
+        version: Its version.
+        settings: The names of all its server arguments.
+    """
+
+    version: str
+    settings: frozenset[str]
+
+
+def check_sglang(plan: Plan) -> Sglang:
     """Ask the SGLang that will run whether it takes both arms' arguments and sees the plugin.
 
     Args:
         plan: The plan.
 
     Returns:
-        SGLang's version.
+        What it is.
 
     Raises:
         HarnessError: It does not; all problems at once.
@@ -49,4 +63,4 @@ def check_sglang(plan: Plan) -> str:
         raise HarnessError(f"{plan.server_python} cannot examine its SGLang: {error}") from error
     if found["problems"]:
         raise HarnessError("\n".join(found["problems"]))
-    return str(found["sglang"])
+    return Sglang(version=str(found["sglang"]), settings=frozenset(found["settings"]))

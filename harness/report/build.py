@@ -17,8 +17,6 @@ from harness.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run,
 
 # Arguments in which the arms may differ: the flag under test, and what is chosen anew at each start.
 MAY_DIFFER = frozenset({"enable_quant_communications", "port", "api_key", "random_seed", "nccl_port"})
-# What the server reports beside its arguments: its state, not its settings.
-STATE = frozenset({"internal_states", "status"})
 
 
 def build_report(folder: Path) -> Report:
@@ -86,7 +84,7 @@ def _arm_errors(arms: dict[str, ArmReport]) -> list[str]:
         for fault in arm.engagement.faults
     ]
     baseline, compressed = arms["baseline"].server_args, arms["compressed"].server_args
-    for name in sorted((baseline.keys() | compressed.keys()) - MAY_DIFFER - STATE):
+    for name in sorted((baseline.keys() | compressed.keys()) - MAY_DIFFER):
         if baseline.get(name) != compressed.get(name):
             errors.append(
                 f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {compressed.get(name)!r} compressed"
