@@ -92,7 +92,9 @@ class Task:
             "output_type": config.output_type,
             "fewshot": {
                 "count": config.num_fewshot,
-                "rows": "none" if not config.num_fewshot else f"{config.fewshot_config.sampler} of {config.fewshot_split}",
+                "rows": "none"
+                if not config.num_fewshot
+                else f"{config.fewshot_config.sampler} of {config.fewshot_split}",
                 "seed": DEFAULT_OTHER_SEED,
             },
             "bos": {"tokenizer": "what the tokenizer adds", "none": "none"}[config.metadata["bos"]],
@@ -193,7 +195,9 @@ class _ServerModel(LM):
             documents[_doc_id(instance), instance.args[0]].append(instance)
         self._map(self._score, list(documents.values()))
         outcomes = [self.outcomes[_key(instance)] for instance in requests]
-        return [(of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes]
+        return [
+            (of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes
+        ]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Generate one text for each request."""
@@ -250,7 +254,9 @@ class _ServerModel(LM):
 
     def _keep(self, instance: Instance, outcome: Outcome) -> None:
         self.outcomes[_key(instance)] = outcome
-        self._write({"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome})
+        self._write(
+            {"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome}
+        )
 
     def _map(self, ask: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
         """Ask in order, `concurrency` at a time; when one raises, none of those waiting is asked."""
@@ -314,7 +320,14 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Ke
         error=error,
         **{
             name: own[0][name]
-            for name in ("prompt_hash", "prompt_tokens", "first_tokens", "text", "generated_tokens", "finish_reason")
+            for name in (
+                "prompt_hash",
+                "prompt_tokens",
+                "first_tokens",
+                "text",
+                "generated_tokens",
+                "finish_reason",
+            )
         },
     )
 

@@ -28,7 +28,9 @@ def check_model(path: str, root: Path) -> str:
             raise ConfigError(problems)
         return str(folder.resolve())
     if path.startswith((".", "/")) or not _HUB_NAME.fullmatch(path):
-        raise HarnessError(f"there is no model folder at {folder}: prepare it, or name another with --model-path")
+        raise HarnessError(
+            f"there is no model folder at {folder}: prepare it, or name another with --model-path"
+        )
     return path
 
 

@@ -55,7 +55,9 @@ def run(plan: Plan, display: Display) -> Report:
     except HarnessError as error:
         errors.append(str(error))
     except OSError as error:
-        errors.append(f"a file cannot be written ({error}): is the disk full? What was measured before is kept")
+        errors.append(
+            f"a file cannot be written ({error}): is the disk full? What was measured before is kept"
+        )
     except KeyboardInterrupt:
         errors.append("interrupted by the user")
         raise

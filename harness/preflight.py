@@ -39,7 +39,9 @@ def check_sglang(plan: Plan) -> Sglang:
     arm = plan.arms[0]
     request = {
         # From `serve` on; the parser wants a number where the plan has a placeholder.
-        "arms": {of.name: ["1" if argument == PORT else argument for argument in of.argv[2:]] for of in plan.arms},
+        "arms": {
+            of.name: ["1" if argument == PORT else argument for argument in of.argv[2:]] for of in plan.arms
+        },
         "codec": arm.env["HARNESS_PLUGIN_CODEC"],
     }
     try:

@@ -78,14 +78,22 @@ def running(plan: Plan, arm: Arm, folder: Path, tell: Callable[[str], None]) -> 
     """
     port = plan.port or free_port()
     check_port_free(port)
-    key = secrets.token_urlsafe(24)
+    # Hexadecimal: a key that began with a dash would be taken for an option.
+    key = secrets.token_hex(24)
     log = folder / LOG
     tell(f"starting the server (log: {log})")
     started = time.monotonic()
     # The guard's own words belong with the server's.
     with log.open("ab") as words:
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.guard", f"--log={log}", "--", *arm.command(port=port, api_key=key)],
+            [
+                sys.executable,
+                "-m",
+                "harness.guard",
+                f"--log={log}",
+                "--",
+                *arm.command(port=port, api_key=key),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=words,

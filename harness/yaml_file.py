@@ -41,7 +41,9 @@ class YamlFile(Generic[ModelT]):
             raise ConfigError([Problem(file=path, message=f"cannot be read: {error.strerror}")]) from error
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else None
-            raise ConfigError([Problem(file=path, line=line, message=f"is not YAML: {error.problem}")]) from error
+            raise ConfigError(
+                [Problem(file=path, line=line, message=f"is not YAML: {error.problem}")]
+            ) from error
         if root is None:
             raise ConfigError([Problem(file=path, message="is empty")])
         self._lines: dict[KeyPath, int] = {}

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness.assets.data import Source, prepare
 from harness.config import TASKS, KnownAnswer, Threshold
-from harness.plan import API_KEY, PORT, Arm, ArmName, Plan, Task
+from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, ArmName, Plan, Task
 from harness.progress import Display
 
 FAKE_SERVER = Path(__file__).parent / "fake_server.py"
@@ -45,11 +45,14 @@ def tiny_data(tmp_path: Path) -> Path:
     raw = tmp_path / "raw"
     for name in ("gsm8k", "boolq"):
         (raw / name).mkdir(parents=True)
-    problems = [f'{{"question": "What is {n} + 0?", "answer": "It is {n}.\\n#### {n}"}}\n' for n in range(1, 15)]
+    problems = [
+        f'{{"question": "What is {n} + 0?", "answer": "It is {n}.\\n#### {n}"}}\n' for n in range(1, 15)
+    ]
     for split in ("train", "test"):
         (raw / "gsm8k" / f"{split}.jsonl").write_text("".join(problems))
     rows = [
-        f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n' for n in range(12)
+        f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n'
+        for n in range(12)
     ]
     (raw / "boolq" / "validation.jsonl").write_text("".join(rows))
     prepare(Source.FOLDER, tmp_path / "data", packages=tmp_path, folder=raw)
@@ -60,7 +63,9 @@ def tiny_data(tmp_path: Path) -> Path:
 def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
     """Make a plan whose servers are the fake one, in the modes given for each arm."""
 
-    def make(baseline: str = "good", compressed: str = "good", *, questions: int = 6, start_s: int = 20) -> Plan:
+    def make(
+        baseline: str = "good", compressed: str = "good", *, questions: int = 6, start_s: int = 20
+    ) -> Plan:
         folder = tmp_path / "reports" / "run"
 
         def arm(name: ArmName, mode: str) -> Arm:
@@ -106,3 +111,9 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
         )
 
     return make
+
+
+@pytest.fixture
+def shims() -> Callable[[], dict[str, str]]:
+    """Give the environment in which the CPU server's interpreter imports torch, transformers and SGLang."""
+    return lambda: {**os.environ, "PYTHONPATH": str(CPU_SHIMS)}

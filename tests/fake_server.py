@@ -33,7 +33,14 @@ class Handler(BaseHTTPRequestHandler):
             flag = self.compressed != (self.mode == "wrong-flag")
             info = {"enable_quant_communications": flag, "tp_size": TP, "dtype": "float32"}
             # A real one tells its key twice, and its state.
-            self.reply({**info, "api_key": "secret", "launch_command": "--api-key secret", "startup_time": time.time()})
+            self.reply(
+                {
+                    **info,
+                    "api_key": "secret",
+                    "launch_command": "--api-key secret",
+                    "startup_time": time.time(),
+                }
+            )
 
     def do_POST(self) -> None:  # noqa: N802 - http.server's name
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")

@@ -95,7 +95,9 @@ def test_the_tree_ends_when_the_harness_is_killed(tmp_path: Path) -> None:
     until(lambda: all_gone(tree), 30)
 
 
-def test_the_rest_of_the_tree_ends_when_the_command_dies_and_its_exit_code_is_passed_on(tmp_path: Path) -> None:
+def test_the_rest_of_the_tree_ends_when_the_command_dies_and_its_exit_code_is_passed_on(
+    tmp_path: Path,
+) -> None:
     guard = start(tmp_path)
     tree = pids(tmp_path)
     os.kill(tree[0], signal.SIGKILL)

@@ -58,7 +58,10 @@ def prepare(source: Source, out: Path, *, packages: Path, folder: Path | None = 
     manifest_file = out / "manifest.json"
     if source is not Source.FOLDER and manifest_file.exists():
         found: dict[str, Any] = json.loads(manifest_file.read_text())
-        if all((out / name).exists() and _sha256(out / name) == of["sha256"] for name, of in found["files"].items()):
+        if all(
+            (out / name).exists() and _sha256(out / name) == of["sha256"]
+            for name, of in found["files"].items()
+        ):
             return found
     try:
         splits, origin = _read(source, packages, folder)
@@ -189,7 +192,9 @@ def _json_lines(file: Path) -> Iterator[Row]:
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:
-                raise ConfigError([Problem(file=file, line=number, message=f"is not JSON: {error}")]) from error
+                raise ConfigError(
+                    [Problem(file=file, line=number, message=f"is not JSON: {error}")]
+                ) from error
             yield row
 
 

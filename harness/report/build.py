@@ -33,9 +33,7 @@ def build_report(folder: Path) -> Report:
     arm_records = {arm.name: _arm_record(folder / arm.name) for arm in plan.arms}
     arms = {arm.name: _arm_report(folder / arm.name, plan, arm, arm_records[arm.name]) for arm in plan.arms}
     errors = list(run.errors) or _arm_errors(arms)
-    tasks = {
-        name: _task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()
-    }
+    tasks = {name: _task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()}
     judged = [Judged(verdict=Verdict(task.verdict), reasons=tuple(task.reasons)) for task in tasks.values()]
     if arms["compressed"].known_answer is False:
         text = f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
@@ -108,7 +106,8 @@ def _task_report(
     pairing = pair(samples["baseline"], samples["compressed"])
     counts = _counts(pairing)
     scores = {
-        arm: _arm_score(pairing, samples[arm], arm, name, arm_records[arm]) for arm in ("baseline", "compressed")
+        arm: _arm_score(pairing, samples[arm], arm, name, arm_records[arm])
+        for arm in ("baseline", "compressed")
     }
     missing = task.questions - len(pairing.pairs) - len({sample.doc_id for sample in pairing.failed})
     if not faults and not pairing.faults and missing:
@@ -194,7 +193,9 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
             share = task.paired.answers_changed / task.n
             notes.append(f"{name}: {task.paired.answers_changed} of {task.n} answers changed ({share:.0%})")
         if task.compressed.truncated:
-            notes.append(f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap")
+            notes.append(
+                f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
+            )
     implementation = engagement.facts.get("implementation")
     if implementation == "harness.collective":
         codec, algorithm = engagement.facts.get("codec"), engagement.facts.get("algorithm")
