@@ -104,7 +104,13 @@ def lint(session: nox.Session) -> None:
         run(session, python, "-m", "ruff", "check", "."),
         run(session, python, "-m", "ruff", "format", "--check", "."),
         run(session, python, *mypy, "noxfile.py", "harness", "tests", "suites/tasks", f"--exclude={exclude}"),
-        run(session, python, *mypy, f"--python-executable={server}", *(of for of in SERVER_SIDE if (ROOT / of).exists())),
+        run(
+            session,
+            python,
+            *mypy,
+            f"--python-executable={server}",
+            *(of for of in SERVER_SIDE if (ROOT / of).exists()),
+        ),
     ]
     end_with(max(codes))
 
@@ -133,7 +139,9 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
         python = Path(interpreter or sys.executable)
         tools = pytest_for(session, python)
         return run(session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": str(tools)})
-    return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+    return run(
+        session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env()
+    )
 
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
@@ -164,7 +172,9 @@ def environment(session: nox.Session, name: str) -> Path:
     return python
 
 
-def install(session: nox.Session, python: Path, requirements: str, *options: str, target: Path | None = None) -> bool:
+def install(
+    session: nox.Session, python: Path, requirements: str, *options: str, target: Path | None = None
+) -> bool:
     """Install a file of requirements, unless that very file is installed already; return whether it was."""
     file = REQUIREMENTS / requirements
     into = target or python.parent.parent
@@ -184,7 +194,14 @@ def prepare_plugin(session: nox.Session) -> None:
     # setuptools copies whatever an earlier build left there, deleted modules included.
     for left in (ROOT / "build", PLUGIN):
         shutil.rmtree(left, ignore_errors=True)
-    pip = (str(harness_environment(session)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    pip = (
+        str(harness_environment(session)),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    )
     session.run(*pip, "--no-deps", "--no-build-isolation", f"--target={PLUGIN}", str(ROOT), external=True)
 
 

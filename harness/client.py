@@ -74,6 +74,14 @@ class Client:
         except httpx.HTTPError:
             return False
 
+    def reachable(self) -> bool:
+        """Return whether anything answers at all, be it with an error."""
+        try:
+            self._http.get("/v1/models")
+        except httpx.TransportError:
+            return False
+        return True
+
     def server_info(self) -> dict[str, Any]:
         """Return the arguments that the server runs with.
 

@@ -185,4 +185,8 @@ def _shared(all_facts: list[dict[str, Any]]) -> dict[str, Any]:
     if not all_facts:
         return {}
     first = all_facts[0]
-    return {name: first[name] for name in first if name != "rank" and all(of.get(name) == first[name] for of in all_facts)}
+    return {
+        name: first[name]
+        for name in first
+        if name != "rank" and all(of.get(name) == first[name] for of in all_facts)
+    }

@@ -8,7 +8,6 @@ an empty answer for a failed request, which then counts as a wrong one.
 import hashlib
 import json
 import logging
-import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +41,9 @@ Key = tuple[int, int]
 In = TypeVar("In")
 Out = TypeVar("Out")
 FIRST_TOKENS = 3
-SHOWN_PROMPTS = 1
+# What lm-eval is told of a failed request, since it must be told a number. Its sample is marked as failed and no
+# result rests on it. Finite, for lm-eval takes a softmax of it.
+NO_SCORE = -1e9
 
 
 class Task:
@@ -91,7 +92,9 @@ class Task:
             "output_type": config.output_type,
             "fewshot": {
                 "count": config.num_fewshot,
-                "rows": "none" if not config.num_fewshot else f"{config.fewshot_config.sampler} of {config.fewshot_split}",
+                "rows": "none"
+                if not config.num_fewshot
+                else f"{config.fewshot_config.sampler} of {config.fewshot_split}",
                 "seed": DEFAULT_OTHER_SEED,
             },
             "bos": {"tokenizer": "what the tokenizer adds", "none": "none"}[config.metadata["bos"]],
@@ -192,7 +195,9 @@ class _ServerModel(LM):
             documents[_doc_id(instance), instance.args[0]].append(instance)
         self._map(self._score, list(documents.values()))
         outcomes = [self.outcomes[_key(instance)] for instance in requests]
-        return [(of["logprob"], of["greedy"]) if of["error"] is None else (-math.inf, False) for of in outcomes]
+        return [
+            (of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes
+        ]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Generate one text for each request."""
@@ -249,7 +254,9 @@ class _ServerModel(LM):
 
     def _keep(self, instance: Instance, outcome: Outcome) -> None:
         self.outcomes[_key(instance)] = outcome
-        self._write({"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome})
+        self._write(
+            {"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome}
+        )
 
     def _map(self, ask: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
         """Ask in order, `concurrency` at a time; when one raises, none of those waiting is asked."""
@@ -313,7 +320,14 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Ke
         error=error,
         **{
             name: own[0][name]
-            for name in ("prompt_hash", "prompt_tokens", "first_tokens", "text", "generated_tokens", "finish_reason")
+            for name in (
+                "prompt_hash",
+                "prompt_tokens",
+                "first_tokens",
+                "text",
+                "generated_tokens",
+                "finish_reason",
+            )
         },
     )
 

@@ -60,9 +60,7 @@ def shard_problems(index: Path) -> list[Problem]:
         missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [Problem(file=index, message=f"is not an index of weights: {error!r}")]
-    return [
-        Problem(file=index.parent / shard, message=f"is missing, {index.name} names it") for shard in missing
-    ]
+    return [Problem(file=index.parent / shard, message=f"is missing, {index.name} names it") for shard in missing]
 
 
 def weights_problem(file: Path) -> Problem | None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from harness import records
 from harness.client import RequestFailed
 from harness.errors import HarnessError
+from harness.engagement import read_engagement
 from harness.evaluate import Task
 from harness.plan import Arm, Plan
-from harness.preflight import check_sglang
+from harness.preflight import Sglang, check_sglang
 from harness.progress import Display
 from harness.records import ArmRecord, RunRecord, TaskRecord
 from harness.report.build import build_report
@@ -18,6 +19,8 @@ from harness.report.write import write_report
 from harness.samples import sample_file, write_samples
 from harness.server import Server, running
 from harness.versions import harness_versions
+
+PROOF_TIMEOUT_S = 5.0
 
 
 def run(plan: Plan, display: Display) -> Report:
@@ -48,11 +51,13 @@ def run(plan: Plan, display: Display) -> Report:
         raise HarnessError(f"{folder} cannot be written: {error}") from error
     try:
         for arm in plan.arms:
-            run_arm(plan, arm, tasks, display)
+            run_arm(plan, arm, tasks, sglang, display)
     except HarnessError as error:
         errors.append(str(error))
     except OSError as error:
-        errors.append(f"a file cannot be written ({error}): is the disk full? What was measured before is kept")
+        errors.append(
+            f"a file cannot be written ({error}): is the disk full? What was measured before is kept"
+        )
     except KeyboardInterrupt:
         errors.append("interrupted by the user")
         raise
@@ -61,7 +66,7 @@ def run(plan: Plan, display: Display) -> Report:
             started=started.isoformat(timespec="seconds"),
             seconds=time.monotonic() - clock,
             errors=errors,
-            versions=harness_versions(sglang),
+            versions=harness_versions(sglang.version),
         )
         try:
             records.write(folder / records.RUN, record)
@@ -72,7 +77,7 @@ def run(plan: Plan, display: Display) -> Report:
     return report
 
 
-def run_arm(plan: Plan, arm: Arm, tasks: list[Task], display: Display) -> None:
+def run_arm(plan: Plan, arm: Arm, tasks: list[Task], sglang: Sglang, display: Display) -> None:
     """Start one arm's server once, run all tasks on it, and keep everything it says.
 
     Raises:
@@ -85,17 +90,34 @@ def run_arm(plan: Plan, arm: Arm, tasks: list[Task], display: Display) -> None:
         with running(plan, arm, folder, lambda text: display.say(f"{arm.name}: {text}")) as server:
             display.say(f"{arm.name}: ready after {server.seconds_to_ready:.0f} s")
             record = ArmRecord(
-                server_args=records.redact(server.client.server_info()),
+                server_args=records.settings(server.client.server_info(), sglang.settings),
                 known_answer=server.known_answer,
                 seconds_to_ready=server.seconds_to_ready,
             )
             records.write(folder / records.ARM, record)
+            check_engaged(plan, arm)
             for task in tasks:
                 done = run_task(task, server, folder, f"{arm.name}: {task.name}", display)
                 record = record.model_copy(update={"tasks": {**record.tasks, task.name: done}})
                 records.write(folder / records.ARM, record)
     except (HarnessError, RequestFailed) as error:
         raise HarnessError(f"{arm.name}: {error}") from error
+
+
+def check_engaged(plan: Plan, arm: Arm) -> None:
+    """Do nothing if the known answer alone proves that the arm compresses, or that it does not.
+
+    A plugin that was not loaded is found here, after a minute, rather than when all tasks are done.
+
+    Raises:
+        HarnessError: There is no proof.
+    """
+    deadline = time.monotonic() + PROOF_TIMEOUT_S
+    while faults := read_engagement(Path(arm.engagement), tp=plan.tp, compressed=arm.compressed).faults:
+        # One rank may still be writing the line of a pass whose answer another rank has sent.
+        if time.monotonic() > deadline:
+            raise HarnessError("compression is not proven: " + "; ".join(faults))
+        time.sleep(0.1)
 
 
 def run_task(task: Task, server: Server, folder: Path, text: str, display: Display) -> TaskRecord:

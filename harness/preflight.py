@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import dataclass
 
 from harness.errors import HarnessError
 from harness.plan import PORT, Plan
@@ -10,14 +11,27 @@ TIMEOUT_S = 300
 SHOWN_STDERR = 2000
 
 
-def check_sglang(plan: Plan) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Sglang:
+    """The SGLang that will run.
+
+    Attributes:
+        version: Its version.
+        settings: The names of all its server arguments.
+    """
+
+    version: str
+    settings: frozenset[str]
+
+
+def check_sglang(plan: Plan) -> Sglang:
     """Ask the SGLang that will run whether it takes both arms' arguments and sees the plugin.
 
     Args:
         plan: The plan.
 
     Returns:
-        SGLang's version.
+        What it is.
 
     Raises:
         HarnessError: It does not; all problems at once.
@@ -39,7 +53,8 @@ def check_sglang(plan: Plan) -> str:
             check=True,
         )
         found = json.loads(done.stdout)
-        version, problems = found["sglang"], found["problems"]
+        version, problems = str(found["sglang"]), found["problems"]
+        settings = frozenset(found["settings"])
     except subprocess.TimeoutExpired as error:
         raise HarnessError(f"{plan.server_python} did not import SGLang within {TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
@@ -55,4 +70,4 @@ def check_sglang(plan: Plan) -> str:
         ) from error
     if problems:
         raise HarnessError("\n".join(problems))
-    return str(version)
+    return Sglang(version=version, settings=settings)

@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 PLAIN_INTERVAL_S = 15.0
 
@@ -52,7 +59,12 @@ class Display:
             now = time.monotonic()
             if now - said >= PLAIN_INTERVAL_S and done < total:
                 said = now
-                left = (now - started) / done * (total - done)
-                self.say(f"{text}: {done} of {total}, about {left:.0f} s left")
+                # The first answers of a batch come late and together: no guess from those.
+                left = (
+                    f", about {(now - started) / done * (total - done):.0f} s left"
+                    if done >= total / 4
+                    else ""
+                )
+                self.say(f"{text}: {done} of {total}{left}")
 
         return advance

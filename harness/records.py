@@ -87,6 +87,15 @@ def read(file: Path, model: type[RecordT]) -> RecordT:
         raise HarnessError(f"{file} is not a {model.__name__} of this version: {error}") from error
 
 
-def redact(server_args: dict[str, Any]) -> dict[str, Any]:
-    """Return the server's arguments without its keys."""
-    return {name: "<redacted>" if name.endswith("api_key") and value else value for name, value in server_args.items()}
+def settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """Return what a server says of its settings, without its state and without its keys.
+
+    Args:
+        server_info: Its answer to /get_server_info, which also holds its launch command, key and all.
+        names: The names of SGLang's server arguments.
+    """
+    return {
+        name: "<redacted>" if name.endswith("api_key") and value else value
+        for name, value in server_info.items()
+        if name in names
+    }

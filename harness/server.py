@@ -44,12 +44,20 @@ class Server:
     _process: subprocess.Popen[bytes] = field(repr=False)
 
     def check_alive(self) -> None:
-        """Do nothing if the server's process runs.
+        """Do nothing if the server is there; a request that failed on its own account is no reason to stop.
 
         Raises:
             ServerDiedError: It has ended; the message holds the end of its log.
+            HarnessError: Its process runs, but nothing answers.
         """
-        if (code := self._process.poll()) is not None:
+        if self.client.reachable():
+            return
+        try:
+            # The guard ends what the server leaves behind before it ends itself.
+            code = self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise HarnessError(f"the server's process runs, but nothing answers\n{tail(self.log)}") from None
+        else:
             raise ServerDiedError(f"the server ended with exit code {code} during the run\n{tail(self.log)}")
 
 
@@ -70,20 +78,29 @@ def running(plan: Plan, arm: Arm, folder: Path, tell: Callable[[str], None]) -> 
     """
     port = plan.port or free_port()
     check_port_free(port)
-    key = secrets.token_urlsafe(24)
+    # Hexadecimal: a key that began with a dash would be taken for an option.
+    key = secrets.token_hex(24)
     log = folder / LOG
     tell(f"starting the server (log: {log})")
     started = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "harness.guard", f"--log={log}", "--", *arm.command(port=port, api_key=key)],
-        stdin=subprocess.PIPE,
-        # The guard's own words belong with the server's.
-        stdout=subprocess.DEVNULL,
-        stderr=log.open("ab"),
-        env=arm.environment(),
-        # Ctrl-C in the terminal must reach the harness alone, which then ends the server in order.
-        start_new_session=True,
-    )
+    # The guard's own words belong with the server's.
+    with log.open("ab") as words:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "harness.guard",
+                f"--log={log}",
+                "--",
+                *arm.command(port=port, api_key=key),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+            env=arm.environment(),
+            # Ctrl-C in the terminal must reach the harness alone, which then ends the server in order.
+            start_new_session=True,
+        )
     try:
         with Client(f"http://127.0.0.1:{port}", key, timeout_s=plan.request_timeout_s) as client:
             _wait_until_healthy(client, process, log, plan.start_timeout_s)

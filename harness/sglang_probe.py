@@ -30,13 +30,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         request: `arms`, the `sglang serve` arguments of each arm by name; `codec`, a codec's name.
 
     Returns:
-        `sglang`, its version; `problems`, sentences, empty where the plan can run.
+        `sglang`, its version; `settings`, the names of all its server arguments; `problems`, sentences, empty
+        where the plan can run.
     """
     problems: list[str] = []
     try:
         sglang = version("sglang")
     except PackageNotFoundError:
-        return {"sglang": None, "problems": [f"SGLang is not installed for {sys.executable}"]}
+        return {"sglang": "", "settings": [], "problems": [f"SGLang is not installed for {sys.executable}"]}
     try:
         import_module("sglang.srt.plugins.hook_registry")
     except ImportError as error:
@@ -45,20 +46,30 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             "compression ran: use 0.5.23 or a later version that has it"
         )
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
-        problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
+        problems.append(
+            f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH"
+        )
     try:
         import_module("harness.collective").get_codec(request["codec"])
     except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
         problems.append(f"the codec {request['codec']!r} cannot be used: {error}")
-    problems += _argument_problems(sglang, request["arms"])
-    return {"sglang": sglang, "problems": problems}
-
-
-def _argument_problems(sglang: str, arms: dict[str, list[str]]) -> list[str]:
     try:
         server_args = import_module("sglang.srt.server_args").ServerArgs
     except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way
-        return [f"SGLang {sglang} cannot be imported: {error!r}"]
+        return {
+            "sglang": sglang,
+            "settings": [],
+            "problems": [*problems, f"SGLang {sglang} cannot be imported: {error!r}"],
+        }
+    problems += _argument_problems(server_args, sglang, request["arms"])
+    # A msgspec Struct since 0.5.2x, a dataclass before.
+    settings = getattr(server_args, "__struct_fields__", None) or getattr(
+        server_args, "__dataclass_fields__", ()
+    )
+    return {"sglang": sglang, "settings": list(settings), "problems": problems}
+
+
+def _argument_problems(server_args: Any, sglang: str, arms: dict[str, list[str]]) -> list[str]:  # noqa: ANN401 - SGLang's
     parser = _Parser(prog="sglang serve", add_help=False)
     server_args.add_cli_args(parser)
     problems = []

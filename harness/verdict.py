@@ -148,7 +148,11 @@ def _judge_drop(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
         text = f"{said}: the true change is below {_points(high)} ({sure} sure)"
         return Judged(verdict=Verdict.FAIL, reasons=(text,))
     needed = questions_to_decide(counts, margin)
-    more = f"about {needed - counts.n} more questions would decide" if needed and needed > counts.n else "more questions would decide"
+    more = (
+        f"about {needed - counts.n} more questions would decide"
+        if needed and needed > counts.n
+        else "more questions would decide"
+    )
     text = f"{said}: the true change lies between {_points(low)} and {_points(high)}, which decides nothing; {more}"
     return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
 

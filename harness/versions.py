@@ -11,7 +11,12 @@ PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
 
 def harness_versions(sglang: str) -> dict[str, str]:
     """Return the versions of what runs on the harness's side, and of SGLang as its interpreter reports it."""
-    found = {"python": platform.python_version(), "platform": platform.platform(), "sglang": sglang, "harness": _commit()}
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "sglang": sglang,
+        "harness": _commit(),
+    }
     for package in PACKAGES:
         try:
             found[package] = version(package)

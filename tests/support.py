@@ -189,7 +189,5 @@ def write_run(plan: Plan, errors: Sequence[str] = ()) -> None:
     """Write what the run as a whole leaves."""
     os.makedirs(plan.folder, exist_ok=True)  # noqa: PTH103 - the plan holds text
     records.write(Path(plan.folder) / records.PLAN, plan)
-    record = RunRecord(
-        started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions={"python": "3.11"}
-    )
+    record = RunRecord(started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions={"python": "3.11"})
     records.write(Path(plan.folder) / records.RUN, record)

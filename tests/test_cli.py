@@ -43,9 +43,7 @@ def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 class Harness:
     """Runs the command line in this process."""
 
-    def __init__(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
-    ) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
         self.monkeypatch, self._capsys, self.folder = monkeypatch, capsys, folder
 
     def __call__(self, *arguments: str) -> Ran:
@@ -79,9 +77,7 @@ def test_suites_are_listed_by_name_device_and_description(harness: Harness) -> N
 
 
 def test_suites_of_one_device(harness: Harness) -> None:
-    assert [line.split("\t")[0] for line in harness("suites", "--device", "cpu").out.splitlines()] == [
-        "smollm2-cpu"
-    ]
+    assert [line.split("\t")[0] for line in harness("suites", "--device", "cpu").out.splitlines()] == ["smollm2-cpu"]
     assert harness("suites", "--device", "abacus").out == ""
 
 
@@ -106,9 +102,7 @@ def test_an_unknown_suite_is_an_error_that_lists_those_there_are(harness: Harnes
         (["report"], "run"),
     ],
 )
-def test_a_command_line_that_is_none_is_no_inconclusive(
-    harness: Harness, arguments: list[str], says: str
-) -> None:
+def test_a_command_line_that_is_none_is_no_inconclusive(harness: Harness, arguments: list[str], says: str) -> None:
     ran = harness(*arguments)
     assert ran.code == 3
     assert ran.err.startswith("ERROR\n")
@@ -189,9 +183,7 @@ def test_ctrl_c(harness: Harness) -> None:
     assert "interrupted" in ran.err
 
 
-@pytest.mark.parametrize(
-    ("lost", "verdict", "code"), [(0, "PASS", 0), (60, "FAIL", 1), (10, "INCONCLUSIVE", 2)]
-)
+@pytest.mark.parametrize(("lost", "verdict", "code"), [(0, "PASS", 0), (60, "FAIL", 1), (10, "INCONCLUSIVE", 2)])
 def test_a_report_is_built_again_and_ends_with_the_runs_code(
     harness: Harness, lost: int, verdict: str, code: int
 ) -> None:

@@ -19,9 +19,7 @@ SUITE: dict[str, Any] = {
     "data": "packaged",
     "tasks": {"boolq": {"questions": 4}},
 }
-THRESHOLDS: dict[str, Any] = {
-    "models": {"M": {"boolq": {"metric": "acc,none", "max_drop": 0.1, "source": "here"}}}
-}
+THRESHOLDS: dict[str, Any] = {"models": {"M": {"boolq": {"metric": "acc,none", "max_drop": 0.1, "source": "here"}}}}
 
 
 class Files:

@@ -79,9 +79,7 @@ def test_a_log_that_was_cut_off_is_no_proof(tmp_path: Path) -> None:
     assert fault.startswith("rank 1 left no proof (rank-1.jsonl: ")
 
 
-@pytest.mark.parametrize(
-    "text", ["", '{"rank": 0}\n', '["rank"]\n', '{"mode": "EXTEND", "tokens": 1}\n', "3\n"]
-)
+@pytest.mark.parametrize("text", ["", '{"rank": 0}\n', '["rank"]\n', '{"mode": "EXTEND", "tokens": 1}\n', "3\n"])
 def test_a_log_that_is_none_is_no_proof(tmp_path: Path, text: str) -> None:
     write_engagement(tmp_path, compressed=True)
     (tmp_path / "rank-0.jsonl").write_text(text)
@@ -155,9 +153,7 @@ def test_a_silent_fall_back_to_a_plain_all_reduce(tmp_path: Path) -> None:
 def test_one_compressed_call_spoils_the_baseline(tmp_path: Path) -> None:
     recorder = started(tmp_path, flag=False)
     prefill(recorder, attention=1, ffn=0)
-    assert faults(tmp_path, tp=1, compressed=False) == [
-        "rank 0 compressed 1 times, though this is the baseline"
-    ]
+    assert faults(tmp_path, tp=1, compressed=False) == ["rank 0 compressed 1 times, though this is the baseline"]
 
 
 def test_empty_prefills_are_none(tmp_path: Path) -> None:
@@ -173,9 +169,7 @@ def test_empty_prefills_are_none(tmp_path: Path) -> None:
 def test_ranks_that_differ(tmp_path: Path) -> None:
     write_engagement(tmp_path, compressed=True, ranks=[0], prefills=4)
     write_engagement(tmp_path, compressed=True, ranks=[1], prefills=3)
-    assert faults(tmp_path) == [
-        "the ranks differ: rank 0: 24 calls in 4 prefills, rank 1: 18 calls in 3 prefills"
-    ]
+    assert faults(tmp_path) == ["the ranks differ: rank 0: 24 calls in 4 prefills, rank 1: 18 calls in 3 prefills"]
 
 
 def test_thousands_of_equal_faults_are_cut_short(tmp_path: Path) -> None:

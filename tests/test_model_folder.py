@@ -16,9 +16,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def messages(folder: Path) -> list[str]:
-    return [
-        str(problem).removeprefix(str(folder)).lstrip("/:").strip() for problem in folder_problems(folder)
-    ]
+    return [str(problem).removeprefix(str(folder)).lstrip("/:").strip() for problem in folder_problems(folder)]
 
 
 def test_a_whole_folder_is_given_as_an_absolute_path(model: Path) -> None:
@@ -117,9 +115,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert weights_problem(file) is None
 
 
-@pytest.mark.parametrize(
-    "header", [b"[]", b"3", b"{}", b'{"w": 3}', b'{"w": {}}', b"\xff\xfe", b"{", b"null"]
-)
+@pytest.mark.parametrize("header", [b"[]", b"3", b"{}", b'{"w": 3}', b'{"w": {}}', b"\xff\xfe", b"{", b"null"])
 def test_a_header_that_is_none(tmp_path: Path, header: bytes) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(struct.pack("<Q", len(header)) + header)

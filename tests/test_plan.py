@@ -127,9 +127,7 @@ def test_the_run_is_named_after_its_time_and_suite(tmp_path: Path) -> None:
     assert not Path(plan.folder).exists()
 
 
-@pytest.mark.parametrize(
-    ("limit", "boolq", "gsm8k"), [(None, 128, 16), (20, 20, 16), (1, 1, 1), (999, 128, 16)]
-)
+@pytest.mark.parametrize(("limit", "boolq", "gsm8k"), [(None, 128, 16), (20, 20, 16), (1, 1, 1), (999, 128, 16)])
 def test_the_limit_only_lowers(tmp_path: Path, limit: int | None, boolq: int, gsm8k: int) -> None:
     tasks = make(tmp_path, limit=limit).tasks
     assert [(name, of.questions) for name, of in tasks.items()] == [("boolq", boolq), ("gsm8k", gsm8k)]

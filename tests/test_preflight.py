@@ -9,7 +9,7 @@ from harness import preflight
 from harness.config import ROOT
 from harness.errors import HarnessError
 from harness.plan import Plan
-from harness.preflight import check_sglang
+from harness.preflight import Sglang, check_sglang
 from tests.support import make, write_interpreter
 
 
@@ -26,12 +26,15 @@ def refused(plan: Plan) -> str:
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    assert check_sglang(planned(tmp_path, """echo '{"sglang": "0.5.23", "problems": []}'""")) == "0.5.23"
+    script = """echo '{"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"]}'"""
+    assert check_sglang(planned(tmp_path, script)) == Sglang(
+        version="0.5.23", settings=frozenset({"tp_size", "port"})
+    )
 
 
 def test_it_is_asked_with_both_arms_arguments_in_the_servers_environment(tmp_path: Path) -> None:
     script = f"""cat > {tmp_path}/request; env > {tmp_path}/env; echo "$@" > {tmp_path}/arguments
-echo '{{"sglang": "1", "problems": []}}'"""
+echo '{{"sglang": "1", "problems": [], "settings": []}}'"""
     plan = planned(tmp_path, script)
     check_sglang(plan)
     request = json.loads((tmp_path / "request").read_text())
@@ -43,22 +46,31 @@ echo '{{"sglang": "1", "problems": []}}'"""
         assert asked[asked.index("--port") + 1] == "1"
         assert len(asked) == len(arm.argv) - 2
     assert request["arms"]["compressed"] == [*request["arms"]["baseline"], "--enable-quant-communications"]
-    environment = dict(
-        line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line
-    )
+    environment = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
     assert environment["PYTHONPATH"] == plan.arms[0].env["PYTHONPATH"]
     assert (tmp_path / "arguments").read_text() == "-m harness.sglang_probe\n"
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
     problems = ["one is wrong", "two is wrong", "three is wrong"]
-    script = f"""echo '{json.dumps({"sglang": "0.5.23", "problems": problems})}'"""
+    script = f"""echo '{json.dumps({"sglang": "1", "problems": problems, "settings": []})}'"""
     assert refused(planned(tmp_path, script)).splitlines() == problems
 
 
 @pytest.mark.parametrize(
     "output",
-    ["", "warning: something", '{"sglang": ', "null", "[]", "3", "{}", '{"problems": []}', '{"sglang": "1"}'],
+    [
+        "",
+        "warning: something",
+        '{"sglang": ',
+        "null",
+        "[]",
+        "3",
+        "{}",
+        '{"sglang": "1", "problems": []}',
+        '{"problems": []}',
+        '{"sglang": "1"}',
+    ],
 )
 def test_garbage_in_place_of_an_answer(tmp_path: Path, output: str) -> None:
     assert refused(planned(tmp_path, f"echo '{output}'")).startswith("cannot examine its SGLang: ")
@@ -135,6 +147,5 @@ def test_every_problem_of_an_installed_sglang_at_once(tmp_path: Path) -> None:
     assert plugin.startswith("the plugin tp_compression_harness is not visible to ")
     assert codec.startswith("the codec 'no such codec' cannot be used: ")
     assert arguments == (
-        "SGLang 9.9 refuses the compressed arm's arguments: "
-        "unrecognized arguments: --enable-quant-communications"
+        "SGLang 9.9 refuses the compressed arm's arguments: unrecognized arguments: --enable-quant-communications"
     )

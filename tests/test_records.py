@@ -14,9 +14,7 @@ ARM = ArmRecord(
     seconds_to_ready=1.5,
     tasks={"gsm8k": TaskRecord(seconds=2.25, protocol={"stop": ["Question"], "cap": None})},
 )
-RUN = RunRecord(
-    started="2026-01-02T03:04:05+00:00", seconds=3.0, errors=["one\ntwo"], versions={"python": "3"}
-)
+RUN = RunRecord(started="2026-01-02T03:04:05+00:00", seconds=3.0, errors=["one\ntwo"], versions={"python": "3"})
 
 
 @pytest.mark.parametrize("record", [ARM, RUN])
@@ -67,8 +65,17 @@ def test_a_record_of_another_version(tmp_path: Path) -> None:
         records.read(tmp_path / "run.json", RunRecord)
 
 
-def test_keys_are_redacted_and_nothing_else() -> None:
-    assert records.redact({"api_key": "s3cret", "admin_api_key": "s4cret", "model_path": "m", "port": 1}) == {
+def test_settings_are_kept_without_state_and_without_keys() -> None:
+    info = {
+        "api_key": "s3cret",
+        "admin_api_key": "s4cret",
+        "model_path": "m",
+        "port": 1,
+        "internal_states": [{"load": 1}],
+        "launch_command": "sglang serve --api-key s3cret",
+    }
+    names = frozenset({"api_key", "admin_api_key", "model_path", "port", "unset"})
+    assert records.settings(info, names) == {
         "api_key": "<redacted>",
         "admin_api_key": "<redacted>",
         "model_path": "m",
@@ -77,4 +84,5 @@ def test_keys_are_redacted_and_nothing_else() -> None:
 
 
 def test_an_unset_key_stays_seen_as_unset() -> None:
-    assert records.redact({"api_key": None, "admin_api_key": ""}) == {"api_key": None, "admin_api_key": ""}
+    unset = {"api_key": None, "admin_api_key": ""}
+    assert records.settings(unset, frozenset(unset)) == unset

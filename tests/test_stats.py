@@ -110,9 +110,7 @@ def test_every_pair_discordant_the_same_way(n: int) -> None:
 
 @settings(deadline=None)
 @given(large, large, large, large)
-def test_bounds_enclose_the_difference_for_any_table(
-    both_right: int, lost: int, won: int, both_wrong: int
-) -> None:
+def test_bounds_enclose_the_difference_for_any_table(both_right: int, lost: int, won: int, both_wrong: int) -> None:
     of = counts(both_right, lost, won, both_wrong)
     low, high = paired_bounds(of)
     assert -1 <= low <= of.delta + 1e-9
@@ -175,9 +173,7 @@ def tables(n: int) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("n", [16, 30])
-@pytest.mark.parametrize(
-    ("p_lost", "p_won"), [(0.05, 0.05), (0.1, 0.05), (0.2, 0.05), (0.3, 0.3), (0.02, 0.0)]
-)
+@pytest.mark.parametrize(("p_lost", "p_won"), [(0.05, 0.05), (0.1, 0.05), (0.2, 0.05), (0.3, 0.3), (0.02, 0.0)])
 def test_a_true_drop_at_the_margin_passes_in_about_5_percent_of_all_tables(
     n: int, p_lost: float, p_won: float
 ) -> None:
@@ -232,9 +228,7 @@ def test_mcnemar_is_the_binomial_tail(lost: int, won: int) -> None:
 
 @settings(deadline=None)
 @given(st.tuples(small, small, small, small), st.integers(1, 300), st.floats(0.001, 0.999))
-def test_as_many_questions_as_it_says_decide_and_fewer_do_not(
-    table: Table, times: int, margin: float
-) -> None:
+def test_as_many_questions_as_it_says_decide_and_fewer_do_not(table: Table, times: int, margin: float) -> None:
     needed = questions_to_decide(counts(*table), margin)
     assume(needed is not None)
     assert needed is not None

@@ -68,9 +68,7 @@ def test_targets_with_separators(target: str) -> None:
 
 def test_no_answer_is_never_right() -> None:
     for target in ("#### 5", "no number at all"):
-        assert gsm8k_sglang.process_results({"answer": target}, [gsm8k_sglang.INVALID]) == {
-            "exact_match": 0.0
-        }
+        assert gsm8k_sglang.process_results({"answer": target}, [gsm8k_sglang.INVALID]) == {"exact_match": 0.0}
 
 
 def test_every_response_of_every_document_is_filtered() -> None:
@@ -88,16 +86,12 @@ def test_shots_and_scored_rows_share_nothing_and_lose_nothing() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     write_rows(folder / "gsm8k" / "test.jsonl", ROWS)
-    write_rows(
-        folder / "gsm8k" / "train.jsonl", [{**row, "question": f"Train: {row['question']}"} for row in ROWS]
-    )
+    write_rows(folder / "gsm8k" / "train.jsonl", [{**row, "question": f"Train: {row['question']}"} for row in ROWS])
     write_rows(folder / "boolq" / "validation.jsonl", PASSAGES)
     return folder
 
 
-def load(
-    name: str, data: Path, *, questions: int = 3, metric: str = "acc,none", cap: int | None = None
-) -> Task:
+def load(name: str, data: Path, *, questions: int = 3, metric: str = "acc,none", cap: int | None = None) -> Task:
     of = plan.Task(
         file=str(config.TASKS / f"{name}.yaml"),
         questions=questions,

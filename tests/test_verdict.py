@@ -11,9 +11,7 @@ from harness.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run,
 
 
 def numbers(both_right: int, lost: int = 0, won: int = 0, both_wrong: int = 0, **more: Any) -> TaskNumbers:
-    table = PairedCounts(
-        both_right=both_right, baseline_only=lost, compressed_only=won, both_wrong=both_wrong
-    )
+    table = PairedCounts(both_right=both_right, baseline_only=lost, compressed_only=won, both_wrong=both_wrong)
     return TaskNumbers(name="gsm8k", counts=table, **more)
 
 
@@ -63,9 +61,7 @@ def test_floors_at_the_edges(floor: float) -> None:
 
 @settings(deadline=None)
 @given(*[st.integers(0, 300)] * 4, st.floats(0, 1))
-def test_the_drop_is_judged_by_the_bounds(
-    right: int, lost: int, won: int, wrong: int, max_drop: float
-) -> None:
+def test_the_drop_is_judged_by_the_bounds(right: int, lost: int, won: int, wrong: int, max_drop: float) -> None:
     of = numbers(right, lost, won, wrong + 1)
     low, high = paired_bounds(of.counts)
     expected = Verdict.PASS if low > -max_drop else Verdict.FAIL if high < -max_drop else Verdict.INCONCLUSIVE
@@ -143,9 +139,7 @@ def test_the_worst_part_decides_and_only_its_reasons_are_given() -> None:
     keys = {"floor": 0.5, "max_drop": 0.1, "max_truncated": 0.1}
     result = judge_task(numbers(100, truncated=0.2), threshold(**keys))
     assert result.verdict is Verdict.FAIL
-    assert result.reasons == (
-        "gsm8k: 20.0% of the compressed arm's answers ended at the token cap, allowed 10.0%",
-    )
+    assert result.reasons == ("gsm8k: 20.0% of the compressed arm's answers ended at the token cap, allowed 10.0%",)
     result = judge_task(numbers(10, lost=90, truncated=0.2), threshold(**keys))
     assert result.verdict is Verdict.FAIL
     assert len(result.reasons) == 3

@@ -17,8 +17,6 @@ from harness.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run,
 
 # Arguments in which the arms may differ: the flag under test, and what is chosen anew at each start.
 MAY_DIFFER = frozenset({"enable_quant_communications", "port", "api_key", "random_seed", "nccl_port"})
-# What the server reports beside its arguments: its state, not its settings.
-STATE = frozenset({"internal_states", "status"})
 
 
 def build_report(folder: Path) -> Report:
@@ -35,9 +33,7 @@ def build_report(folder: Path) -> Report:
     arm_records = {arm.name: _arm_record(folder / arm.name) for arm in plan.arms}
     arms = {arm.name: _arm_report(folder / arm.name, plan, arm, arm_records[arm.name]) for arm in plan.arms}
     errors = list(run.errors) or _arm_errors(arms)
-    tasks = {
-        name: _task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()
-    }
+    tasks = {name: _task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()}
     judged = [Judged(verdict=Verdict(task.verdict), reasons=tuple(task.reasons)) for task in tasks.values()]
     if arms["compressed"].known_answer is False:
         text = f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
@@ -86,7 +82,7 @@ def _arm_errors(arms: dict[str, ArmReport]) -> list[str]:
         for fault in arm.engagement.faults
     ]
     baseline, compressed = arms["baseline"].server_args, arms["compressed"].server_args
-    for name in sorted((baseline.keys() | compressed.keys()) - MAY_DIFFER - STATE):
+    for name in sorted((baseline.keys() | compressed.keys()) - MAY_DIFFER):
         if baseline.get(name) != compressed.get(name):
             errors.append(
                 f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {compressed.get(name)!r} compressed"
@@ -110,7 +106,8 @@ def _task_report(
     pairing = pair(samples["baseline"], samples["compressed"])
     counts = _counts(pairing)
     scores = {
-        arm: _arm_score(pairing, samples[arm], arm, name, arm_records[arm]) for arm in ("baseline", "compressed")
+        arm: _arm_score(pairing, samples[arm], arm, name, arm_records[arm])
+        for arm in ("baseline", "compressed")
     }
     missing = task.questions - len(pairing.pairs) - len({sample.doc_id for sample in pairing.failed})
     if not faults and not pairing.faults and missing:
@@ -196,7 +193,9 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
             share = task.paired.answers_changed / task.n
             notes.append(f"{name}: {task.paired.answers_changed} of {task.n} answers changed ({share:.0%})")
         if task.compressed.truncated:
-            notes.append(f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap")
+            notes.append(
+                f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
+            )
     implementation = engagement.facts.get("implementation")
     if implementation == "harness.collective":
         codec, algorithm = engagement.facts.get("codec"), engagement.facts.get("algorithm")

@@ -34,7 +34,17 @@ def show(report: Report, console: Console, folder: Path) -> None:
 
 def _tasks(report: Report) -> Table:
     table = Table(title="Accuracy", title_justify="left")
-    for name in ("task", "n", "baseline", "compressed", "change", "95 % sure between", "lost/won", "changed", "verdict"):
+    for name in (
+        "task",
+        "n",
+        "baseline",
+        "compressed",
+        "change",
+        "95 % sure between",
+        "lost/won",
+        "changed",
+        "verdict",
+    ):
         table.add_column(name, justify="left" if name in ("task", "verdict") else "right")
     for name, task in report.tasks.items():
         paired = task.paired

@@ -1,0 +1,119 @@
+"""What several test files share: a plan over any server command, tiny data, and a check for stray processes."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from harness.assets.data import Source, prepare
+from harness.config import TASKS, KnownAnswer, Threshold
+from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, ArmName, Plan, Task
+from harness.progress import Display
+
+FAKE_SERVER = Path(__file__).parent / "fake_server.py"
+KNOWN = KnownAnswer(prompt="The capital of France is", right=" Paris", wrong=" banana")
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture
+def display() -> Display:
+    return Display(Console(width=160))
+
+
+@pytest.fixture
+def no_strays() -> Iterator[None]:
+    """Fail if a process that the test started is still there after it."""
+    before = {process.pid for process in psutil.process_iter()}
+    yield
+    mine = [
+        process
+        for process in psutil.process_iter(["pid", "cmdline", "environ"])
+        if process.pid not in before
+        and process.info["pid"] != os.getpid()
+        and "HARNESS_PLUGIN_DIR" in (process.info["environ"] or {})
+    ]
+    assert not mine, f"left behind: {[process.info['cmdline'] for process in mine]}"
+
+
+@pytest.fixture
+def tiny_data(tmp_path: Path) -> Path:
+    """Data of a few rows, prepared as a user's own folder would be."""
+    raw = tmp_path / "raw"
+    for name in ("gsm8k", "boolq"):
+        (raw / name).mkdir(parents=True)
+    problems = [
+        f'{{"question": "What is {n} + 0?", "answer": "It is {n}.\\n#### {n}"}}\n' for n in range(1, 15)
+    ]
+    for split in ("train", "test"):
+        (raw / "gsm8k" / f"{split}.jsonl").write_text("".join(problems))
+    rows = [
+        f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n'
+        for n in range(12)
+    ]
+    (raw / "boolq" / "validation.jsonl").write_text("".join(rows))
+    prepare(Source.FOLDER, tmp_path / "data", packages=tmp_path, folder=raw)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
+    """Make a plan whose servers are the fake one, in the modes given for each arm."""
+
+    def make(
+        baseline: str = "good", compressed: str = "good", *, questions: int = 6, start_s: int = 20
+    ) -> Plan:
+        folder = tmp_path / "reports" / "run"
+
+        def arm(name: ArmName, mode: str) -> Arm:
+            engagement = folder / name / "engagement"
+            argv = [sys.executable, str(FAKE_SERVER), mode, "--port", PORT, "--api-key", API_KEY]
+            if name == "compressed":
+                argv.append("--enable-quant-communications")
+            env = {"HARNESS_PLUGIN_DIR": str(engagement), "HARNESS_PLUGIN_CODEC": "none"}
+            is_compressed = name == "compressed"
+            return Arm(name=name, compressed=is_compressed, argv=argv, env=env, engagement=str(engagement))
+
+        def task(name: str, metric: str, **limits: float) -> Task:
+            threshold = Threshold(metric=metric, source="test", report_only=not limits, **limits)
+            return Task(
+                file=str(TASKS / f"{name}.yaml"),
+                questions=questions,
+                concurrency=2,
+                max_new_tokens=8,
+                threshold=threshold,
+            )
+
+        return Plan(
+            run_id="run",
+            suite="fake",
+            device="cpu",
+            model="none",
+            model_path="none",
+            tp=2,
+            server_python=sys.executable,
+            folder=str(folder),
+            data=str(tiny_data),
+            data_manifest={"source": "folder", "origin": "a test", "files": {}},
+            arms=[arm("baseline", baseline), arm("compressed", compressed)],
+            tasks={
+                "boolq": task("boolq", "acc,none", max_drop=0.9),
+                "gsm8k": task("gsm8k", "exact_match,last-number"),
+            },
+            known_answer=KNOWN,
+            start_timeout_s=start_s,
+            request_timeout_s=20,
+            port=None,
+            repeat="nox -s accuracy",
+        )
+
+    return make
+
+
+@pytest.fixture
+def shims() -> Callable[[], dict[str, str]]:
+    """Give the environment in which the CPU server's interpreter imports torch, transformers and SGLang."""
+    return lambda: {**os.environ, "PYTHONPATH": str(CPU_SHIMS)}

@@ -1,0 +1,129 @@
+"""A server that fails on demand: what a real SGLang cannot be made to do at will. It never stands in for one
+where a real one can run.
+
+    python fake_server.py MODE --port PORT --api-key KEY [--enable-quant-communications]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+TP = 2
+LAYERS = 2
+
+
+class Handler(BaseHTTPRequestHandler):
+    mode = "good"
+    compressed = False
+    generated = 0
+
+    def log_message(self, *_: object) -> None:
+        return
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        if self.path == "/health":
+            self.reply({}, 503 if self.mode == "never-ready" else 200)
+        else:
+            flag = self.compressed != (self.mode == "wrong-flag")
+            info = {"enable_quant_communications": flag, "tp_size": TP, "dtype": "float32"}
+            # A real one tells its key twice, and its state.
+            self.reply(
+                {
+                    **info,
+                    "api_key": "secret",
+                    "launch_command": "--api-key secret",
+                    "startup_time": time.time(),
+                }
+            )
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        if self.path == "/v1/tokenize":
+            self.reply({"tokens": [ord(letter) for letter in body["prompt"]]})
+        elif self.path == "/generate":
+            self.generate(body)
+        else:
+            self.reply({})
+
+    def generate(self, body: dict[str, Any]) -> None:
+        Handler.generated += 1
+        write_proof(self.compressed, len(body["input_ids"]))
+        # The known answer takes three requests; faults begin after it.
+        asked = Handler.generated - 3
+        if self.mode == "dies-in-task" and asked > 2:
+            sys.stdout.write("RuntimeError: the fake server was told to die\n")
+            sys.stdout.flush()
+            os._exit(7)
+        if self.mode == "fails-some" and asked > 0 and asked % 3 == 0:
+            self.reply({"error": "out of luck"}, 500)
+            return
+        text = "".join(chr(token) for token in body["input_ids"])
+        right = " banana" if self.mode == "wrong-answer" else " Paris"
+        meta: dict[str, Any] = {"finish_reason": {"type": "length"}, "completion_tokens": 4}
+        if body.get("return_logprob"):
+            choice = text.rsplit("is", 1)[-1] if "France" in text else text
+            best = choice == right or text.endswith(" yes")
+            start = body["logprob_start_len"] + 1
+            scored = body["input_ids"][start:]
+            meta["input_token_logprobs"] = [[-0.1 if best else -5.0, token, None] for token in scored]
+            meta["input_top_logprobs"] = [[[-0.1, token, None]] for token in scored]
+        self.reply({"text": right if "France" in text else " 7", "meta_info": meta})
+
+    def reply(self, content: dict[str, Any], status: int = 200) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test's helper
+    folder = Path(os.environ["HARNESS_PLUGIN_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    site = {"calls": LAYERS, "quantized": LAYERS, "elements": 64 * tokens, "wire_bytes": 68 * tokens}
+    line: dict[str, Any] = {"mode": "EXTEND", "tokens": tokens}
+    if compressed:
+        line["sites"] = {"attention": site, "ffn": site}
+    for rank in range(TP):
+        with (folder / f"rank-{rank}.jsonl").open("a") as out:
+            if out.tell() == 0:
+                facts = {"rank": rank, "tp_size": TP, "layers": LAYERS, "flag": compressed}
+                facts |= {"implementation": "fake", "codec": "none", "algorithm": "none"}
+                out.write(json.dumps(facts) + "\n")
+            out.write(json.dumps(line) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mode")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--api-key")
+    parser.add_argument("--enable-quant-communications", action="store_true")
+    arguments = parser.parse_args()
+    Handler.mode = arguments.mode
+    Handler.compressed = arguments.enable_quant_communications
+    if arguments.mode == "dies-at-once":
+        sys.stdout.write("loading weights\nRuntimeError: no such weights\n")
+        sys.exit(3)
+    if arguments.mode == "leaves-orphans":
+        # A grandchild in a session of its own, whose parent is gone: the process group alone would miss it.
+        script = "import os, time; os.fork() or (os.setsid(), time.sleep(600))"
+        subprocess.run([sys.executable, "-c", script], check=True)
+    if arguments.mode == "ignores-sigterm":
+        import signal  # noqa: PLC0415
+
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    server = ThreadingHTTPServer(("127.0.0.1", arguments.port), Handler)
+    sys.stdout.write(f"listening since {time.time()}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The plugin's hooks against the installed SGLang: registered by its own mechanism, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REGISTER = """
+import sys
+from harness.sglang_plugin import register
+from sglang.srt.plugins.hook_registry import HookRegistry
+register()
+HookRegistry.apply_hooks()
+"""
+
+ONE_CALL = """
+import torch, torch.distributed as dist
+import torch.multiprocessing as mp
+from types import SimpleNamespace as NS
+
+def rank_main(rank, port):
+    # Before anything NPU is pretended: SGLang's layers would look for its kernels too.
+    import sglang.srt.model_executor.model_runner
+    {prelude}
+    {register}
+    from sglang.srt.distributed import parallel_state, communication_op
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{{port}}", rank=rank, world_size=2)
+    group = object.__new__(parallel_state.GroupCoordinator)
+    group.world_size, group.device_group, group.unique_name = 2, dist.group.WORLD, "tp"
+    communication_op.get_tp_group = communication_op.get_attn_tp_group = lambda: group
+    from sglang.srt.model_executor.model_runner import ModelRunner
+    from sglang.srt.model_executor.forward_batch_info import ForwardMode
+    runner = object.__new__(ModelRunner)
+    runner.is_draft_worker = False
+    runner.server_args = NS(tp_size=2, device="cpu", enable_quant_communications=True)
+    runner.model_config = NS(num_hidden_layers=1)
+    x = torch.arange(12, dtype=torch.float32).reshape(3, 4) * (rank + 1)
+    def body(self, forward_batch, *a, **k):
+        self.out = communication_op.attention_tensor_model_parallel_quant_all_reduce(x.clone())
+        communication_op.tensor_model_parallel_quant_all_reduce(x.clone())
+    from harness.sglang_plugin import hooks
+    # What SGLang wrapped, called with a body that does what a layer does: one sum for each site.
+    from sglang.srt.plugins.hook_registry import HookRegistry
+    hook = [h for _t, h, _s in HookRegistry._hooks[hooks.FORWARD]][0]
+    hook(body, runner, NS(input_ids=torch.zeros(3), forward_mode=ForwardMode.EXTEND))
+    want = torch.arange(12, dtype=torch.float32).reshape(3, 4) * 3
+    assert torch.allclose(runner.out, want, atol=0.3), runner.out
+    dist.destroy_process_group()
+
+if __name__ == "__main__":
+    import socket
+    s = socket.socket(); s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]; s.close()
+    mp.spawn(rank_main, args=(port,), nprocs=2)
+"""
+
+# torch_npu as documented: int8 values and one fp32 scale a row.
+FAKE_NPU = """
+    import sys, types
+    from importlib.machinery import ModuleSpec
+    npu = types.ModuleType("torch_npu")
+    npu.__spec__ = ModuleSpec("torch_npu", None)
+    def npu_dynamic_quant(x, *, dst_type):
+        scale = x.abs().amax(-1).float().clamp_min(1e-12) / 127
+        return torch.round(x.float() / scale.unsqueeze(-1)).to(torch.int8), scale
+    {define}
+    sys.modules["torch_npu"] = npu
+    from harness.sglang_plugin import hooks
+    hooks.is_npu = lambda: True
+    # Upstream's fall-back, where the kernel cannot be imported, is a plain all-reduce.
+    from sglang.srt.distributed import parallel_state as ps
+    ps.inplace_all_reduce = lambda x, group_name: dist.all_reduce(x)
+"""
+
+
+def python(script: str, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    file = tmp_path / "script.py"
+    file.write_text(script)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("HARNESS_PLUGIN")}
+    return subprocess.run(
+        [sys.executable, str(file)],
+        env={**variables, **env},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def lines(folder: Path, rank: int) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / f"rank-{rank}.jsonl").read_text().splitlines()]
+
+
+def test_without_its_variable_the_plugin_registers_nothing(tmp_path: Path) -> None:
+    done = python(REGISTER + "assert not HookRegistry._hooks, HookRegistry._hooks", tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_hook_is_applied_to_this_sglang(tmp_path: Path) -> None:
+    check = (
+        REGISTER
+        + "assert HookRegistry._patched == set(HookRegistry._hooks), (HookRegistry._patched, HookRegistry._hooks)"
+    )
+    done = python(check, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+
+def test_off_npu_the_bundled_collective_runs_and_each_site_is_counted(tmp_path: Path) -> None:
+    script = ONE_CALL.format(prelude="pass", register=REGISTER.replace("\n", "\n    "))
+    done = python(script, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path / "log"))
+    assert done.returncode == 0, done.stderr
+    facts, forward = lines(tmp_path / "log", 0)
+    assert facts["implementation"] == "harness.collective"
+    assert lines(tmp_path / "log", 1)[1] == forward
+    # 3 rows of 4 values to one peer: a byte a value and a four-byte scale a row.
+    site = {"calls": 1, "quantized": 1, "elements": 12, "wire_bytes": 24}
+    assert forward == {"mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
+
+
+@pytest.mark.parametrize(
+    ("define", "quantized"), [("npu.npu_dynamic_quant = npu_dynamic_quant", 1), ("pass", 0)]
+)
+def test_on_an_npu_sglangs_own_code_runs_and_its_silent_fall_back_is_seen(
+    tmp_path: Path, define: str, quantized: int
+) -> None:
+    """Exercised with a stand-in for torch_npu; not run on hardware."""
+    script = ONE_CALL.format(
+        prelude=FAKE_NPU.format(define=define).strip(), register=REGISTER.replace("\n", "\n    ")
+    )
+    done = python(script, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path / "log"))
+    assert done.returncode == 0, done.stderr
+    facts, forward = lines(tmp_path / "log", 0)
+    assert facts["implementation"] == "sglang"
+    site = {"calls": 1, "quantized": quantized, "elements": 12, "wire_bytes": 24 * quantized}
+    assert forward == {"mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
+
+
+def test_the_flag_starts_off_npu_and_other_checks_still_run(tmp_path: Path) -> None:
+    check = """
+from harness.sglang_plugin.hooks import allow_off_npu
+from sglang.srt.server_args import ServerArgs
+import msgspec
+seen = []
+class Args(msgspec.Struct):
+    enable_quant_communications: bool
+    tp_size: int
+    def __setattr__(self, name, value):
+        raise AttributeError("sealed")
+args = Args(True, 2)
+allow_off_npu(lambda a: seen.append(a.enable_quant_communications), args)
+assert seen == [False] and args.enable_quant_communications is True
+try:
+    allow_off_npu(lambda a: 1 / 0, args)
+except ZeroDivisionError:
+    assert args.enable_quant_communications is True
+else:
+    raise SystemExit("the check did not run")
+try:
+    allow_off_npu(lambda a: None, Args(True, 1))
+except ValueError as error:
+    assert "tp_size != 1" in str(error)
+else:
+    raise SystemExit("tp 1 was let through")
+"""
+    done = python(check, tmp_path)
+    assert done.returncode == 0, done.stderr

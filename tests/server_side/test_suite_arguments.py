@@ -1,0 +1,46 @@
+"""Every suite's server arguments, parsed by the installed SGLang's own parser."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.sglang_probe import answer
+
+SUITES = sorted((Path(__file__).resolve().parents[2] / "suites" / "accuracy").glob("*.yaml"))
+
+
+def arguments(suite: Path) -> tuple[str, list[str]]:
+    content = yaml.safe_load(suite.read_text())
+    server = content["server"]
+    fixed = [
+        "--model-path",
+        "m",
+        "--device",
+        content["device"],
+        "--tp-size",
+        str(server["tp"]),
+        "--port",
+        "1",
+    ]
+    return content.get("compression", {}).get("codec", "int8_token"), [*fixed, *server["args"]]
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda file: file.stem)
+def test_the_parser_takes_both_arms(suite: Path) -> None:
+    codec, baseline = arguments(suite)
+    arms = {"baseline": baseline, "compressed": [*baseline, "--enable-quant-communications"]}
+    found = answer({"arms": arms, "codec": codec})
+    assert [problem for problem in found["problems"] if "not visible" not in problem] == []
+    assert found["sglang"]
+    assert {"tp_size", "enable_quant_communications", "port"} <= set(found["settings"])
+
+
+def test_arguments_that_moved_are_refused_by_name() -> None:
+    """SGLang 0.5.23 refuses what upstream's test gave to the version before."""
+    arms = {"baseline": ["--model-path", "m", "--cuda-graph-max-bs", "32"], "compressed": ["--no-such-flag"]}
+    found = answer({"arms": arms, "codec": "no-such-codec"})
+    text = "\n".join(found["problems"])
+    assert "refuses the baseline arm's arguments: ambiguous option: --cuda-graph-max-bs" in text
+    assert "refuses the compressed arm's arguments" in text
+    assert "the codec 'no-such-codec' cannot be used" in text

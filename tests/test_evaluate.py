@@ -1,0 +1,85 @@
+"""lm-eval itself against the fake server: what happens to requests that fail, and to a server that dies."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.evaluate import Task
+from harness.plan import Plan
+from harness.samples import Sample
+from harness.server import ServerDiedError, running
+
+pytestmark = pytest.mark.usefixtures("no_strays")
+MakePlan = Callable[..., Plan]
+
+
+def ask(plan: Plan, name: str, tmp_path: Path) -> list[Sample]:
+    task = Task(name, plan.tasks[name], Path(plan.data), tmp_path / "tasks")
+    with running(plan, plan.arm("baseline"), tmp_path, lambda _text: None) as server:
+        return task.run(
+            server.client,
+            record=tmp_path / "requests.jsonl",
+            after_failure=server.check_alive,
+            advance=lambda: None,
+        )
+
+
+def test_scored_choices_become_samples(fake_plan: MakePlan, tmp_path: Path) -> None:
+    samples = ask(fake_plan(), "boolq", tmp_path)
+    assert [sample.doc_id for sample in samples] == list(range(6))
+    assert {sample.answer for sample in samples} == {"yes"}
+    assert [sample.target for sample in samples] == ["yes", "no"] * 3
+    assert [sample.right for sample in samples] == [True, False] * 3
+    assert samples[0].choices == ["no", "yes"]
+    assert samples[0].logprobs is not None
+    assert samples[0].logprobs[0] < samples[0].logprobs[1]
+
+
+def test_generated_answers_become_samples(fake_plan: MakePlan, tmp_path: Path) -> None:
+    samples = ask(fake_plan(), "gsm8k", tmp_path)
+    # The first five rows are the shots, so that the scored ones ask for 6, 7, 8 ...; the server always says 7.
+    assert [sample.right for sample in samples] == [False, True, False, False, False, False]
+    assert {(sample.answer, sample.text, sample.finish_reason) for sample in samples} == {
+        ("7", " 7", "length")
+    }
+
+
+@pytest.mark.parametrize("name", ["boolq", "gsm8k"])
+def test_a_failed_request_is_no_wrong_answer(fake_plan: MakePlan, tmp_path: Path, name: str) -> None:
+    samples = ask(fake_plan("fails-some"), name, tmp_path)
+    failed = [sample for sample in samples if sample.error is not None]
+    assert 0 < len(failed) < len(samples) or name == "boolq"
+    assert failed
+    for sample in failed:
+        assert sample.right is None
+        assert sample.answer is None
+        assert sample.error is not None
+        assert "HTTP 500" in sample.error
+        assert "out of luck" in sample.error
+
+
+def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(
+    fake_plan: MakePlan, tmp_path: Path
+) -> None:
+    with pytest.raises(ServerDiedError, match=r"(?s)exit code 7 during the run.*told to die"):
+        ask(fake_plan("dies-in-task"), "gsm8k", tmp_path)
+    outcomes = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
+    assert [outcome["text"] for outcome in outcomes if outcome["error"] is None] == [" 7", " 7"]
+
+
+def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan(questions=500)
+    with pytest.raises(
+        HarnessError, match="boolq: 500 questions are asked for, the data in .* has 12 to score"
+    ):
+        Task("boolq", plan.tasks["boolq"], Path(plan.data), tmp_path)
+
+
+def test_missing_data_is_named(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan()
+    (Path(plan.data) / "gsm8k" / "test.jsonl").unlink()
+    with pytest.raises(HarnessError, match=r"gsm8k: the data lacks .*gsm8k/test\.jsonl"):
+        Task("gsm8k", plan.tasks["gsm8k"], Path(plan.data), tmp_path)

@@ -1,0 +1,156 @@
+"""Whole runs whose servers fail on demand: the verdict, the reason, and what stays on disk."""
+
+import json
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import pipeline
+from harness.errors import HarnessError
+from harness.plan import Plan
+from harness.preflight import Sglang
+from harness.progress import Display
+from harness.report.build import build_report
+
+pytestmark = pytest.mark.usefixtures("no_strays")
+SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture(autouse=True)
+def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake server is no SGLang: what asks an installed one is tested in test_preflight.py."""
+    monkeypatch.setattr(pipeline, "check_sglang", lambda _plan: Sglang(version="fake", settings=SETTINGS))
+
+
+def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
+    fake_plan: MakePlan, display: Display, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = fake_plan()
+    report = pipeline.run(plan, display)
+    assert (report.verdict, report.exit_code) == ("PASS", 0), report.reasons
+    assert build_report(Path(plan.folder)) == report
+    written = json.loads((Path(plan.folder) / "report.json").read_text())
+    assert written["tasks"]["boolq"]["paired"]["both_right"] == 3
+    assert written["tasks"]["gsm8k"]["verdict"] == "REPORTED"
+    assert (Path(plan.folder).parent / "latest" / "report.md").exists()
+    assert "secret" not in (Path(plan.folder) / "report.json").read_text()
+    said = capsys.readouterr().out
+    assert "baseline: boolq: 6 questions in" in said
+    assert "compressed: gsm8k: 6 questions in" in said
+
+
+def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) -> None:
+    report = pipeline.run(fake_plan(compressed="fails-some"), display)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert any("requests failed" in reason for reason in report.reasons)
+    assert report.tasks["boolq"].compressed.failed > 0
+    assert report.tasks["boolq"].baseline.failed == 0
+
+
+def test_a_server_that_dies_makes_an_error_and_keeps_the_other_arm(
+    fake_plan: MakePlan, display: Display
+) -> None:
+    plan = fake_plan(compressed="dies-in-task")
+    report = pipeline.run(plan, display)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert any(
+        reason.startswith("compressed: the server ended with exit code 7") for reason in report.reasons
+    )
+    folder = Path(plan.folder)
+    assert (folder / "baseline" / "samples-boolq.jsonl").exists()
+    assert (folder / "compressed" / "requests.jsonl").read_text()
+    assert build_report(folder) == report
+
+
+def test_a_compressed_arm_that_lost_its_mind_fails(fake_plan: MakePlan, display: Display) -> None:
+    report = pipeline.run(fake_plan(compressed="wrong-answer"), display)
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert "no longer continues 'The capital of France is'" in report.reasons[0]
+
+
+def test_a_compressed_arm_without_proof_is_an_error_before_any_task_runs(
+    fake_plan: MakePlan, display: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "PROOF_TIMEOUT_S", 0.3)
+    plan = fake_plan()
+    # Its plugin writes elsewhere: as good as no plugin.
+    lost = plan.arms[1].model_copy(update={"engagement": str(Path(plan.folder) / "nowhere")})
+    report = pipeline.run(plan.model_copy(update={"arms": [plan.arms[0], lost]}), display)
+    assert report.verdict == "ERROR"
+    assert any("compression is not proven: rank 0 left no proof" in reason for reason in report.reasons)
+    assert not (Path(plan.folder) / "compressed" / "requests.jsonl").exists()
+
+
+def test_a_full_disk_is_named_and_what_was_measured_stays(
+    fake_plan: MakePlan, display: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = fake_plan()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "write_samples", full)
+    report = pipeline.run(plan, display)
+    assert report.verdict == "ERROR"
+    assert any("No space left on device" in reason and "disk full" in reason for reason in report.reasons)
+    assert (Path(plan.folder) / "baseline" / "requests.jsonl").read_text()
+
+
+def test_a_file_size_limit_while_requests_are_written_is_an_error(
+    fake_plan: MakePlan, display: Display
+) -> None:
+    """The kernel itself refuses to write here, in the middle of the run."""
+    plan = fake_plan(questions=7)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    import signal  # noqa: PLC0415
+
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        original = pipeline.run_task
+
+        def limited(*arguments: object) -> object:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
+            try:
+                return original(*arguments)  # type: ignore[arg-type]
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pipeline, "run_task", limited)
+            report = pipeline.run(plan, display)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert report.verdict == "ERROR"
+    assert any("cannot be written" in reason for reason in report.reasons)
+    assert (Path(plan.folder) / "baseline" / "requests.jsonl").stat().st_size > 0
+
+
+def test_ctrl_c_ends_the_server_and_leaves_a_report(
+    fake_plan: MakePlan, display: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = fake_plan()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "run_task", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(plan, display)
+    report = build_report(Path(plan.folder))
+    assert report.verdict == "ERROR"
+    assert report.reasons[0] == "interrupted by the user"
+
+
+def test_a_threshold_that_names_no_metric_of_its_task_is_refused_before_any_server(
+    fake_plan: MakePlan, display: Display
+) -> None:
+    plan = fake_plan()
+    wrong = plan.tasks["boolq"].threshold.model_copy(update={"metric": "acc,strict"})
+    tasks = {"boolq": plan.tasks["boolq"].model_copy(update={"threshold": wrong})}
+    with pytest.raises(HarnessError, match=r"boolq: metric 'acc,strict' is none of the task's: acc,none"):
+        pipeline.run(plan.model_copy(update={"tasks": tasks}), display)
+    assert not (Path(plan.folder) / "baseline").exists()

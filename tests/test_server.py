@@ -1,0 +1,85 @@
+"""A server arm's faults, each with its message. The real server's start is in test_end_to_end.py."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.plan import ArmName, Plan
+from harness.server import ServerDiedError, running, tail
+
+pytestmark = pytest.mark.usefixtures("no_strays")
+MakePlan = Callable[..., Plan]
+
+
+def start(plan: Plan, tmp_path: Path, arm: ArmName = "baseline") -> None:
+    with running(plan, plan.arm(arm), tmp_path, lambda _text: None):
+        pass
+
+
+@pytest.mark.parametrize("mode", ["good", "leaves-orphans", "ignores-sigterm"])
+def test_a_good_server_answers_and_is_gone_afterwards(fake_plan: MakePlan, tmp_path: Path, mode: str) -> None:
+    plan = fake_plan(mode)
+    with running(plan, plan.arm("baseline"), tmp_path, lambda _text: None) as server:
+        assert server.known_answer
+        assert server.client.healthy()
+        server.check_alive()
+
+
+def test_a_server_that_dies_shows_the_end_of_its_log(fake_plan: MakePlan, tmp_path: Path) -> None:
+    with pytest.raises(
+        ServerDiedError, match=r"(?s)exit code 3 before it was ready.*RuntimeError: no such weights"
+    ):
+        start(fake_plan("dies-at-once"), tmp_path)
+
+
+def test_a_server_that_is_never_ready_is_given_up(fake_plan: MakePlan, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"(?s)not ready within 2 s.*server\.log from line 1"):
+        start(fake_plan("never-ready", start_s=2), tmp_path)
+
+
+def test_a_baseline_that_answers_wrongly_is_not_ready(fake_plan: MakePlan, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="does not continue 'The capital of France is' with ' Paris'"):
+        start(fake_plan("wrong-answer"), tmp_path)
+
+
+def test_a_compressed_arm_that_answers_wrongly_is_evidence_and_not_an_error(
+    fake_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan = fake_plan(compressed="wrong-answer")
+    with running(plan, plan.arm("compressed"), tmp_path, lambda _text: None) as server:
+        assert not server.known_answer
+
+
+def test_a_server_that_runs_without_the_arms_flag_is_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
+    with pytest.raises(
+        HarnessError, match="the compressed server runs with enable_quant_communications=False"
+    ):
+        start(fake_plan(compressed="wrong-flag"), tmp_path, "compressed")
+
+
+def test_a_taken_port_is_named(fake_plan: MakePlan, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        plan = fake_plan().model_copy(update={"port": port})
+        with pytest.raises(HarnessError, match=f"port {port} of 127.0.0.1 is taken"):
+            start(plan, tmp_path)
+
+
+def test_the_server_ends_when_the_run_inside_raises(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan("leaves-orphans")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        running(plan, plan.arm("baseline"), tmp_path, lambda _text: None),
+    ):
+        raise KeyboardInterrupt
+
+
+def test_the_tail_of_a_log_names_its_first_line(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("".join(f"line {number}\n" for number in range(1, 101)))
+    assert f"{log} from line 99:\n  line 99\n  line 100" in tail(log, lines=2)
