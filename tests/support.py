@@ -191,3 +191,21 @@ def write_run(plan: Plan, errors: Sequence[str] = ()) -> None:
     records.write(Path(plan.folder) / records.PLAN, plan)
     record = RunRecord(started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions={"python": "3.11"})
     records.write(Path(plan.folder) / records.RUN, record)
+
+
+def boolq(*wrong: int) -> list[Sample]:
+    """Return all answers of the default suite's boolq."""
+    return [make_choice(of, right=of not in wrong) for of in range(128)]
+
+
+def gsm8k(*wrong: int) -> list[Sample]:
+    """Return all answers of the default suite's gsm8k."""
+    return [make_sample(of, right=of not in wrong) for of in range(16)]
+
+
+def finished(plan: Plan, **changed: Any) -> Path:
+    """Write a whole run of the default suite: boolq loses one question and wins one, gsm8k loses two."""
+    write_run(plan)
+    write_arm(plan, "baseline", {"boolq": boolq(3, 4), "gsm8k": gsm8k()})
+    write_arm(plan, "compressed", {"boolq": boolq(4, 5), "gsm8k": gsm8k(0, 1)}, **changed)
+    return Path(plan.folder)

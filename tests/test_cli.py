@@ -10,17 +10,14 @@ from harness.report.build import build_report
 from tests.support import (
     GSM8K_ROWS,
     PASSAGES,
+    boolq,
+    gsm8k,
     make,
-    make_choice,
     make_options,
-    make_sample,
     write_arm,
     write_rows,
     write_run,
 )
-
-BOOLQ = [make_choice(of) for of in range(128)]
-GSM8K = [make_sample(of) for of in range(16)]
 
 
 class Ran:
@@ -189,9 +186,8 @@ def test_a_report_is_built_again_and_ends_with_the_runs_code(
 ) -> None:
     plan = make(harness.folder)
     write_run(plan)
-    write_arm(plan, "baseline", {"boolq": BOOLQ, "gsm8k": GSM8K})
-    worse = [make_choice(of, right=of >= lost) for of in range(128)]
-    write_arm(plan, "compressed", {"boolq": worse, "gsm8k": GSM8K})
+    write_arm(plan, "baseline", {"boolq": boolq(), "gsm8k": gsm8k()})
+    write_arm(plan, "compressed", {"boolq": boolq(*range(lost)), "gsm8k": gsm8k()})
     ran = harness("report", plan.folder)
     assert ran.code == code
     assert f"\n{verdict} smollm2-cpu: " in ran.out

@@ -1,26 +1,22 @@
-import io
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
-from rich.console import Console
 
 from harness import records
-from harness.cli import PLAIN_WIDTH
 from harness.errors import HarnessError
 from harness.plan import Plan
 from harness.report.build import build_report, margin
-from harness.report.markdown import markdown
-from harness.report.model import SCHEMA_VERSION, Report
-from harness.report.terminal import show
+from harness.report.model import SCHEMA_VERSION
 from harness.report.write import write_report
-from harness.samples import Sample, sample_file, write_samples
-from harness.sglang_plugin.recorder import Recorder
+from harness.samples import sample_file, write_samples
 from tests.support import (
     FACTS,
+    boolq,
     failed,
+    finished,
+    gsm8k,
     make,
     make_choice,
     make_sample,
@@ -29,17 +25,8 @@ from tests.support import (
     write_run,
 )
 
-N = {"boolq": 128, "gsm8k": 16}
 ARMS = ("baseline", "compressed")
 ARM_SECONDS = {"start": 12.3, "boolq": 5.0, "gsm8k": 5.0}
-
-
-def boolq(*wrong: int) -> list[Sample]:
-    return [make_choice(of, right=of not in wrong) for of in range(N["boolq"])]
-
-
-def gsm8k(*wrong: int) -> list[Sample]:
-    return [make_sample(of, right=of not in wrong) for of in range(N["gsm8k"])]
 
 
 @pytest.fixture
@@ -47,23 +34,9 @@ def plan(tmp_path: Path) -> Plan:
     return make(tmp_path)
 
 
-def finished(plan: Plan, **changed: Any) -> Path:
-    """Write a whole run: boolq loses one question and wins one, gsm8k loses two."""
-    write_run(plan)
-    write_arm(plan, "baseline", {"boolq": boolq(3, 4), "gsm8k": gsm8k()})
-    write_arm(plan, "compressed", {"boolq": boolq(4, 5), "gsm8k": gsm8k(0, 1)}, **changed)
-    return Path(plan.folder)
-
-
 def reasons(folder: Path) -> tuple[str, int, str]:
     report = build_report(folder)
     return report.verdict, report.exit_code, "\n".join(report.reasons)
-
-
-def shown(report: Report, *, terminal: bool = False) -> str:
-    console = Console(width=PLAIN_WIDTH, record=True, force_terminal=terminal, file=io.StringIO())
-    show(report, console, Path("reports/x"))
-    return console.export_text(styles=terminal)
 
 
 def test_a_finished_run(plan: Plan) -> None:
@@ -240,102 +213,9 @@ def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> Non
     assert "no longer continues 'The capital of France is' with ' Paris'" in why
 
 
-def cut_early(plan: Plan, after: str) -> Path:
-    """Write a run that ended early, in the compressed arm or even before."""
-    write_run(plan, errors=["compressed: the server ended with exit code 1\nlast | line"])
-    if after != "nothing":
-        write_arm(plan, "baseline", {"boolq": boolq(), "gsm8k": gsm8k()})
-    if after == "the first task":
-        folder = write_arm(plan, "compressed", {"boolq": boolq()})
-        Recorder(folder / "engagement").start(1, {**FACTS, "flag": True})
-    if after == "an empty arm":
-        (Path(plan.folder) / "compressed").mkdir()
-    return Path(plan.folder)
-
-
-@pytest.mark.parametrize("after", ["nothing", "the baseline", "an empty arm", "the first task"])
-def test_a_run_that_ended_early_has_a_report_in_every_form(plan: Plan, after: str) -> None:
-    folder = cut_early(plan, after)
-    report = build_report(folder)
-    assert (report.verdict, report.exit_code) == ("ERROR", 3)
-    assert report.reasons[0] == "compressed: the server ended with exit code 1\nlast | line"
-    assert any(reason.startswith("gsm8k: compressed arm: ") for reason in report.reasons)
-    assert any(reason.startswith("boolq: ") for reason in report.reasons) is (after != "the first task")
-    assert report.tasks["gsm8k"].compressed.accuracy is None
-    assert report.tasks["gsm8k"].n == 0
-    write_report(report, folder)
-    text = (folder / "report.md").read_text()
-    assert text.startswith("# ERROR: smollm2-cpu\n")
-    assert "the server ended with exit code 1" in text
-    assert ("never ready" in text) is (after != "the first task")
-    assert "the server ended with exit code 1" in shown(report)
-
-
 @pytest.mark.parametrize("name", [records.PLAN, records.RUN])
 def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
     folder = finished(plan)
     (folder / name).unlink()
     with pytest.raises(HarnessError, match=f"{name} cannot be read"):
         build_report(folder)
-
-
-def test_markdown_tables_are_whole(plan: Plan) -> None:
-    report = build_report(finished(plan))
-    lines = markdown(report).splitlines()
-    assert lines[0] == "# PASS: smollm2-cpu"
-    tables = [index for index, line in enumerate(lines) if line.startswith("|---")]
-    assert len(tables) == 3
-    for index, rows in zip(tables, (2, 2, 4), strict=True):
-        width = lines[index].count("|")
-        body = lines[index - 1 : index + 1 + rows]
-        assert all(line.startswith(("| ", "|---")) for line in body)
-        assert [line.count("|") for line in body] == [width] * len(body)
-        assert not lines[index + 1 + rows].startswith("|")
-    row = next(line for line in lines if line.startswith("| boolq | 128 of 128"))
-    assert "| 0.984 | 0.984 | +0.0 |" in row
-    assert "| 1 / 1 | 2 | - / - | 0 / 0 | PASS |" in row
-    assert f"Build this report again: `python -m harness report {plan.folder}`" in lines
-    assert "Implementation: harness.collective, codec int8_token, one_shot, 3 layers." in lines
-
-
-def test_the_terminal_shows_tables_whole_and_the_verdict_in_words(plan: Plan) -> None:
-    report = build_report(finished(plan))
-    text = shown(report)
-    assert "\u2026" not in text
-    lines = text.splitlines()
-    row = next(line for line in lines if "boolq" in line and "128" in line)
-    for cell in ("0.984", "+0.0", "1/1", "PASS"):
-        assert cell in row
-    assert any(line.startswith("PASS smollm2-cpu: SmolLM2-135M-Instruct on cpu") for line in lines)
-    assert lines[-1] == "report: reports/x/report.md"
-    assert sum("compressed" in line and "0.0 MiB" in line for line in lines) == 2
-
-
-def test_colour_is_for_terminals(plan: Plan) -> None:
-    report = build_report(finished(plan))
-    assert "\x1b[1;32mPASS" in shown(report, terminal=True)
-    assert "\x1b" not in shown(report)
-
-
-def test_latest_points_to_the_newest(plan: Plan, tmp_path: Path) -> None:
-    folder = finished(plan)
-    write_report(build_report(folder), folder)
-    latest = tmp_path / "reports" / "latest"
-    assert latest.is_symlink()
-    assert latest.resolve() == folder
-    newer = folder.with_name("newer")
-    folder.rename(newer)
-    write_report(build_report(newer), newer)
-    assert latest.resolve() == newer
-    other = newer.with_name("old")
-    newer.rename(other)
-    write_report(build_report(other), other, latest=False)
-    assert latest.readlink() == Path("newer")
-    assert sorted(of.name for of in latest.parent.iterdir()) == ["latest", "old"]
-
-
-def test_the_folder_of_reports_may_be_moved(plan: Plan, tmp_path: Path) -> None:
-    folder = finished(plan)
-    write_report(build_report(folder), folder)
-    (tmp_path / "reports").rename(tmp_path / "elsewhere")
-    assert (tmp_path / "elsewhere" / "latest" / "report.json").is_file()
