@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness import records
+from harness.config import Threshold
 from harness.errors import HarnessError
 from harness.plan import Plan
 from harness.report.build import build_report, margin
@@ -144,6 +145,16 @@ def test_answers_cut_by_length_are_counted_per_arm(plan: Plan) -> None:
     )
     assert report.tasks["boolq"].compressed.truncated is None
     assert "gsm8k: 25% of the compressed arm's answers ended at the token cap" in report.notes
+
+
+@pytest.mark.parametrize(("arm", "verdict"), [("baseline", "PASS"), ("compressed", "FAIL")])
+def test_the_gate_on_answers_cut_by_length_is_the_compressed_arms(plan: Plan, arm: str, verdict: str) -> None:
+    threshold = Threshold(metric="exact_match,last-number", floor=0.5, max_truncated=0.2, source="here")
+    gated = plan.tasks["gsm8k"].model_copy(update={"threshold": threshold})
+    folder = finished(plan.model_copy(update={"tasks": {**plan.tasks, "gsm8k": gated}}))
+    cut = [make_sample(of, finish_reason="length" if of < 4 else "stop") for of in range(16)]
+    write_samples(sample_file(folder / arm, "gsm8k"), cut)
+    assert build_report(folder).tasks["gsm8k"].verdict == verdict
 
 
 @pytest.mark.parametrize("arm", ARMS)
