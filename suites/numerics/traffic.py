@@ -25,6 +25,11 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's ow
         self._ranks = distributed.get_world_size(group)
         self._rank = distributed.get_rank(group)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch's documented hook; its default imports the whole compiler for seconds at the first call.
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,

