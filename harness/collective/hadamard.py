@@ -33,7 +33,7 @@ def block_mean(x: Tensor) -> Tensor:
     """Each element of ``[..., H]`` replaced by the mean over its block."""
     pieces = []
     for start, end, size in segments(x.shape[-1]):
-        blocks = x[..., start:end].reshape(*x.shape[:-1], -1, size)
+        blocks = x[..., start:end].reshape(*x.shape[:-1], (end - start) // size, size)
         pieces.append(blocks.mean(dim=-1, keepdim=True).expand_as(blocks).flatten(-2))
     return torch.cat(pieces, dim=-1)
 
@@ -47,10 +47,10 @@ def block_size(width: int) -> Tensor:
 
 def _butterflies(x: Tensor, size: int) -> Tensor:
     # Scaled down before it is added up, so that no intermediate sum is larger than sqrt(size) * amax.
-    y = (x / math.sqrt(size)).reshape(*x.shape[:-1], -1, size)
+    y = x / math.sqrt(size)
     half = size // 2
     while half:
-        pairs = y.reshape(*x.shape[:-1], -1, 2, half)
+        pairs = y.reshape(*x.shape[:-1], x.shape[-1] // (2 * half), 2, half)
         low, high = pairs[..., 0, :], pairs[..., 1, :]
         y = torch.stack((low + high, low - high), dim=-2)
         half //= 2

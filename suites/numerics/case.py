@@ -49,9 +49,21 @@ class Case:
         """Every rank's values, ``[ranks, *shape]``, contiguous."""
         return _inputs(self)
 
-    def message(self, rank: int) -> Tensor:
-        """One rank's values, laid out in memory as the case asks."""
-        return lay_out(self.inputs()[rank], self.layout)
+    def message(self, rank: int) -> "Message":
+        """One rank's values, to be sent to it."""
+        return Message(self.inputs()[rank].clone(), self.layout)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One rank's input on its way to that rank."""
+
+    values: Tensor
+    layout: str
+
+    def tensor(self) -> Tensor:
+        """The input, laid out in memory as the case asks."""
+        return lay_out(self.values, self.layout)
 
 
 @functools.lru_cache(maxsize=16)

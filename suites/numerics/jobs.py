@@ -1,12 +1,13 @@
 """What the pool's processes run."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
 
-from suites.numerics.case import Case
+from suites.numerics.case import Message
 from suites.numerics.subject import Subject
 from suites.numerics.traffic import Traffic
 
@@ -35,24 +36,23 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     return a.dtype == b.dtype and torch.equal(bits(a), bits(b))
 
 
-def reduce_cases(
-    rank: int, group: distributed.ProcessGroup, subject: Subject, cases: Sequence[Case], *, count: bool
+def reduce_messages(
+    rank: int, group: distributed.ProcessGroup, subject: Subject, messages: Sequence[Message], count: object
 ) -> list[Outcome]:
-    """Reduces the cases one after the other and keeps every result until the end."""
+    """Reduces this rank's messages one after the other and keeps every result until the end.
+
+    ``count`` says whether to count the traffic, which slows a call down.
+    """
     function = subject.load()
     finished = []
-    for case in cases:
-        message = case.message(rank)
-        before = message.clone()
+    for one in messages:
+        message = one.tensor()
         traffic = Traffic(group)
-        if count:
-            with traffic:
-                result = function(message, group)
-        else:
+        with traffic if count else nullcontext():
             result = function(message, group)
         if not isinstance(result, Tensor):
-            raise TypeError(f"expected a tensor, the implementation returned {type(result).__name__}")
-        finished.append((result, result.clone(), not same_bits(message, before), traffic))
+            raise TypeError(f"rank {rank}: expected a tensor, the function returned {type(result).__name__}")
+        finished.append((result, result.clone(), not same_bits(message, one.values), traffic))
     return [
         Outcome(
             out=kept,
@@ -63,17 +63,3 @@ def reduce_cases(
         )
         for result, kept, changed, traffic in finished
     ]
-
-
-def reduce_counted(
-    rank: int, group: distributed.ProcessGroup, subject: Subject, cases: Sequence[Case]
-) -> list[Outcome]:
-    """``reduce_cases`` with the traffic counted."""
-    return reduce_cases(rank, group, subject, cases, count=True)
-
-
-def reduce_uncounted(
-    rank: int, group: distributed.ProcessGroup, subject: Subject, cases: Sequence[Case]
-) -> list[Outcome]:
-    """``reduce_cases`` at its plain speed."""
-    return reduce_cases(rank, group, subject, cases, count=False)

@@ -8,7 +8,7 @@ from torch import Tensor
 from harness.collective.bounds import sum_bound
 from suites.numerics.case import Case
 from suites.numerics.cluster import Cluster, WorkerError
-from suites.numerics.jobs import Outcome, reduce_counted, reduce_uncounted
+from suites.numerics.jobs import Outcome, reduce_messages
 from suites.numerics.subject import Subject
 
 
@@ -34,9 +34,11 @@ class Trial:
 
     def run_in_turn(self, cases: list[Case], *, count: bool = False) -> list[list[Outcome]]:
         """Reduces cases of one rank count back to back in the same processes: outcomes per rank and case."""
-        job = reduce_counted if count else reduce_uncounted
+        arguments = [
+            (self.subject, [case.message(rank) for case in cases], count) for rank in range(cases[0].ranks)
+        ]
         try:
-            return self._cluster.run(cases[0].ranks, job, self.subject, cases)
+            return self._cluster.run_each(reduce_messages, arguments)
         except WorkerError as error:
             self.fail(cases[0], f"the implementation failed:\n{error}", crashed=True)
 

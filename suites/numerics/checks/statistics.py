@@ -16,10 +16,13 @@ from suites.numerics.trial import Trial
 
 TOLERANCE_DB = 0.3
 
+COARSE_TOLERANCE_DB = 1.0
+"""Beside spikes a step is as wide as the data's own spread, where step^2 / 12 is only roughly right."""
+
 
 def _bulk(_subject: Subject, ranks: int) -> Iterator[Case]:
     for dtype in ("bf16", "fp32"):
-        yield Case(ranks=ranks, shape=(48, 1024), dtype=dtype, seed=1)
+        yield Case(ranks=ranks, shape=(32, 512), dtype=dtype, seed=1)
 
 
 def _error(case: Case, out: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,10 +48,10 @@ def predicted_noise(trial: Trial, case: Case) -> None:
 
 
 def _leaning(subject: Subject, ranks: int) -> Iterator[Case]:
-    yield Case(ranks=ranks, shape=(64, 1024), dtype="fp32", seed=2)
+    yield Case(ranks=ranks, shape=(32, 512), dtype="fp32", seed=2)
     # On other grids the data's own density makes rounding lean a little, and so do bf16 scales.
     if isinstance(subject.claimed, Int8) and not subject.claimed.rounds_sum:
-        yield Case(ranks=ranks, shape=(64, 1024), dtype="fp32", data="positive", seed=2)
+        yield Case(ranks=ranks, shape=(32, 512), dtype="fp32", data="positive", seed=2)
 
 
 @check(_leaning)
@@ -68,8 +71,12 @@ def _spikes(subject: Subject, ranks: int) -> Iterator[Case]:
         # Beside spikes a sum is a few steps high, so that its second encoding errs in step with the first:
         # no independent noise to predict. The pointwise bound is held there all the same.
         return
-    for factor in (30, 100, 254, 1000, 10000):
-        yield Case(ranks=ranks, shape=(16, 1024), dtype="fp32", data=f"spikes:{factor}", seed=factor)
+    factors = [30, 100, 254, 1000]
+    if subject.codec != "int8_hadamard":
+        # There, every rotated value is the spike plus far less than a step: not noise any more.
+        factors.append(10000)
+    for factor in factors:
+        yield Case(ranks=ranks, shape=(16, 512), dtype="fp32", data=f"spikes:{factor}", seed=factor)
 
 
 @check(_spikes)
@@ -83,6 +90,6 @@ def beside_spikes(trial: Trial, case: Case) -> None:
     power = noise(case.inputs(), trial.subject.claimed, trial.subject.algorithm)
     predicted = sqnr_db(exact[:, keep], power[:, keep])
     measured = sqnr_db(exact[:, keep], error[:, keep].square())
-    tolerance = 2 * TOLERANCE_DB if trial.subject.codec != "none" else 6.0
+    tolerance = COARSE_TOLERANCE_DB if trial.subject.codec != "none" else 6.0
     if not abs(measured - predicted) <= tolerance:
         trial.fail(case, f"SQNR beside spikes {measured:.2f} dB, predicted {predicted:.2f} +- {tolerance} dB")
