@@ -52,7 +52,7 @@ class OneShot:
     def exchange(self, part: Tensor, group: Group) -> Tensor:
         """``[N, T, ...]``."""
         whole = part.new_empty(distributed.get_world_size(group), *part.shape)
-        distributed.all_gather_into_tensor(whole.flatten(0, 1), part.contiguous(), group=group)
+        distributed.all_gather_single(whole.flatten(0, 1), part.contiguous(), group=group)
         return whole
 
     def dequantize(self, stored: Tensor, scale: Tensor) -> Tensor:

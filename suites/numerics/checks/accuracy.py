@@ -13,13 +13,12 @@ def _hard_data(_subject: Subject, ranks: int) -> Iterator[Case]:
         yield Case(ranks=ranks, shape=(7, 1024), dtype=dtype, seed=1)
     yield Case(ranks=ranks, shape=(33, 160), dtype="fp32", data="uneven", seed=2)
     yield Case(ranks=ranks, shape=(5, 576), dtype="fp32", data="columns", seed=3)
-    for factor in (30, 100, 254, 1000, 10000):
-        yield Case(ranks=ranks, shape=(4, 512), data=f"spikes:{factor}", seed=factor)
+    yield Case(ranks=ranks, shape=(4, 512), data="spikes:100", seed=4)
 
 
 @check(_hard_data)
 def pointwise_bound(trial: Trial, case: Case) -> None:
-    """|error| <= the sum of the ranks' encoding bounds, of adding in fp32 and of one rounding (2, 4, 8)."""
+    """|error| <= the sum of the ranks' encoding bounds, of adding in fp32 and of one rounding (2, 4)."""
     trial.within_bound(case, trial.run(case))
 
 
@@ -35,7 +34,7 @@ def cancellation(trial: Trial, case: Case) -> None:
 
 
 def _alone(_subject: Subject, ranks: int) -> Iterator[Case]:
-    for rank in range(ranks):
+    for rank in sorted({0, ranks // 2, ranks - 1}):
         yield Case(ranks=ranks, shape=(16, 512), dtype="fp32", data=f"one_hot:{rank}", seed=5 + rank)
 
 

@@ -10,7 +10,7 @@ from suites.numerics.trial import Trial
 
 
 def _each_dtype(_subject: Subject, ranks: int) -> Iterator[Case]:
-    for dtype in ("bf16", "fp16", "fp32"):
+    for dtype in ("bf16", "fp32"):
         yield Case(ranks=ranks, shape=(8, 128), dtype=dtype, seed=1)
     yield Case(ranks=ranks, shape=(8, 128), dtype="fp32", layout="strided", seed=2)
 
