@@ -8,6 +8,7 @@ from torch import Tensor, distributed
 
 from harness.collective.algorithms.exchange import Group
 from harness.collective.algorithms.one_shot import one_shot
+from harness.collective.algorithms.two_shot import two_shot
 from harness.collective.backends.base import Backend
 from harness.collective.backends.choice import choose_backend
 from harness.collective.codec import Codec
@@ -15,7 +16,7 @@ from harness.collective.registry import get_codec
 
 Algorithm: TypeAlias = Callable[[Tensor, Group, Codec, Backend], Tensor]
 
-_ALGORITHMS: dict[str, Algorithm] = {"one_shot": one_shot}
+_ALGORITHMS: dict[str, Algorithm] = {"one_shot": one_shot, "two_shot": two_shot}
 
 _DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 

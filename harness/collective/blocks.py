@@ -17,10 +17,10 @@ def to_blocks(x: Tensor, group: int | None) -> Tensor:
     """
     if group is None:
         return x.unsqueeze(-2)
-    fill = group_count(x.shape[-1], group) * group - x.shape[-1]
-    if fill:
+    count = group_count(x.shape[-1], group)
+    if fill := count * group - x.shape[-1]:
         x = torch.nn.functional.pad(x, (0, fill))
-    return x.reshape(*x.shape[:-1], -1, group)
+    return x.reshape(*x.shape[:-1], count, group)
 
 
 def from_blocks(blocks: Tensor, width: int) -> Tensor:

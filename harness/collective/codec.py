@@ -20,6 +20,9 @@ class Codec(ABC):
 
     name: str
 
+    rounds_sum: bool = False
+    """Whether ``decode_sum`` rounds its result to the message's dtype itself."""
+
     @abstractmethod
     def encode(self, x: Tensor, dtype: torch.dtype) -> Parts:
         """Encodes ``x``.

@@ -71,12 +71,16 @@ class Cluster:
         Raises:
             WorkerError: The job raised or did not end.
         """
+        return self.run_each(job, [arguments] * ranks)
+
+    def run_each(self, job: Callable[..., T], arguments: Sequence[tuple[object, ...]]) -> list[T]:
+        """Like ``run``, with arguments of its own for each rank, whose number is the rank count."""
+        ranks = len(arguments)
         if ranks not in self._rank_counts:
             raise ValueError(f"the pool was started for {self._rank_counts} ranks, not {ranks}")
         self._start()
-        message = pickle.dumps((ranks, job, arguments))
-        for pipe in self._pipes[:ranks]:
-            pipe.send_bytes(message)
+        for pipe, own in zip(self._pipes, arguments, strict=False):
+            pipe.send_bytes(pickle.dumps((ranks, job, own)))
         return self._collect(ranks)
 
     def close(self) -> None:

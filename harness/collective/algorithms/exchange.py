@@ -9,6 +9,9 @@ from harness.collective.codec import Parts
 
 Group: TypeAlias = distributed.ProcessGroup
 
+# Torch 2.13 renamed it; the NPU and CUDA builds in use with SGLang are often older.
+_all_gather_single = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
+
 
 def all_gather(parts: Parts, group: Group) -> Parts:
     """Gives every rank everyone's parts: ``[T, ...]`` to ``[N, T, ...]``, in rank order."""
@@ -18,7 +21,7 @@ def all_gather(parts: Parts, group: Group) -> Parts:
 def _gather_one(part: Tensor, group: Group) -> Tensor:
     ranks = distributed.get_world_size(group)
     gathered = part.new_empty((ranks, *part.shape))
-    distributed.all_gather_into_tensor(gathered.flatten(0, 1), part, group=group)
+    _all_gather_single(gathered.flatten(0, 1), part, group=group)
     return gathered
 
 

@@ -8,6 +8,10 @@ from torch import Tensor
 from harness.collective.codec import Codec, Parts
 
 
+class MissingBackendError(RuntimeError):
+    """No backend can do what was asked; the message names what is missing."""
+
+
 class Backend(ABC):
     """Encodes, and decodes and adds, on one kind of device.
 

@@ -2,16 +2,14 @@
 
 from torch import Tensor
 
-from harness.collective.backends.base import Backend
+from harness.collective.backends.base import Backend, MissingBackendError
 from harness.collective.backends.eager import Eager
+from harness.collective.backends.npu import Npu
+from harness.collective.backends.tiled import Tiled
 
-_BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(),)}
+_BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(), Tiled(), Npu())}
 
-_BY_DEVICE = {"cpu": "eager", "cuda": "eager"}
-
-
-class MissingBackendError(RuntimeError):
-    """No backend can do what was asked; the message names what is missing."""
+_BY_DEVICE = {"cpu": "tiled", "cuda": "eager", "npu": "npu"}
 
 
 def choose_backend(x: Tensor, name: str | None = None) -> Backend:

@@ -45,22 +45,21 @@ class ScaledCodec(Codec):
     def half_step(self, v: Tensor) -> Tensor:
         """Half the distance between the grid's neighbours around magnitude ``v`` (fp64, scale 1)."""
 
-    def scales(self, amax: Tensor) -> tuple[Tensor, Tensor]:
-        """The stored scale and the divisor used to quantize, both fp32 of ``amax``'s shape."""
+    def normalize(self, blocks: Tensor, amax: Tensor) -> tuple[Tensor, Tensor]:
+        """Divides each block by its scale; returns the quotients, freshly allocated, and the scales."""
         scale = amax / self.largest
-        return scale, scale
+        # The scale is zero for a row of zeros, and for one so small that fp32 has no number for it.
+        return blocks / torch.where(scale == 0, torch.inf, scale), scale
 
     def encode(self, x: Tensor, dtype: torch.dtype) -> Parts:
         blocks = to_blocks(x.float(), self.group)
         amax = blocks.abs().amax(dim=-1, keepdim=True)
-        scale, divisor = self.scales(amax)
-        scale = torch.where(amax.isfinite(), scale, torch.nan)
-        # The scale can be zero for tiny amax too, where fp32 runs out of subnormals.
-        v = blocks / torch.where(divisor == 0, torch.inf, divisor)
-        # Only among subnormals can the quotient leave the grid: the scale's own rounding is coarse there.
+        v, scale = self.normalize(blocks, amax)
+        # Only among subnormals can a quotient leave the grid: the scale's own rounding is coarse there.
         v = v.clamp_(-self.largest, self.largest)
         # A NaN here is stored as some arbitrary value; its block's NaN scale decides what it decodes to.
-        return self.to_grid(from_blocks(v, x.shape[-1])), scale.flatten(-2)
+        stored = self.to_grid(from_blocks(v, x.shape[-1]))
+        return stored, torch.where(amax.isfinite(), scale, torch.nan).flatten(-2)
 
     def decode(self, parts: Parts, width: int, dtype: torch.dtype) -> Tensor:
         stored, scale = parts
@@ -73,18 +72,27 @@ class ScaledCodec(Codec):
         return self.grid_row_bytes(width) + 4 * group_count(width, self.group)
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
-        """``s * (half_step + largest * c * 2^-23)``, c = 4, plus what subnormal scales lose."""
-        blocks = to_blocks(x.abs() + margin, self.group)
-        scale = blocks.amax(dim=-1, keepdim=True) / self.largest
-        v = blocks / torch.where(scale == 0, 1.0, scale)
+        """``s * (half_step + largest * c * 2^-23)``, c = 4, plus what subnormal scales lose.
+
+        A margin makes the scale uncertain too: the largest one is taken for s, and the smallest one for
+        where on the grid a value lies, whose steps grow with its distance from zero.
+        """
+        v, scale = self._magnitudes(x.abs() + margin)
+        if isinstance(margin, Tensor):
+            _, smallest = self._magnitudes((x.abs() - margin).clamp_min(0.0))
+            v = (v * scale / smallest).nan_to_num(nan=0.0).clamp_max(self.largest)
         bound = scale * (self.half_step(v) + self.largest * FP32_SLACK) + self.largest * SUBNORMAL_SLACK
         return from_blocks(bound, x.shape[-1])
 
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """``step^2 / 12``, or ``x^2`` for what is rounded to zero (Bennett 1948, high-resolution noise)."""
-        blocks = to_blocks(x.abs(), self.group)
-        scale = blocks.amax(dim=-1, keepdim=True) / self.largest
-        v = blocks / torch.where(scale == 0, 1.0, scale)
-        smallest_half = self.half_step(torch.zeros((), dtype=x.dtype, device=x.device))
-        noise = torch.where(v < smallest_half, v.square(), self.half_step(v).square() / 3)
+        v, scale = self._magnitudes(x.abs())
+        smallest = self.half_step(torch.zeros_like(v))
+        noise = torch.where(v < smallest, v.square(), self.half_step(v).square() / 3)
         return from_blocks(noise * scale.square(), x.shape[-1])
+
+    def _magnitudes(self, magnitudes: Tensor) -> tuple[Tensor, Tensor]:
+        """Each block in units of its scale, ``[..., groups, size]``, and the scales, ``[..., groups, 1]``."""
+        blocks = to_blocks(magnitudes, self.group)
+        scale = blocks.amax(dim=-1, keepdim=True) / self.largest
+        return blocks / torch.where(scale == 0, 1.0, scale), scale

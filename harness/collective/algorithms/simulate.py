@@ -1,0 +1,51 @@
+"""Any number of ranks in one process, for studies."""
+
+import torch
+from torch import Tensor
+
+from harness.collective.backends.choice import choose_backend
+from harness.collective.codec import Codec
+from harness.collective.registry import get_codec
+
+
+def simulate_all_reduce(
+    inputs: Tensor,
+    *,
+    codec: str | Codec = "int8_token",
+    algorithm: str = "one_shot",
+    backend: str | None = None,
+) -> Tensor:
+    """What ``quant_all_reduce`` returns on every rank, bit for bit, without a process group.
+
+    Rows are encoded independently, so two-shot's stripes need not be cut.
+
+    Args:
+        inputs: ``[N, ..., H]``: each rank's tensor.
+        codec: As for ``quant_all_reduce``.
+        algorithm: As for ``quant_all_reduce``.
+        backend: As for ``quant_all_reduce``.
+
+    Returns:
+        ``[..., H]``, of the inputs' dtype.
+
+    Raises:
+        UnknownCodecError: No codec has this name.
+        ValueError: No such algorithm, or no rank dimension.
+        MissingBackendError: No such backend, or none for this device.
+    """
+    if inputs.dim() < 2:  # noqa: PLR2004 - a rank dimension and a hidden one
+        raise ValueError(
+            f"simulate_all_reduce takes [N, ..., H], not a tensor of shape {tuple(inputs.shape)}"
+        )
+    if algorithm not in {"one_shot", "two_shot"}:
+        raise ValueError(f"no algorithm is named {algorithm!r}; there are: one_shot, two_shot")
+    chosen, worker = get_codec(codec), choose_backend(inputs, backend)
+    if inputs.shape[0] == 1 or inputs.numel() == 0:
+        return inputs[0].clone() if len(inputs) else inputs.new_zeros(inputs.shape[1:])
+    width, dtype = inputs.shape[-1], inputs.dtype
+    encoded = [worker.encode(chosen, x.reshape(-1, width)) for x in inputs]
+    gathered = tuple(torch.stack(parts) for parts in zip(*encoded, strict=True))
+    if algorithm == "two_shot":
+        sums = worker.decode_sum_encode(chosen, gathered, width, dtype)
+        gathered = tuple(part.unsqueeze(0) for part in sums)
+    return worker.decode_sum(chosen, gathered, width, dtype).view(inputs.shape[1:])

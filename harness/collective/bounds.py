@@ -1,0 +1,75 @@
+"""How far a compressed sum may lie from the exact one, and how far it will on average."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from harness.collective.codec import Codec
+
+
+def sum_bound(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tensor:
+    """Bounds ``|quant_all_reduce(x) - sum|``, element by element, for one set of inputs.
+
+    One-shot: each rank's encoding error, what adding N numbers in fp32 loses, and the result's rounding to
+    its dtype: ``sum_k bound_k + N 2^-24 sum_k |x_k| + u |out|``. Two-shot adds the bound of encoding the
+    sum, which is itself known only to within the first two terms.
+
+    Args:
+        inputs: ``[N, ..., H]``, finite, of the message's dtype.
+        codec: The codec that is claimed.
+        algorithm: ``one_shot`` or ``two_shot``.
+
+    Returns:
+        fp64 ``[..., H]``.
+
+    Raises:
+        ValueError: No such algorithm.
+    """
+    dtype, x = inputs.dtype, inputs.double()
+    info = torch.finfo(dtype)
+    unit = info.eps / 2
+    exact = x.sum(dim=0)
+    encoding = codec.error_bound(x, dtype).sum(dim=0)
+    adding = len(x) * 2.0**-24 * (x.abs().sum(dim=0) + encoding)
+    bound = encoding + adding
+    if algorithm == "two_shot":
+        if codec.rounds_sum:
+            bound = bound + unit * (exact.abs() + bound)
+        bound = bound + codec.error_bound(exact, dtype, bound)
+    elif algorithm != "one_shot":
+        raise ValueError(f"no algorithm is named {algorithm!r}; there are: one_shot, two_shot")
+    return bound + unit * (exact.abs() + bound) + info.tiny * info.eps / 2
+
+
+def noise(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tensor:
+    """Predicts the squared error per element of ``quant_all_reduce``, as a mean over data like this.
+
+    Independent errors add in power: every rank's encoding, two-shot's second one, and the result's rounding,
+    ``spacing^2 / 12``.
+
+    Args:
+        inputs: As for ``sum_bound``.
+        codec: As for ``sum_bound``.
+        algorithm: As for ``sum_bound``.
+
+    Returns:
+        fp64 ``[..., H]``.
+    """
+    dtype, x = inputs.dtype, inputs.double()
+    exact = x.sum(dim=0)
+    power = codec.noise_power(x, dtype).sum(dim=0)
+    if algorithm == "two_shot":
+        power = power + codec.noise_power(exact, dtype)
+    spacing = torch.ldexp(torch.full_like(exact, torch.finfo(dtype).eps), torch.frexp(exact).exponent - 1)
+    return power + spacing.square() / 12
+
+
+def sqnr_db(exact: Tensor, error_power: Tensor) -> float:
+    """Signal to quantization noise, ``10 log10(sum exact^2 / sum error_power)``, in dB.
+
+    For a codec with steps s this is the textbook ``10 log10(12 |sum x|^2 / (H sum s^2))``. Infinite where
+    there is no error.
+    """
+    signal, error = exact.double().square().sum().item(), error_power.sum().item()
+    return math.inf if error == 0 else 10 * math.log10(signal / error)

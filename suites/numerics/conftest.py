@@ -1,0 +1,99 @@
+"""The suite's options, its pool of processes, and its table of subject x check x case."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from harness.collective import codec_names
+from suites.numerics.case import Case
+from suites.numerics.checks import CHECKS
+from suites.numerics.cluster import Cluster
+from suites.numerics.subject import Subject
+
+ALGORITHMS = ("one_shot", "two_shot")
+
+ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py")
+"""What is left of the suite under --impl: the other files test this library and the suite itself."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options = parser.getgroup("numerics", "conformance of a quantized all-reduce")
+    options.addoption("--impl", help="test package.module:function, called as f(x, group), not the library")
+    options.addoption("--codec", help="the claimed codec (default: int8_token for --impl, else all)")
+    options.addoption("--algorithm", help="the claimed algorithm (default: one_shot for --impl, else both)")
+    options.addoption("--ranks", default="2,3,4,8", help="rank counts (default: 2,3,4,8)")
+    options.addoption("--check", choices=sorted(CHECKS), help="this check only")
+    options.addoption("--case", help="this case only, as a failure prints it; with --check")
+    options.addoption(
+        "--keep-going", action="store_true", help="with --impl: don't stop at the first failure"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.impl and not config.option.keep_going:
+        config.option.maxfail = 1
+    if config.option.case and not config.option.check:
+        raise pytest.UsageError("--case needs the --check that judges it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.impl and not config.option.check:
+        return
+    wanted = ("test_conformance.py",) if config.option.check else ABOUT_ANY_IMPLEMENTATION
+    kept = [item for item in items if item.path.name in wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def chosen_ranks(config: pytest.Config) -> list[int]:
+    """The rank counts to run: those of --ranks, or the one of --case."""
+    if config.option.case:
+        return [Case.parse(config.option.case).ranks]
+    return [int(count) for count in config.option.ranks.split(",")]
+
+
+def chosen_subjects(config: pytest.Config) -> list[Subject]:
+    """The subjects that the options name."""
+    chosen = config.option
+    if chosen.impl:
+        codec, algorithm = chosen.codec or "int8_token", chosen.algorithm or "one_shot"
+        return [Subject(implementation=chosen.impl, codec=codec, algorithm=algorithm)]
+    codecs = [chosen.codec] if chosen.codec else codec_names()
+    algorithms = [chosen.algorithm] if chosen.algorithm else ALGORITHMS
+    return [Subject(codec=codec, algorithm=algorithm) for codec in codecs for algorithm in algorithms]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    subjects = chosen_subjects(metafunc.config)
+    if {"subject", "check", "case"} <= set(metafunc.fixturenames):
+        table = [
+            pytest.param(subject, name, case, id=f"{subject}-{name}-{case}".replace(" ", ","))
+            for subject in subjects
+            for name in ([metafunc.config.option.check] if metafunc.config.option.check else CHECKS)
+            for case in cases(metafunc.config, subject, name)
+        ]
+        metafunc.parametrize(("subject", "check", "case"), table)
+    elif "subject" in metafunc.fixturenames:
+        metafunc.parametrize("subject", subjects, ids=str)
+
+
+def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]:
+    """One check's cases for one subject, over all rank counts."""
+    if config.option.case:
+        yield Case.parse(config.option.case)
+        return
+    for ranks in chosen_ranks(config):
+        yield from CHECKS[check].cases(subject, ranks)
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """The pool, started with the first case that needs it."""
+    with Cluster(chosen_ranks(pytestconfig)) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def rank_counts(pytestconfig: pytest.Config) -> list[int]:
+    """The rank counts to run."""
+    return chosen_ranks(pytestconfig)

@@ -1,0 +1,1 @@
+"""Correct implementations that differ from the library: none may be refused."""

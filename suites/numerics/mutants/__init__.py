@@ -1,0 +1,1 @@
+"""Planted bugs, one a module. ``suites.numerics.mutation`` says which check kills which."""
