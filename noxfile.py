@@ -139,9 +139,7 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
         python = Path(interpreter or sys.executable)
         tools = pytest_for(session, python)
         return run(session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": str(tools)})
-    return run(
-        session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env()
-    )
+    return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
 
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
@@ -172,9 +170,7 @@ def environment(session: nox.Session, name: str) -> Path:
     return python
 
 
-def install(
-    session: nox.Session, python: Path, requirements: str, *options: str, target: Path | None = None
-) -> bool:
+def install(session: nox.Session, python: Path, requirements: str, *options: str, target: Path | None = None) -> bool:
     """Install a file of requirements, unless that very file is installed already; return whether it was."""
     file = REQUIREMENTS / requirements
     into = target or python.parent.parent

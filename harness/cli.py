@@ -56,14 +56,10 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     ] = None,
     data_folder: Annotated[Path | None, typer.Option(help="The folder of `--data folder`.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")
-    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")] = None,
     reports: Annotated[Path, typer.Option(help="Where the run's folder goes.")] = ROOT / "reports",
     *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report."""
     if server_python is None or plugin_path is None:

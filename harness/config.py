@@ -196,9 +196,7 @@ def _unknown_names(thresholds: YamlFile[Thresholds], suites: dict[str, Path]) ->
         # A suite that cannot be read may be the one that runs the model.
         if model not in models and not unreadable:
             known = ", ".join(sorted(models))
-            problems.append(
-                thresholds.problem(("models", model), f"is the model of no suite; there are: {known}")
-            )
+            problems.append(thresholds.problem(("models", model), f"is the model of no suite; there are: {known}"))
         problems += [
             thresholds.problem(("models", model, task), f"is not a task; there are: {', '.join(tasks)}")
             for task in rows
@@ -215,15 +213,11 @@ def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | N
         if task not in tasks:
             problems.append(suite.problem(("tasks", task), f"is not a task; there are: {', '.join(tasks)}"))
         elif thresholds is not None and task not in thresholds.content.models.get(content.model.name, {}):
-            message = (
-                f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
-            )
+            message = f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
             problems.append(suite.problem(("tasks", task), message))
     for index, argument in enumerate(content.server.args):
         if (name := argument.split("=")[0]) in OWN_ARGUMENTS:
-            problems.append(
-                suite.problem(("server", "args", index), f"{name} is set by the harness: remove it")
-            )
+            problems.append(suite.problem(("server", "args", index), f"{name} is set by the harness: remove it"))
     return problems
 
 

@@ -104,7 +104,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if not lines:
         raise ValueError("is empty")
     facts, *passes = (json.loads(line) for line in lines)
-    if not isinstance(facts, dict) or not JUDGED_FACTS <= facts.keys():
+    if not isinstance(facts, dict) or not facts.keys() >= JUDGED_FACTS:
         raise ValueError("its first line lacks the rank's facts")
     if not all(isinstance(of, dict) and {"mode", "tokens"} <= of.keys() for of in passes):
         raise ValueError("it holds a line that is no forward pass")
@@ -186,7 +186,5 @@ def _shared(all_facts: list[dict[str, Any]]) -> dict[str, Any]:
         return {}
     first = all_facts[0]
     return {
-        name: first[name]
-        for name in first
-        if name != "rank" and all(of.get(name) == first[name] for of in all_facts)
+        name: first[name] for name in first if name != "rank" and all(of.get(name) == first[name] for of in all_facts)
     }

@@ -155,8 +155,7 @@ class Task:
             )
         metrics = {filter_: metric for metric, filter_ in (of.split(",") for of in self.metric_and_filter)}
         samples = [
-            _sample(self.name, row, metrics[row["filter"]], model.outcomes)
-            for row in results["samples"][self.name]
+            _sample(self.name, row, metrics[row["filter"]], model.outcomes) for row in results["samples"][self.name]
         ]
         return sorted(samples, key=lambda sample: sample.key)
 
@@ -195,9 +194,7 @@ class _ServerModel(LM):
             documents[_doc_id(instance), instance.args[0]].append(instance)
         self._map(self._score, list(documents.values()))
         outcomes = [self.outcomes[_key(instance)] for instance in requests]
-        return [
-            (of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes
-        ]
+        return [(of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Generate one text for each request."""
@@ -254,9 +251,7 @@ class _ServerModel(LM):
 
     def _keep(self, instance: Instance, outcome: Outcome) -> None:
         self.outcomes[_key(instance)] = outcome
-        self._write(
-            {"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome}
-        )
+        self._write({"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome})
 
     def _map(self, ask: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
         """Ask in order, `concurrency` at a time; when one raises, none of those waiting is asked."""

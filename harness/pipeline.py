@@ -6,8 +6,8 @@ from pathlib import Path
 
 from harness import records
 from harness.client import RequestFailed
-from harness.errors import HarnessError
 from harness.engagement import read_engagement
+from harness.errors import HarnessError
 from harness.evaluate import Task
 from harness.plan import Arm, Plan
 from harness.preflight import Sglang, check_sglang
@@ -55,9 +55,7 @@ def run(plan: Plan, display: Display) -> Report:
     except HarnessError as error:
         errors.append(str(error))
     except OSError as error:
-        errors.append(
-            f"a file cannot be written ({error}): is the disk full? What was measured before is kept"
-        )
+        errors.append(f"a file cannot be written ({error}): is the disk full? What was measured before is kept")
     except KeyboardInterrupt:
         errors.append("interrupted by the user")
         raise

@@ -170,9 +170,7 @@ def make_plan(
     model_path = check_model(options.model_path or suite.model.path, ROOT)
     python = check_interpreter(options.server_python)
     if not (options.plugin_path / "harness" / "sglang_plugin").is_dir():
-        raise HarnessError(
-            f"{options.plugin_path} does not hold the plugin: start through nox, which puts it there"
-        )
+        raise HarnessError(f"{options.plugin_path} does not hold the plugin: start through nox, which puts it there")
     rows = thresholds.models[suite.model.name]
     return Plan(
         run_id=run_id,
@@ -207,9 +205,7 @@ def make_plan(
     )
 
 
-def make_arm(
-    name: ArmName, suite: Suite, options: Options, model_path: str, python: Path, folder: Path
-) -> Arm:
+def make_arm(name: ArmName, suite: Suite, options: Options, model_path: str, python: Path, folder: Path) -> Arm:
     """Plan one arm. The two differ in `--enable-quant-communications` and in where they write, and in no more."""
     compressed = name == "compressed"
     engagement = folder / name / "engagement"
@@ -257,9 +253,7 @@ def check_interpreter(python: Path) -> Path:
     # Not resolve(): the link's place is what makes an interpreter that of its virtual environment.
     absolute = Path(os.path.abspath(python))  # noqa: PTH100
     if not absolute.is_file():
-        raise HarnessError(
-            f"there is no Python interpreter at {absolute}: name SGLang's with --server-python"
-        )
+        raise HarnessError(f"there is no Python interpreter at {absolute}: name SGLang's with --server-python")
     if not (absolute.parent / "sglang").is_file():
         raise HarnessError(
             f"SGLang's command `sglang` is not beside {absolute}: install SGLang for that interpreter, or name "

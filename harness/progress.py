@@ -60,11 +60,7 @@ class Display:
             if now - said >= PLAIN_INTERVAL_S and done < total:
                 said = now
                 # The first answers of a batch come late and together: no guess from those.
-                left = (
-                    f", about {(now - started) / done * (total - done):.0f} s left"
-                    if done >= total / 4
-                    else ""
-                )
+                left = f", about {(now - started) / done * (total - done):.0f} s left" if done >= total / 4 else ""
                 self.say(f"{text}: {done} of {total}{left}")
 
         return advance

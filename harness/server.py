@@ -203,9 +203,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
     return f"the end of its log, {log} from line {first + 1}:\n{shown}"
 
 
-def _wait_until_healthy(
-    client: Client, process: subprocess.Popen[bytes], log: Path, timeout_s: float
-) -> None:
+def _wait_until_healthy(client: Client, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not client.healthy():
         if (code := process.poll()) is not None:

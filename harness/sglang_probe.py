@@ -46,9 +46,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             "compression ran: use 0.5.23 or a later version that has it"
         )
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
-        problems.append(
-            f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH"
-        )
+        problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
     try:
         import_module("harness.collective").get_codec(request["codec"])
     except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
@@ -63,9 +61,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         }
     problems += _argument_problems(server_args, sglang, request["arms"])
     # A msgspec Struct since 0.5.2x, a dataclass before.
-    settings = getattr(server_args, "__struct_fields__", None) or getattr(
-        server_args, "__dataclass_fields__", ()
-    )
+    settings = getattr(server_args, "__struct_fields__", None) or getattr(server_args, "__dataclass_fields__", ())
     return {"sglang": sglang, "settings": list(settings), "problems": problems}
 
 

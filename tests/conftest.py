@@ -45,15 +45,10 @@ def tiny_data(tmp_path: Path) -> Path:
     raw = tmp_path / "raw"
     for name in ("gsm8k", "boolq"):
         (raw / name).mkdir(parents=True)
-    problems = [
-        f'{{"question": "What is {n} + 0?", "answer": "It is {n}.\\n#### {n}"}}\n' for n in range(1, 15)
-    ]
+    problems = [f'{{"question": "What is {n} + 0?", "answer": "It is {n}.\\n#### {n}"}}\n' for n in range(1, 15)]
     for split in ("train", "test"):
         (raw / "gsm8k" / f"{split}.jsonl").write_text("".join(problems))
-    rows = [
-        f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n'
-        for n in range(12)
-    ]
+    rows = [f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n' for n in range(12)]
     (raw / "boolq" / "validation.jsonl").write_text("".join(rows))
     prepare(Source.FOLDER, tmp_path / "data", packages=tmp_path, folder=raw)
     return tmp_path / "data"
@@ -63,9 +58,7 @@ def tiny_data(tmp_path: Path) -> Path:
 def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
     """Make a plan whose servers are the fake one, in the modes given for each arm."""
 
-    def make(
-        baseline: str = "good", compressed: str = "good", *, questions: int = 6, start_s: int = 20
-    ) -> Plan:
+    def make(baseline: str = "good", compressed: str = "good", *, questions: int = 6, start_s: int = 20) -> Plan:
         folder = tmp_path / "reports" / "run"
 
         def arm(name: ArmName, mode: str) -> Arm:

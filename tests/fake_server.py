@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         return
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         if self.path == "/health":
             self.reply({}, 503 if self.mode == "never-ready" else 200)
         else:
@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
                 }
             )
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         if self.path == "/v1/tokenize":
             self.reply({"tokens": [ord(letter) for letter in body["prompt"]]})

@@ -125,9 +125,7 @@ def test_the_report_is_built_again_from_its_files(
     folder = finished[1].resolve()
     (folder / "report.md").unlink()
     (folder / "report.json").unlink()
-    done = subprocess.run(
-        command("report", str(folder)), cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command("report", str(folder)), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     assert json.loads((folder / "report.json").read_text()) == report
     assert (folder / "report.md").exists()
@@ -188,9 +186,7 @@ def test_nothing_survives_a_run_that_is_stopped(tmp_path: Path, number: signal.S
     if number is not signal.SIGKILL:
         assert process.returncode == 130
         assert "interrupted" in output
-        assert json.loads((tmp_path / "latest" / "report.json").read_text())["reasons"] == [
-            "interrupted by the user"
-        ]
+        assert json.loads((tmp_path / "latest" / "report.json").read_text())["reasons"] == ["interrupted by the user"]
     wait_until_no_guard()
 
 

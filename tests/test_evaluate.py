@@ -42,9 +42,7 @@ def test_generated_answers_become_samples(fake_plan: MakePlan, tmp_path: Path) -
     samples = ask(fake_plan(), "gsm8k", tmp_path)
     # The first five rows are the shots, so that the scored ones ask for 6, 7, 8 ...; the server always says 7.
     assert [sample.right for sample in samples] == [False, True, False, False, False, False]
-    assert {(sample.answer, sample.text, sample.finish_reason) for sample in samples} == {
-        ("7", " 7", "length")
-    }
+    assert {(sample.answer, sample.text, sample.finish_reason) for sample in samples} == {("7", " 7", "length")}
 
 
 @pytest.mark.parametrize("name", ["boolq", "gsm8k"])
@@ -61,9 +59,7 @@ def test_a_failed_request_is_no_wrong_answer(fake_plan: MakePlan, tmp_path: Path
         assert "out of luck" in sample.error
 
 
-def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(
-    fake_plan: MakePlan, tmp_path: Path
-) -> None:
+def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(fake_plan: MakePlan, tmp_path: Path) -> None:
     with pytest.raises(ServerDiedError, match=r"(?s)exit code 7 during the run.*told to die"):
         ask(fake_plan("dies-in-task"), "gsm8k", tmp_path)
     outcomes = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
@@ -72,9 +68,7 @@ def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(
 
 def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan(questions=500)
-    with pytest.raises(
-        HarnessError, match="boolq: 500 questions are asked for, the data in .* has 12 to score"
-    ):
+    with pytest.raises(HarnessError, match="boolq: 500 questions are asked for, the data in .* has 12 to score"):
         Task("boolq", plan.tasks["boolq"], Path(plan.data), tmp_path)
 
 

@@ -50,15 +50,11 @@ def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) 
     assert report.tasks["boolq"].baseline.failed == 0
 
 
-def test_a_server_that_dies_makes_an_error_and_keeps_the_other_arm(
-    fake_plan: MakePlan, display: Display
-) -> None:
+def test_a_server_that_dies_makes_an_error_and_keeps_the_other_arm(fake_plan: MakePlan, display: Display) -> None:
     plan = fake_plan(compressed="dies-in-task")
     report = pipeline.run(plan, display)
     assert (report.verdict, report.exit_code) == ("ERROR", 3)
-    assert any(
-        reason.startswith("compressed: the server ended with exit code 7") for reason in report.reasons
-    )
+    assert any(reason.startswith("compressed: the server ended with exit code 7") for reason in report.reasons)
     folder = Path(plan.folder)
     assert (folder / "baseline" / "samples-boolq.jsonl").exists()
     assert (folder / "compressed" / "requests.jsonl").read_text()
@@ -99,9 +95,7 @@ def test_a_full_disk_is_named_and_what_was_measured_stays(
     assert (Path(plan.folder) / "baseline" / "requests.jsonl").read_text()
 
 
-def test_a_file_size_limit_while_requests_are_written_is_an_error(
-    fake_plan: MakePlan, display: Display
-) -> None:
+def test_a_file_size_limit_while_requests_are_written_is_an_error(fake_plan: MakePlan, display: Display) -> None:
     """The kernel itself refuses to write here, in the middle of the run."""
     plan = fake_plan(questions=7)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -29,9 +29,7 @@ def test_a_good_server_answers_and_is_gone_afterwards(fake_plan: MakePlan, tmp_p
 
 
 def test_a_server_that_dies_shows_the_end_of_its_log(fake_plan: MakePlan, tmp_path: Path) -> None:
-    with pytest.raises(
-        ServerDiedError, match=r"(?s)exit code 3 before it was ready.*RuntimeError: no such weights"
-    ):
+    with pytest.raises(ServerDiedError, match=r"(?s)exit code 3 before it was ready.*RuntimeError: no such weights"):
         start(fake_plan("dies-at-once"), tmp_path)
 
 
@@ -54,9 +52,7 @@ def test_a_compressed_arm_that_answers_wrongly_is_evidence_and_not_an_error(
 
 
 def test_a_server_that_runs_without_the_arms_flag_is_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
-    with pytest.raises(
-        HarnessError, match="the compressed server runs with enable_quant_communications=False"
-    ):
+    with pytest.raises(HarnessError, match="the compressed server runs with enable_quant_communications=False"):
         start(fake_plan(compressed="wrong-flag"), tmp_path, "compressed")
 
 

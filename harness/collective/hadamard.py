@@ -40,9 +40,7 @@ def block_mean(x: Tensor) -> Tensor:
 
 def block_size(width: int) -> Tensor:
     """The size of each column's block, fp64 ``[H]``."""
-    return torch.cat(
-        [torch.full((b - a,), float(size), dtype=torch.float64) for a, b, size in segments(width)]
-    )
+    return torch.cat([torch.full((b - a,), float(size), dtype=torch.float64) for a, b, size in segments(width)])
 
 
 def _butterflies(x: Tensor, size: int) -> Tensor:

@@ -23,9 +23,7 @@ class RowParallelLinear(nn.Module):
     weight: Tensor
     bias: Tensor | None
 
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, coordinator: Coordinator, *, enabled: bool
-    ) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, coordinator: Coordinator, *, enabled: bool) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)

@@ -36,7 +36,9 @@ def build_report(folder: Path) -> Report:
     tasks = {name: _task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()}
     judged = [Judged(verdict=Verdict(task.verdict), reasons=tuple(task.reasons)) for task in tasks.values()]
     if arms["compressed"].known_answer is False:
-        text = f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
+        text = (
+            f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
+        )
         judged.append(Judged(verdict=Verdict.FAIL, reasons=(text,)))
     verdict = judge_run(judged, errors)
     return Report(
@@ -90,9 +92,7 @@ def _arm_errors(arms: dict[str, ArmReport]) -> list[str]:
     return errors
 
 
-def _task_report(
-    folder: Path, name: str, task: TaskPlan, arm_records: dict[str, ArmRecord | None]
-) -> TaskReport:
+def _task_report(folder: Path, name: str, task: TaskPlan, arm_records: dict[str, ArmRecord | None]) -> TaskReport:
     filter_ = task.threshold.metric.split(",")[1]
     samples: dict[str, list[Sample]] = {}
     faults: list[str] = []
@@ -106,8 +106,7 @@ def _task_report(
     pairing = pair(samples["baseline"], samples["compressed"])
     counts = _counts(pairing)
     scores = {
-        arm: _arm_score(pairing, samples[arm], arm, name, arm_records[arm])
-        for arm in ("baseline", "compressed")
+        arm: _arm_score(pairing, samples[arm], arm, name, arm_records[arm]) for arm in ("baseline", "compressed")
     }
     missing = task.questions - len(pairing.pairs) - len({sample.doc_id for sample in pairing.failed})
     if not faults and not pairing.faults and missing:
@@ -157,9 +156,7 @@ def _counts(pairing: Pairing) -> PairedCounts:
     )
 
 
-def _arm_score(
-    pairing: Pairing, samples: list[Sample], arm: str, task: str, record: ArmRecord | None
-) -> ArmScore:
+def _arm_score(pairing: Pairing, samples: list[Sample], arm: str, task: str, record: ArmRecord | None) -> ArmScore:
     paired = [of.baseline if arm == "baseline" else of.compressed for of in pairing.pairs]
     generated = [sample for sample in samples if sample.finish_reason is not None]
     return ArmScore(

@@ -136,9 +136,7 @@ class Cluster:
         return [results[rank] for rank in range(ranks)]
 
 
-def _serve(
-    pipe: multiprocessing.connection.Connection, rank: int, rank_counts: list[int], store: str
-) -> None:
+def _serve(pipe: multiprocessing.connection.Connection, rank: int, rank_counts: list[int], store: str) -> None:
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     distributed.init_process_group(

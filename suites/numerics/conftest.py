@@ -24,9 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--ranks", default="2,3,4,8", help="rank counts (default: 2,3,4,8)")
     options.addoption("--check", choices=sorted(CHECKS), help="this check only")
     options.addoption("--case", help="this case only, as a failure prints it; with --check")
-    options.addoption(
-        "--keep-going", action="store_true", help="with --impl: don't stop at the first failure"
-    )
+    options.addoption("--keep-going", action="store_true", help="with --impl: don't stop at the first failure")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -83,9 +83,7 @@ class Grouped(OneShot):
 
     def dequantize(self, stored: Tensor, scale: Tensor) -> Tensor:
         spans = self.spans(stored.shape[-1])
-        return torch.cat(
-            [stored[..., s].float() * scale[..., i : i + 1] for i, s in enumerate(spans)], dim=-1
-        )
+        return torch.cat([stored[..., s].float() * scale[..., i : i + 1] for i, s in enumerate(spans)], dim=-1)
 
 
 class TwoShot(OneShot):

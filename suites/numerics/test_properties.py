@@ -28,9 +28,7 @@ def cases_of(rank_counts: list[int]) -> strategies.SearchStrategy[Case]:
     )
 
 
-def test_any_case_keeps_the_bound_and_ranks_agree(
-    cluster: Cluster, subject: Subject, rank_counts: list[int]
-) -> None:
+def test_any_case_keeps_the_bound_and_ranks_agree(cluster: Cluster, subject: Subject, rank_counts: list[int]) -> None:
     @hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None)
     @hypothesis.given(case=cases_of(rank_counts))
     def judge(case: Case) -> None:

@@ -34,9 +34,7 @@ class Trial:
 
     def run_in_turn(self, cases: list[Case], *, count: bool = False) -> list[list[Outcome]]:
         """Reduces cases of one rank count back to back in the same processes: outcomes per rank and case."""
-        arguments = [
-            (self.subject, [case.message(rank) for case in cases], count) for rank in range(cases[0].ranks)
-        ]
+        arguments = [(self.subject, [case.message(rank) for case in cases], count) for rank in range(cases[0].ranks)]
         try:
             return self._cluster.run_each(reduce_messages, arguments)
         except WorkerError as error:

@@ -45,9 +45,7 @@ def written(number: float) -> str:
 
 def last_number(responses: Iterable[Sequence[str]], _docs: object) -> list[list[str]]:
     """Filter for lm-eval: reduce each response to its number, written the same way whatever its form."""
-    return [
-        [INVALID if (of := value(text)) is None else written(of) for text in texts] for texts in responses
-    ]
+    return [[INVALID if (of := value(text)) is None else written(of) for text in texts] for texts in responses]
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:

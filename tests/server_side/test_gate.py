@@ -23,13 +23,7 @@ def batch(mode: ForwardMode | None) -> SimpleNamespace | None:
 
 
 def which(result: torch.Tensor) -> str:
-    return (
-        "compressed"
-        if torch.equal(result, COMPRESSED)
-        else "plain"
-        if torch.equal(result, PLAIN)
-        else "neither"
-    )
+    return "compressed" if torch.equal(result, COMPRESSED) else "plain" if torch.equal(result, PLAIN) else "neither"
 
 
 def context(flag: bool) -> Callable[[], Any]:  # noqa: FBT001 - a test's helper
@@ -56,17 +50,13 @@ def row_parallel(monkeypatch: pytest.MonkeyPatch) -> Gate:
         with monkeypatch.context() as patch:
             patch.setattr(linear, "get_exec", context(flag))
             patch.setattr(linear, "get_forward", lambda: SimpleNamespace(sp_active=False))
-            patch.setattr(
-                linear, "get_parallel", lambda: SimpleNamespace(tp_group=group, attn_tp_group=group)
-            )
+            patch.setattr(linear, "get_parallel", lambda: SimpleNamespace(tp_group=group, attn_tp_group=group))
             patch.setattr(linear, "get_group_rank_size", lambda _group: (0, 2))
             patch.setattr(linear, "is_allocation_symmetric", lambda: False)
             patch.setattr(linear, "use_symmetric_memory", _nothing)
             patch.setattr(linear, "should_skip_mlp_all_reduce", lambda: False)
             patch.setattr(linear, "tensor_model_parallel_quant_all_reduce", lambda _x: COMPRESSED)
-            output, _bias = linear.RowParallelLinear.forward(
-                layer, torch.ones(2, 4), forward_batch=batch(mode)
-            )
+            output, _bias = linear.RowParallelLinear.forward(layer, torch.ones(2, 4), forward_batch=batch(mode))
         return which(output)
 
     return forward

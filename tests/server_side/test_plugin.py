@@ -119,9 +119,7 @@ def test_off_npu_the_bundled_collective_runs_and_each_site_is_counted(tmp_path: 
     assert forward == {"mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
 
 
-@pytest.mark.parametrize(
-    ("define", "quantized"), [("npu.npu_dynamic_quant = npu_dynamic_quant", 1), ("pass", 0)]
-)
+@pytest.mark.parametrize(("define", "quantized"), [("npu.npu_dynamic_quant = npu_dynamic_quant", 1), ("pass", 0)])
 def test_on_an_npu_sglangs_own_code_runs_and_its_silent_fall_back_is_seen(
     tmp_path: Path, define: str, quantized: int
 ) -> None:

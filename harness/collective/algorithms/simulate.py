@@ -34,9 +34,7 @@ def simulate_all_reduce(
         MissingBackendError: No such backend, or none for this device.
     """
     if inputs.dim() < 2:  # noqa: PLR2004 - a rank dimension and a hidden one
-        raise ValueError(
-            f"simulate_all_reduce takes [N, ..., H], not a tensor of shape {tuple(inputs.shape)}"
-        )
+        raise ValueError(f"simulate_all_reduce takes [N, ..., H], not a tensor of shape {tuple(inputs.shape)}")
     if algorithm not in {"one_shot", "two_shot"}:
         raise ValueError(f"no algorithm is named {algorithm!r}; there are: one_shot, two_shot")
     chosen, worker = get_codec(codec), choose_backend(inputs, backend)

@@ -41,9 +41,5 @@ class UpstreamBf16(NpuReciprocal):
         v, scale = self._magnitudes(x.abs())
         cast = scale.to(dtype).double() - scale
         product = v * scale
-        spacing = torch.ldexp(
-            torch.full_like(product, torch.finfo(dtype).eps), torch.frexp(product).exponent - 1
-        )
-        return super().noise_power(x, dtype) + from_blocks(
-            (v * cast).square() + spacing.square() / 12, x.shape[-1]
-        )
+        spacing = torch.ldexp(torch.full_like(product, torch.finfo(dtype).eps), torch.frexp(product).exponent - 1)
+        return super().noise_power(x, dtype) + from_blocks((v * cast).square() + spacing.square() / 12, x.shape[-1])

@@ -37,9 +37,7 @@ def bytes_on_the_wire(trial: Trial, case: Case) -> None:
     expected = wire_bytes(shape, case.ranks, codec=subject.codec, algorithm=subject.algorithm, dtype=dtype)
     for rank, [outcome] in enumerate(trial.run_in_turn([case], count=True)):
         if not outcome.collectives:
-            trial.fail(
-                case, f"rank {rank}: nothing went through torch.distributed, so no bytes can be counted"
-            )
+            trial.fail(case, f"rank {rank}: nothing went through torch.distributed, so no bytes can be counted")
         if outcome.sent != expected:
             trial.fail(
                 case,
