@@ -43,7 +43,7 @@ class Server(Strict):
 
     tp: Annotated[int, Field(ge=2)]
     args: list[str]
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
     start_timeout_s: Positive = 600
 
 
@@ -218,6 +218,11 @@ def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | N
     for index, argument in enumerate(content.server.args):
         if (name := argument.split("=")[0]) in OWN_ARGUMENTS:
             problems.append(suite.problem(("server", "args", index), f"{name} is set by the harness: remove it"))
+    problems += [
+        suite.problem(("server", "env", name), "is set by the harness: remove it")
+        for name in content.server.env
+        if name in OWN_VARIABLES or name.startswith("HARNESS_")
+    ]
     return problems
 
 
@@ -237,3 +242,5 @@ OWN_ARGUMENTS = frozenset(
         "--enable-quant-communications",
     )
 )
+# Variables likewise: with them a suite could keep the plugin out of one arm's server, or out of both.
+OWN_VARIABLES = frozenset(("PATH", "PYTHONPATH", "SGLANG_PLUGINS"))

@@ -8,7 +8,6 @@ an empty answer for a failed request, which then counts as a wrong one.
 import hashlib
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
-
-# Before their first import: lm-eval's and datasets' progress bars would tear ours.
-os.environ["TQDM_DISABLE"] = "1"
 
 import datasets
 import yaml
@@ -271,16 +267,16 @@ def _load(name: str, plan: planning.Task, data: Path, folder: Path) -> Any:  # n
     try:
         config = yaml.load(Path(plan.file).read_text(), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
         files = {split: str(data / file) for split, file in config["metadata"]["data_files"].items()}
-        if missing := [file for file in files.values() if not Path(file).exists()]:
-            raise HarnessError(f"{name}: the data lacks {', '.join(missing)}")
+        missing = [file for file in files.values() if not Path(file).exists()]
         dataset = {"data_files": files, "cache_dir": str(data / ".arrow")}
         with_data.write_text(yaml.safe_dump({"include": plan.file, "dataset_kwargs": dataset}))
-        return manager.load([str(with_data)])["tasks"][name]
-    except HarnessError:
-        raise
+        task = None if missing else manager.load([str(with_data)])["tasks"][name]
     except Exception as error:
         # lm-eval, jinja and datasets raise errors of all kinds for a task that is broken.
         raise HarnessError(f"{plan.file}: lm-eval cannot load the task: {error!r}") from error
+    if missing:
+        raise HarnessError(f"{name}: the data lacks {', '.join(missing)}")
+    return task
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -184,8 +184,8 @@ def make_plan(
         data=str(data),
         data_manifest=data_manifest,
         arms=[
-            make_arm("baseline", suite, options, model_path, python, folder),
-            make_arm("compressed", suite, options, model_path, python, folder),
+            make_arm("baseline", suite, options, model_path=model_path, python=python, folder=folder),
+            make_arm("compressed", suite, options, model_path=model_path, python=python, folder=folder),
         ],
         tasks={
             name: Task(
@@ -205,7 +205,7 @@ def make_plan(
     )
 
 
-def make_arm(name: ArmName, suite: Suite, options: Options, model_path: str, python: Path, folder: Path) -> Arm:
+def make_arm(name: ArmName, suite: Suite, options: Options, *, model_path: str, python: Path, folder: Path) -> Arm:
     """Plan one arm. The two differ in `--enable-quant-communications` and in where they write, and in no more."""
     compressed = name == "compressed"
     engagement = folder / name / "engagement"

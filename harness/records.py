@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from harness.errors import HarnessError
 from harness.yaml_file import Strict
@@ -43,7 +43,7 @@ class ArmRecord(Strict):
     server_args: dict[str, Any]
     known_answer: bool
     seconds_to_ready: float
-    tasks: dict[str, TaskRecord] = {}
+    tasks: dict[str, TaskRecord] = Field(default_factory=dict)
 
 
 class RunRecord(Strict):

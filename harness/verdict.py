@@ -11,7 +11,7 @@ from harness.stats import ALPHA, PairedCounts, paired_bounds, questions_to_decid
 class Verdict(StrEnum):
     """What a run, or a task of it, came to. REPORTED is a task's that nobody judges."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 - no password
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
     ERROR = "ERROR"
@@ -72,7 +72,9 @@ def judge_task(numbers: TaskNumbers, threshold: Threshold) -> Judged:
     if numbers.failed:
         return Judged(
             verdict=Verdict.ERROR,
-            reasons=(f"{name}: {numbers.failed} requests failed; a failed request is not a wrong answer",),
+            reasons=(
+                f"{name}: {numbers.failed} {'request' if numbers.failed == 1 else 'requests'} failed; a failed request is not a wrong answer",
+            ),
         )
     if numbers.counts.n == 0:
         return Judged(verdict=Verdict.ERROR, reasons=(f"{name}: no question was answered in both arms",))
@@ -119,7 +121,7 @@ def _judge_floor(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
         return None
     counts = numbers.counts
     accuracy = (counts.both_right + counts.compressed_only) / counts.n
-    said = f"{numbers.name}: compressed accuracy {accuracy:.3f} of {counts.n} questions, floor {threshold.floor:g}"
+    said = f"{numbers.name}: compressed accuracy {accuracy:.4f} of {counts.n} questions, floor {threshold.floor:g}"
     if counts.n < threshold.min_questions:
         too_few = f"{said}, which holds for {threshold.min_questions} questions or more: too little data"
         return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(too_few,))

@@ -16,7 +16,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys and does not guess types ("2" is not 2)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # A log-probability may be -inf: as JSON's usual null it could not be read again.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, ser_json_inf_nan="constants")
 
 
 class YamlFile(Generic[ModelT]):

@@ -68,7 +68,7 @@ def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(fake_plan:
 
 def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan(questions=500)
-    with pytest.raises(HarnessError, match="boolq: 500 questions are asked for, the data in .* has 12 to score"):
+    with pytest.raises(HarnessError, match=r"boolq: 500 questions are asked for, the data in .* has 12 to score"):
         Task("boolq", plan.tasks["boolq"], Path(plan.data), tmp_path)
 
 

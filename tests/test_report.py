@@ -129,7 +129,7 @@ def test_a_failed_request_is_an_error_and_no_wrong_answer(plan: Plan) -> None:
     write_samples(sample_file(folder / "compressed", "boolq"), broken)
     report = build_report(folder)
     assert (report.verdict, report.exit_code) == ("ERROR", 3)
-    assert report.reasons == ["boolq: 1 requests failed; a failed request is not a wrong answer"]
+    assert report.reasons == ["boolq: 1 request failed; a failed request is not a wrong answer"]
     assert (report.tasks["boolq"].n, report.tasks["boolq"].compressed.accuracy) == (127, 1.0)
     assert (report.tasks["boolq"].baseline.failed, report.tasks["boolq"].compressed.failed) == (0, 1)
 

@@ -163,7 +163,7 @@ def test_what_was_not_measured_is_an_error_whatever_is_accepted(keys: dict[str, 
     )
     verdict, reason = judged(numbers(100, failed=1), **keys)
     assert verdict is Verdict.ERROR
-    assert "1 requests failed" in reason
+    assert "1 request failed" in reason
     result = judge_task(numbers(100, faults=("one", "two")), threshold(**keys))
     assert result == Judged(verdict=Verdict.ERROR, reasons=("gsm8k: one", "gsm8k: two"))
 

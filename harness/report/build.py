@@ -1,5 +1,6 @@
 """Builds a report from a run's files alone, so that any report can be built again."""
 
+import shlex
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -58,7 +59,7 @@ def build_report(folder: Path) -> Report:
         timings=_timings(run, arm_records),
         versions={**run.versions, **_server_versions(arms)},
         repeat=plan.repeat,
-        rebuild=f"python -m harness report {folder}",
+        rebuild=f"python -m harness report {shlex.quote(str(folder))}",
     )
 
 
@@ -84,12 +85,12 @@ def _arm_errors(arms: dict[str, ArmReport]) -> list[str]:
         for fault in arm.engagement.faults
     ]
     baseline, compressed = arms["baseline"].server_args, arms["compressed"].server_args
-    for name in sorted((baseline.keys() | compressed.keys()) - MAY_DIFFER):
-        if baseline.get(name) != compressed.get(name):
-            errors.append(
-                f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {compressed.get(name)!r} compressed"
-            )
-    return errors
+    differing = [
+        f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {compressed.get(name)!r} in the other"
+        for name in sorted((baseline.keys() | compressed.keys()) - MAY_DIFFER)
+        if baseline.get(name) != compressed.get(name)
+    ]
+    return errors + differing
 
 
 def _task_report(folder: Path, name: str, task: TaskPlan, arm_records: dict[str, ArmRecord | None]) -> TaskReport:

@@ -18,10 +18,23 @@ def markdown(report: Report) -> str:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
+    environment.filters["item"] = item
+    environment.filters["cell"] = cell
     environment.filters["share"] = share
     environment.filters["points"] = points
     environment.filters["size"] = size
     return environment.get_template(TEMPLATE).render(report=report)
+
+
+def item(text: str) -> str:
+    """Return text for one item of a list; from the second line on (a server's log) it is shown as it is."""
+    first, _, rest = text.partition("\n")
+    return first if not rest else "\n".join((first, "", *(f"      {line}" for line in rest.splitlines()), ""))
+
+
+def cell(text: str) -> str:
+    """Return text for one cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def share(value: float | None) -> str:

@@ -34,11 +34,11 @@ def context(flag: bool) -> Callable[[], Any]:  # noqa: FBT001 - a test's helper
 def row_parallel(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """RowParallelLinear.forward, the path of o_proj and down_proj."""
 
-    def forward(mode: ForwardMode | None, flag: bool) -> str:
+    def forward(mode: ForwardMode | None, flag: bool) -> str:  # noqa: FBT001 - Gate's signature
         group = SimpleNamespace(all_reduce=lambda _x: PLAIN, rank_in_group=0, world_size=2)
         layer = SimpleNamespace(
             input_is_parallel=True,
-            quant_method=SimpleNamespace(apply=lambda _layer, x, bias: x),
+            quant_method=SimpleNamespace(apply=lambda _layer, x, **_: x),
             skip_bias_add=False,
             bias=None,
             reduce_results=True,
@@ -67,7 +67,7 @@ def boundary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """The layer boundary's sum, the path of models such as Llama in 0.5.23."""
     group = {"attention": ops.SumGroup.ATTN_TP, "ffn": ops.SumGroup.TP}[request.param]
 
-    def forward(mode: ForwardMode | None, flag: bool) -> str:
+    def forward(mode: ForwardMode | None, flag: bool) -> str:  # noqa: FBT001 - Gate's signature
         with monkeypatch.context() as patch:
             patch.setattr(ops, "get_exec", context(flag))
             patch.setattr(ops, "get_parallel", lambda: SimpleNamespace(attn_tp_size=2, tp_size=2))
