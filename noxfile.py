@@ -187,8 +187,10 @@ def install(session: nox.Session, python: Path, requirements: str, *options: str
 
 def prepare_plugin(session: nox.Session) -> None:
     """Install this project alone into .nox/plugin, the folder that carries SGLang's plugin to any interpreter."""
-    # setuptools copies whatever an earlier build left there, deleted modules included.
-    for left in (ROOT / "build", PLUGIN):
+    # setuptools copies whatever an earlier build left there, deleted modules included. And metadata left here
+    # would make the plugin look installed to every Python that is started in this folder.
+    left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")
+    for left in (*left_by_build, PLUGIN):
         shutil.rmtree(left, ignore_errors=True)
     pip = (
         str(harness_environment(session)),
@@ -199,6 +201,8 @@ def prepare_plugin(session: nox.Session) -> None:
         "--disable-pip-version-check",
     )
     session.run(*pip, "--no-deps", "--no-build-isolation", f"--target={PLUGIN}", str(ROOT), external=True)
+    for left in left_by_build:
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def prepare_assets(session: nox.Session, server: Path) -> None:

@@ -69,8 +69,9 @@ def weights_problem(file: Path) -> Problem | None:
     try:
         with file.open("rb") as content:
             (header_size,) = _HEADER_SIZE.unpack(content.read(_HEADER_SIZE.size))
-            # A header longer than the file ends in the middle of its JSON.
-            header = json.loads(content.read(min(header_size, size)))
+            if header_size > size:
+                return Problem(file=file, message="is not a safetensors file: its header is longer than the file")
+            header = json.loads(content.read(header_size))
         last = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
     except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
         return Problem(file=file, message=f"is not a safetensors file: {error}")

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.plan import PORT, Plan
@@ -47,6 +48,8 @@ def check_sglang(plan: Plan) -> Sglang:
             [plan.server_python, "-m", "harness.sglang_probe"],
             input=json.dumps(request),
             env=arm.environment(),
+            # Elsewhere than here: `-m` puts the working directory first, and the server will not see that.
+            cwd=Path(plan.server_python).parent,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,

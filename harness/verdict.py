@@ -70,12 +70,9 @@ def judge_task(numbers: TaskNumbers, threshold: Threshold) -> Judged:
     if numbers.faults:
         return Judged(verdict=Verdict.ERROR, reasons=tuple(f"{name}: {fault}" for fault in numbers.faults))
     if numbers.failed:
-        return Judged(
-            verdict=Verdict.ERROR,
-            reasons=(
-                f"{name}: {numbers.failed} {'request' if numbers.failed == 1 else 'requests'} failed; a failed request is not a wrong answer",
-            ),
-        )
+        requests = "request" if numbers.failed == 1 else "requests"
+        text = f"{name}: {numbers.failed} {requests} failed; a failed request is not a wrong answer"
+        return Judged(verdict=Verdict.ERROR, reasons=(text,))
     if numbers.counts.n == 0:
         return Judged(verdict=Verdict.ERROR, reasons=(f"{name}: no question was answered in both arms",))
     if threshold.report_only:

@@ -201,7 +201,10 @@ def wait_until_no_guard() -> None:
 def test_a_plugin_that_sglang_cannot_see_is_refused_before_any_server(tmp_path: Path) -> None:
     folder = tmp_path / "plugin"
     (folder / "harness" / "sglang_plugin").mkdir(parents=True)
-    done = accuracy(tmp_path / "reports", PYTHONPATH=str(ROOT), HARNESS_PLUGIN_PATH=str(folder))
+    # This package without the metadata that holds its entry point.
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "harness").symlink_to(ROOT / "harness")
+    done = accuracy(tmp_path / "reports", PYTHONPATH=str(tmp_path / "bare"), HARNESS_PLUGIN_PATH=str(folder))
     assert done.returncode == 3
     assert "the plugin tp_compression_harness is not visible to" in done.stderr
     assert not list(tmp_path.glob("reports/*/baseline"))

@@ -42,10 +42,10 @@ def test_exactly_at_the_floor_is_reached_and_one_less_is_not(n: int) -> None:
 def test_upstreams_floor_at_200_questions() -> None:
     verdict, reason = judged(numbers(170, both_wrong=30), floor=0.85)
     assert verdict is Verdict.PASS
-    assert reason == "gsm8k: compressed accuracy 0.850 of 200 questions, floor 0.85: reached"
+    assert reason == "gsm8k: compressed accuracy 0.8500 of 200 questions, floor 0.85: reached"
     verdict, reason = judged(numbers(169, both_wrong=31), floor=0.85)
     assert verdict is Verdict.FAIL
-    assert reason == "gsm8k: compressed accuracy 0.845 of 200 questions, floor 0.85: below it"
+    assert reason == "gsm8k: compressed accuracy 0.8450 of 200 questions, floor 0.85: below it"
 
 
 def test_the_floor_is_the_compressed_arms() -> None:
