@@ -159,7 +159,7 @@ class Task:
         return self.plan.max_new_tokens or int(generation["max_gen_toks"])
 
 
-class _ServerModel(LM):
+class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
     """lm-eval's model: sends requests to one server and keeps what lm-eval does not."""
 
     def __init__(
@@ -352,7 +352,7 @@ def _shared(context: Sequence[int], whole: Sequence[int]) -> int:
 def _doc_id(instance: Instance) -> int:
     if instance.doc_id is None:
         raise HarnessError("lm-eval built a request without a document number")
-    return instance.doc_id
+    return int(instance.doc_id)
 
 
 def _key(instance: Instance) -> Key:

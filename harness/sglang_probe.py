@@ -8,6 +8,7 @@ Imports the standard library, SGLang and the collective only.
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any, NoReturn
@@ -61,7 +62,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         }
     problems += _argument_problems(server_args, sglang, request["arms"])
     # A msgspec Struct since 0.5.2x, a dataclass before.
-    settings = getattr(server_args, "__struct_fields__", None) or getattr(server_args, "__dataclass_fields__", ())
+    settings: Iterable[str] = getattr(server_args, "__struct_fields__", ()) or getattr(
+        server_args, "__dataclass_fields__", ()
+    )
     return {"sglang": sglang, "settings": list(settings), "problems": problems}
 
 

@@ -70,8 +70,8 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
             is_compressed = name == "compressed"
             return Arm(name=name, compressed=is_compressed, argv=argv, env=env, engagement=str(engagement))
 
-        def task(name: str, metric: str, **limits: float) -> Task:
-            threshold = Threshold(metric=metric, source="test", report_only=not limits, **limits)
+        def task(name: str, metric: str, max_drop: float | None = None) -> Task:
+            threshold = Threshold(metric=metric, source="test", report_only=max_drop is None, max_drop=max_drop)
             return Task(
                 file=str(TASKS / f"{name}.yaml"),
                 questions=questions,

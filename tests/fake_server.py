@@ -93,7 +93,7 @@ def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test
     for rank in range(TP):
         with (folder / f"rank-{rank}.jsonl").open("a") as out:
             if out.tell() == 0:
-                facts = {"rank": rank, "tp_size": TP, "layers": LAYERS, "flag": compressed}
+                facts: dict[str, object] = {"rank": rank, "tp_size": TP, "layers": LAYERS, "flag": compressed}
                 facts |= {"implementation": "fake", "codec": "none", "algorithm": "none"}
                 out.write(json.dumps(facts) + "\n")
             out.write(json.dumps(line) + "\n")

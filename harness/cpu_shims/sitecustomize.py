@@ -33,9 +33,9 @@ class _DeclareOperatorsFirst(MetaPathFinder):
 
             # Beside a CUDA torch the real operators load, and a second definition would fail.
             if torch.version.cuda is None:
-                library = torch.library.Library("torchvision", "DEF")
+                library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
                 for schema in _SCHEMAS:
-                    library.define(schema)
+                    library.define(schema)  # type: ignore[no-untyped-call]
                 _kept.append(library)
         return None
 

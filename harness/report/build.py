@@ -31,8 +31,10 @@ def build_report(folder: Path) -> Report:
     """
     plan = records.read(folder / records.PLAN, Plan)
     run = records.read(folder / records.RUN, RunRecord)
-    arm_records = {arm.name: _arm_record(folder / arm.name) for arm in plan.arms}
-    arms = {arm.name: _arm_report(folder / arm.name, plan, arm, arm_records[arm.name]) for arm in plan.arms}
+    arm_records: dict[str, ArmRecord | None] = {arm.name: _arm_record(folder / arm.name) for arm in plan.arms}
+    arms: dict[str, ArmReport] = {
+        arm.name: _arm_report(folder / arm.name, plan, arm, arm_records[arm.name]) for arm in plan.arms
+    }
     errors = list(run.errors) or _arm_errors(arms)
     tasks = {name: _task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()}
     judged = [Judged(verdict=Verdict(task.verdict), reasons=tuple(task.reasons)) for task in tasks.values()]
