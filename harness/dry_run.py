@@ -37,3 +37,5 @@ def show_plan(plan: Plan, console: Console) -> None:
             say(f"  threshold: {task.plan.threshold.model_dump(exclude_none=True)}")
             say(f"  the first prompt ends in: {prompts[0][-200:]!r}")
     say(f"\nthe run's folder: {plan.folder}")
+    for reason in plan.refused:
+        say(f"on this machine the run would be refused: {reason}")

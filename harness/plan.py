@@ -33,6 +33,7 @@ class Options(Strict):
         limit: At most so many questions a task.
         port: A fixed port for the servers.
         reports: Where the run's folder goes.
+        dry_run: Plan even what could not be carried out here.
     """
 
     suite: str
@@ -42,6 +43,7 @@ class Options(Strict):
     limit: Annotated[int, Field(gt=0)] | None = None
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
+    dry_run: bool = False
 
 
 class Arm(Strict):
@@ -115,6 +117,7 @@ class Plan(Strict):
         request_timeout_s: Seconds until a request counts as failed.
         port: A fixed port, or None for a free one.
         repeat: The command that repeats the run.
+        refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
     """
 
     run_id: str
@@ -134,6 +137,7 @@ class Plan(Strict):
     request_timeout_s: int
     port: int | None
     repeat: str
+    refused: list[str] = Field(default_factory=list)
 
     def arm(self, name: ArmName) -> Arm:
         """Return the arm of that name."""
@@ -162,15 +166,26 @@ def make_plan(
         now: When the run is named after; the present moment if None.
 
     Raises:
-        HarnessError: The model's folder, the interpreter or the plugin is missing.
-        ConfigError: The model's folder is broken; all problems at once.
+        HarnessError: The model's folder is missing or broken, or the interpreter or the plugin is missing; all
+            at once. With `options.dry_run` the plan says so instead.
     """
     run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{options.suite}"
     folder = options.reports.resolve() / run_id
-    model_path = check_model(options.model_path or suite.model.path, ROOT)
-    python = check_interpreter(options.server_python)
+    refused: list[str] = []
+    model_path = options.model_path or suite.model.path
+    python = options.server_python.absolute()
+    try:
+        model_path = check_model(model_path, ROOT)
+    except HarnessError as error:
+        refused.append(str(error))
+    try:
+        python = check_interpreter(options.server_python)
+    except HarnessError as error:
+        refused.append(str(error))
     if not (options.plugin_path / "harness" / "sglang_plugin").is_dir():
-        raise HarnessError(f"{options.plugin_path} does not hold the plugin: start through nox, which puts it there")
+        refused.append(f"{options.plugin_path} does not hold the plugin: start through nox, which puts it there")
+    if refused and not options.dry_run:
+        raise HarnessError("\n".join(refused))
     rows = thresholds.models[suite.model.name]
     return Plan(
         run_id=run_id,
@@ -202,6 +217,7 @@ def make_plan(
         request_timeout_s=suite.request_timeout_s,
         port=options.port,
         repeat=repeat,
+        refused=refused,
     )
 
 

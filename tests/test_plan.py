@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import config
-from harness.errors import ConfigError, HarnessError
+from harness.errors import HarnessError
 from harness.plan import API_KEY, PORT, Arm, Plan, check_interpreter, repeat_command
 from tests.support import make, make_options, safetensors, write_interpreter
 
@@ -158,12 +158,19 @@ def test_a_broken_model_is_refused_before_anything_starts(tmp_path: Path) -> Non
     make_options(tmp_path)
     (tmp_path / "model" / "model.safetensors").write_bytes(safetensors()[:-3])
     (tmp_path / "model" / "tokenizer.json").unlink()
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(HarnessError, match=r"(?s)holds no tokenizer.*is 83 bytes long, its header says 86"):
         make(tmp_path)
-    assert [problem.message.split(",")[0][:17] for problem in caught.value.problems] == [
-        "holds no tokenize",
-        "is 83 bytes long",
-    ]
+
+
+def test_everything_missing_is_said_at_once_and_a_dry_run_plans_all_the_same(tmp_path: Path) -> None:
+    wrong = {"model_path": "/no/model", "server_python": tmp_path / "no-python", "plugin_path": tmp_path / "none"}
+    with pytest.raises(HarnessError) as caught:
+        make(tmp_path, **wrong)
+    plan = make(tmp_path, dry_run=True, **wrong)
+    assert "\n".join(plan.refused) == str(caught.value)
+    for sentence in ("no model folder", "no Python interpreter", "does not hold the plugin"):
+        assert sentence in str(caught.value)
+    assert plan.arms[0].argv[0] == str(tmp_path / "sglang")
 
 
 def test_another_place_of_the_model(tmp_path: Path) -> None:
