@@ -2,6 +2,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,7 +164,11 @@ def test_a_broken_model_is_refused_before_anything_starts(tmp_path: Path) -> Non
 
 
 def test_everything_missing_is_said_at_once_and_a_dry_run_plans_all_the_same(tmp_path: Path) -> None:
-    wrong = {"model_path": "/no/model", "server_python": tmp_path / "no-python", "plugin_path": tmp_path / "none"}
+    wrong: dict[str, Any] = {
+        "model_path": "/no/model",
+        "server_python": tmp_path / "no-python",
+        "plugin_path": tmp_path / "none",
+    }
     with pytest.raises(HarnessError) as caught:
         make(tmp_path, **wrong)
     plan = make(tmp_path, dry_run=True, **wrong)
