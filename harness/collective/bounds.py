@@ -45,8 +45,8 @@ def sum_bound(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tens
 def noise(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tensor:
     """Predicts the squared error per element of ``quant_all_reduce``, as a mean over data like this.
 
-    Independent errors add in power: every rank's encoding, two-shot's second one, and the result's rounding,
-    ``spacing^2 / 12``.
+    Independent errors add in power: every rank's encoding, two-shot's second one, and the roundings of the
+    fp32 sum and of the result, ``spacing^2 / 12`` each.
 
     Args:
         inputs: As for ``sum_bound``.
@@ -61,8 +61,15 @@ def noise(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tensor:
     power = codec.noise_power(x, dtype).sum(dim=0)
     if algorithm == "two_shot":
         power = power + codec.noise_power(exact, dtype)
-    spacing = torch.ldexp(torch.full_like(exact, torch.finfo(dtype).eps), torch.frexp(exact).exponent - 1)
-    return power + spacing.square() / 12
+    # The last of the sums is rounded to the result's dtype, those before it to fp32.
+    partial = x.cumsum(dim=0)[1:-1]
+    return power + _rounding(partial, torch.float32).sum(dim=0) + _rounding(exact, dtype)
+
+
+def _rounding(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Mean squared error of rounding fp64 values to ``dtype``: ``spacing^2 / 12``."""
+    spacing = torch.ldexp(torch.full_like(value, torch.finfo(dtype).eps), torch.frexp(value).exponent - 1)
+    return spacing.square() / 12
 
 
 def sqnr_db(exact: Tensor, error_power: Tensor) -> float:
