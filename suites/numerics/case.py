@@ -1,7 +1,8 @@
 """One input to a collective, named by a line of text that anyone can run again."""
 
 import functools
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -52,6 +53,19 @@ class Case:
     def message(self, rank: int) -> "Message":
         """One rank's values, to be sent to it."""
         return Message(self.inputs()[rank].clone(), self.layout)
+
+
+def in_dtypes(cases: Iterable[Case], dtypes: Sequence[str]) -> Iterator[Case]:
+    """The cases for an implementation that takes ``dtypes`` alone.
+
+    A case of another dtype is tried in the first of them, unless that makes it one there already is.
+    """
+    seen = set()
+    for case in cases:
+        taken = case if case.dtype in dtypes else replace(case, dtype=dtypes[0])
+        if taken not in seen:
+            seen.add(taken)
+            yield taken
 
 
 @dataclass(frozen=True)
