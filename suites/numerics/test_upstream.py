@@ -14,6 +14,7 @@ from harness.collective import simulate_all_reduce
 from suites.numerics.case import Case, in_dtypes
 from suites.numerics.checks import CHECKS
 from suites.numerics.cluster import Cluster
+from suites.numerics.mutation import EQUIVALENTS
 from suites.numerics.subject import Subject
 from suites.numerics.trial import Trial, ViolationError
 
@@ -66,15 +67,15 @@ def test_the_codec_upstream_bf16_is_upstream_bit_for_bit(sglang_cluster: Cluster
         ("one_rank_alone", "times the bound"),
         ("bf16_arithmetic", "times the bound"),
         ("predicted_noise", "SQNR"),
-        ("unbiased", "mean error"),
     ],
 )
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_it_does_not_reduce_in_full_precision(sglang_cluster: Cluster, kernel: str, check: str, words: str) -> None:
-    """Its comment says so; scales, products and the sum are bf16's."""
+    """Its comment says so; scales, products and the sum are bf16's. An implementation that does passes all of it."""
     subject = upstream(kernel, "int8_token")
     violations = []
     for case in matrices(subject, check):
+        CHECKS[check].run(sglang_cluster, EQUIVALENTS["plain_steps"], case)
         try:
             CHECKS[check].run(sglang_cluster, subject, case)
         except ViolationError as violation:
