@@ -1,7 +1,8 @@
 """One input to a collective, named by a line of text that anyone can run again."""
 
 import functools
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -52,6 +53,28 @@ class Case:
     def message(self, rank: int) -> "Message":
         """One rank's values, to be sent to it."""
         return Message(self.inputs()[rank].clone(), self.layout)
+
+
+MEANINGLESS = {("positive", "bf16"), ("spikes:10000", "fp16")}
+"""Data that a dtype can't carry: bf16's own grid is about as coarse as INT8's, so that the errors of positive
+values lean with the data, whoever rounds them; and eight spikes of 10,000 overflow fp16."""
+
+
+def in_dtypes(cases: Iterable[Case], dtypes: Sequence[str]) -> Iterator[Case]:
+    """The cases for an implementation that takes ``dtypes`` alone.
+
+    A case of another dtype is tried in one of them in which its data still mean something, unless it then is
+    one there already is. Where there is no such dtype it is left out.
+    """
+    seen = set()
+    for case in cases:
+        possible = [name for name in DTYPES if name in dtypes and (case.data, name) not in MEANINGLESS]
+        if case.dtype not in dtypes and not possible:
+            continue
+        taken = case if case.dtype in dtypes else replace(case, dtype=possible[0])
+        if taken not in seen:
+            seen.add(taken)
+            yield taken
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.collective import codec_names
-from suites.numerics.case import Case
+from harness.collective import UnknownCodecError, codec_names, get_codec
+from suites.numerics.case import DTYPES, Case, in_dtypes
 from suites.numerics.checks import CHECKS
 from suites.numerics.cluster import Cluster
-from suites.numerics.subject import Subject
+from suites.numerics.subject import Subject, load_function
 
 ALGORITHMS = ("one_shot", "two_shot")
 
@@ -20,7 +20,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options = parser.getgroup("numerics", "conformance of a quantized all-reduce")
     options.addoption("--impl", help="test package.module:function, called as f(x, group), not the library")
     options.addoption("--codec", help="the claimed codec (default: int8_token for --impl, else all)")
-    options.addoption("--algorithm", help="the claimed algorithm (default: one_shot for --impl, else both)")
+    options.addoption(
+        "--algorithm", choices=ALGORITHMS, help="the claimed algorithm (default: one_shot for --impl, else both)"
+    )
+    options.addoption("--dtypes", default="bf16,fp16,fp32", help="what the implementation takes (default: all)")
     options.addoption("--ranks", default="2,3,4,8", help="rank counts (default: 2,3,4,8)")
     options.addoption("--check", choices=sorted(CHECKS), help="this check only")
     options.addoption("--case", help="this case only, as a failure prints it; with --check")
@@ -32,6 +35,27 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.maxfail = 1
     if config.option.case and not config.option.check:
         raise pytest.UsageError("--case needs the --check that judges it")
+    _refuse_mistakes(config)
+
+
+def _refuse_mistakes(config: pytest.Config) -> None:
+    """Says what is wrong with the options, before anything starts."""
+    option = config.option
+    if unknown := set(option.dtypes.split(",")) - DTYPES.keys():
+        raise pytest.UsageError(f"--dtypes takes {', '.join(DTYPES)}, not {', '.join(sorted(unknown))}")
+    if any(not count.isdigit() or int(count) < 2 for count in option.ranks.split(",")):
+        raise pytest.UsageError(f"--ranks takes numbers from 2 on, such as 2,4, not {option.ranks!r}")
+    try:
+        if option.case:
+            Case.parse(option.case)
+        if option.codec:
+            get_codec(option.codec)
+        if option.impl:
+            load_function(option.impl)
+    except UnknownCodecError as error:
+        raise pytest.UsageError(f"--codec: {error}") from error
+    except (ValueError, TypeError, ImportError) as error:
+        raise pytest.UsageError(f"--impl or --case: {error}") from error
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,6 +72,11 @@ def chosen_ranks(config: pytest.Config) -> list[int]:
     if config.option.case:
         return [Case.parse(config.option.case).ranks]
     return [int(count) for count in config.option.ranks.split(",")]
+
+
+def chosen_dtypes(config: pytest.Config) -> list[str]:
+    """The dtypes that the implementation takes."""
+    return [str(name) for name in config.option.dtypes.split(",")]
 
 
 def chosen_subjects(config: pytest.Config) -> list[Subject]:
@@ -81,7 +110,7 @@ def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]
         yield Case.parse(config.option.case)
         return
     for ranks in chosen_ranks(config):
-        yield from CHECKS[check].cases(subject, ranks)
+        yield from in_dtypes(CHECKS[check].cases(subject, ranks), chosen_dtypes(config))
 
 
 @pytest.fixture(scope="session")
@@ -95,3 +124,9 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
 def rank_counts(pytestconfig: pytest.Config) -> list[int]:
     """The rank counts to run."""
     return chosen_ranks(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def dtypes(pytestconfig: pytest.Config) -> list[str]:
+    """The dtypes that the implementation takes."""
+    return chosen_dtypes(pytestconfig)

@@ -7,6 +7,7 @@ import pytest
 
 from harness.collective.gate import compresses
 from suites.numerics import equivalents, mutants
+from suites.numerics.case import DTYPES, in_dtypes
 from suites.numerics.checks import CHECKS
 from suites.numerics.checks.gate import only_prefill_is_compressed
 from suites.numerics.cluster import Cluster
@@ -38,6 +39,18 @@ def test_a_correct_implementation_passes(cluster: Cluster, rank_counts: list[int
     subject = EQUIVALENTS[name]
     for ranks in rank_counts:
         for case in CHECKS[check].cases(subject, ranks):
+            CHECKS[check].run(cluster, subject, case)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_correct_implementation_of_a_single_dtype_passes(
+    cluster: Cluster, rank_counts: list[int], dtype: str, check: str
+) -> None:
+    subject = EQUIVALENTS["plain_steps"]
+    for ranks in rank_counts:
+        for case in in_dtypes(CHECKS[check].cases(subject, ranks), [dtype]):
+            assert case.dtype == dtype
             CHECKS[check].run(cluster, subject, case)
 
 
