@@ -142,7 +142,9 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
     if interpreter or device != "cpu":
         python = Path(interpreter or sys.executable)
         tools = pytest_for(session, python)
-        return run(session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": str(tools)})
+        return run(
+            session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": path_of(tools, ROOT)}
+        )
     return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
 
 
@@ -233,7 +235,13 @@ def pytest_for(session: nox.Session, python: Path) -> Path:
 
 def server_env() -> dict[str, str]:
     """Return the environment in which the CPU server's interpreter imports SGLang and this project."""
-    return {"PYTHONPATH": os.pathsep.join((str(CPU_SHIMS), str(ROOT))), "SGLANG_USE_CPU_ENGINE": "1"}
+    return {"PYTHONPATH": path_of(CPU_SHIMS, ROOT), "SGLANG_USE_CPU_ENGINE": "1"}
+
+
+def path_of(*folders: Path) -> str:
+    """Return a PYTHONPATH of these folders before the user's own: an implementation under test may be there."""
+    own = [path for path in (os.environ.get("PYTHONPATH"),) if path]
+    return os.pathsep.join((*map(str, folders), *own))
 
 
 def suites(session: nox.Session) -> dict[str, str]:
