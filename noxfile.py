@@ -57,6 +57,21 @@ def numerics(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Time the collective on the CPU, as ratios within one run. Options: -- --help."""
+    end_with(
+        run(
+            session,
+            server_cpu_environment(session),
+            "-m",
+            "suites.numerics.bench",
+            *session.posargs,
+            env=server_env(),
+        )
+    )
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu (default: cpu). One exit code for all."""
     device, rest = taken(session.posargs, "--device", "cpu")
