@@ -40,6 +40,7 @@ SERVER_SIDE = (
 )
 # The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
 GRACE_S = 90.0
+PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
 WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
 
@@ -101,7 +102,7 @@ def tests(session: nox.Session) -> None:
     harness = [path for path in paths if path not in servers]
     codes = []
     if harness:
-        env = {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(PLUGIN)}
+        env = harness_env(server)
         codes.append(run(session, python, "-m", "pytest", *harness, *own, *options, env=env))
     if harness == ["tests"]:
         servers = ["tests/collective", "tests/server_side"]
@@ -149,8 +150,7 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
         prepare_plugin(session)
         if "--dry-run" in arguments:
             prepare_packages(session)
-    env = {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(PLUGIN)}
-    return run(session, python, "-m", "harness", "accuracy", *arguments, env=env)
+    return run(session, python, "-m", "harness", "accuracy", *arguments, env=harness_env(server))
 
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
@@ -202,8 +202,7 @@ def install(session: nox.Session, python: Path, requirements: str, *options: str
     if stamp.exists() and stamp.read_text() == digest:
         return False
     where = [f"--target={target}", "--upgrade"] if target else []
-    pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    session.run(*pip, *where, *options, "-r", str(file), external=True)
+    session.run(str(python), *PIP_INSTALL, *where, *options, "-r", str(file), external=True)
     stamp.write_text(digest)
     return True
 
@@ -215,15 +214,8 @@ def prepare_plugin(session: nox.Session) -> None:
     left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")
     for left in (*left_by_build, PLUGIN):
         shutil.rmtree(left, ignore_errors=True)
-    pip = (
-        str(harness_environment(session)),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-    )
-    session.run(*pip, "--no-deps", "--no-build-isolation", f"--target={PLUGIN}", str(ROOT), external=True)
+    alone = ("--no-deps", "--no-build-isolation", f"--target={PLUGIN}")
+    session.run(str(harness_environment(session)), *PIP_INSTALL, *alone, str(ROOT), external=True)
     for left in left_by_build:
         shutil.rmtree(left, ignore_errors=True)
 
@@ -248,6 +240,11 @@ def pytest_for(session: nox.Session, python: Path) -> Path:
     tools = ENVIRONMENTS / "pytest-tools"
     install(session, python, "pytest-tools.txt", target=tools)
     return tools
+
+
+def harness_env(server: Path) -> dict[str, str]:
+    """Return the variables by which the harness finds SGLang's interpreter and the plugin."""
+    return {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(PLUGIN)}
 
 
 def server_env() -> dict[str, str]:

@@ -25,8 +25,6 @@ ENTRIES = {
     "sglang.srt.distributed.communication_op.attention_tensor_model_parallel_quant_all_reduce": "attention",
 }
 FLAG = "enable_quant_communications"
-INT8_BYTES = 1
-SCALE_BYTES = 4
 
 
 def register_hooks(directory: Path, *, codec: str, algorithm: str) -> None:
@@ -137,9 +135,9 @@ class Plugin:
         before = self._kernel_calls
         result: torch.Tensor = original(group, input_)
         if group.world_size > 1:
-            rows = input_.numel() // max(input_.shape[-1], 1)
             quantized = self._kernel_calls > before
-            sent = (group.world_size - 1) * (input_.numel() * INT8_BYTES + rows * SCALE_BYTES)
+            # SGLang gathers INT8 values and one fp32 scale a row: what int8_token sends.
+            sent = wire_bytes(input_.shape, group.world_size, codec="int8_token", dtype=input_.dtype)
             self._recorder.count(
                 self._site,
                 quantized=quantized,
