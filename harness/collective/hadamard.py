@@ -45,7 +45,8 @@ def block_size(width: int) -> Tensor:
 
 def _butterflies(x: Tensor, size: int) -> Tensor:
     # Scaled down before it is added up, so that no intermediate sum is larger than sqrt(size) * amax.
-    y = x / math.sqrt(size)
+    # Multiplied, not divided by sqrt(size), which devices round differently.
+    y = x * (1 / math.sqrt(size))
     half = size // 2
     while half:
         pairs = y.reshape(*x.shape[:-1], x.shape[-1] // (2 * half), 2, half)

@@ -3,13 +3,14 @@
 from torch import Tensor
 
 from harness.collective.backends.base import Backend, MissingBackendError
+from harness.collective.backends.cuda import Cuda
 from harness.collective.backends.eager import Eager
 from harness.collective.backends.npu import Npu
 from harness.collective.backends.tiled import Tiled
 
-_BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(), Tiled(), Npu())}
+_BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Eager(), Tiled(), Cuda(), Npu())}
 
-_BY_DEVICE = {"cpu": "tiled", "cuda": "eager", "npu": "npu"}
+_BY_DEVICE = {"cpu": "tiled", "cuda": "cuda", "npu": "npu"}
 
 
 def choose_backend(x: Tensor, name: str | None = None) -> Backend:

@@ -16,7 +16,8 @@ class NpuReciprocal(Int8):
     """
 
     def normalize(self, blocks: Tensor, amax: Tensor) -> tuple[Tensor, Tensor]:
-        inverse = self.largest / amax
+        # A tensor divided by a tensor: of a number, torch takes the reciprocal times that number, rounding twice.
+        inverse = amax.new_full((), self.largest) / amax
         # Zero times infinity: the kernel's result for rows of zeros is undocumented, ours stays zero.
         return blocks * torch.where(inverse.isinf(), 0.0, inverse), 1.0 / inverse
 

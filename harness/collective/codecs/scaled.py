@@ -47,7 +47,8 @@ class ScaledCodec(Codec):
 
     def normalize(self, blocks: Tensor, amax: Tensor) -> tuple[Tensor, Tensor]:
         """Divides each block by its scale; returns the quotients, freshly allocated, and the scales."""
-        scale = amax / self.largest
+        # Divided by a tensor: by a number, CUDA's torch multiplies with a reciprocal, an error in the last bit.
+        scale = amax / amax.new_full((), self.largest)
         # The scale is zero for a row of zeros, and for one so small that fp32 has no number for it.
         return blocks / torch.where(scale == 0, torch.inf, scale), scale
 

@@ -1,0 +1,103 @@
+"""NVIDIA GPUs: one fused kernel for each of a backend's three steps, written in Triton."""
+
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from harness.collective.backends.base import Backend, MissingBackendError
+from harness.collective.backends.eager import Eager
+from harness.collective.codec import Codec, Parts
+from harness.collective.codecs.fp8_e4m3 import Fp8E4m3
+from harness.collective.codecs.int4 import Int4
+from harness.collective.codecs.int8 import Int8
+from harness.collective.codecs.int8_hadamard import Int8Hadamard
+from harness.collective.codecs.none import NoCompression
+from harness.collective.codecs.npu_reciprocal import NpuReciprocal
+from harness.collective.codecs.scaled import ScaledCodec
+from harness.collective.codecs.upstream_bf16 import UpstreamBf16
+from harness.collective.hadamard import BLOCK
+from harness.collective.kernels.form import PLAIN, Form
+
+_KINDS: dict[type[Codec], str] = {
+    Int8: "int8",
+    Fp8E4m3: "fp8_e4m3",
+    Int4: "int4",
+    NpuReciprocal: "int8",
+    UpstreamBf16: "int8",
+}
+
+
+class Cuda(Backend):
+    """Reads what was sent once and writes what is to be sent once; the bits are those of the CPU.
+
+    Two steps are left to torch's own operations, by choice: codec ``none`` encodes by a copy, and what
+    ``upstream_bf16`` decodes and adds is by definition what torch makes of SGLang's line of code, on the
+    device at hand. The stored values of a block that holds a NaN or an infinity are as arbitrary as on the
+    CPU, and others; its scale is NaN on both.
+    """
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        self._eager = Eager()
+
+    def encode(self, codec: Codec, x: Tensor) -> Parts:
+        form, kernels = _form(codec), _kernels(x)
+        if form.kind == PLAIN:
+            return self._eager.encode(codec, x)
+        stored, scales = kernels.encode(x, *form)
+        return stored, scales
+
+    def decode_sum(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Tensor:
+        form, kernels = _form(codec), _kernels(gathered[0])
+        if codec.rounds_sum:
+            return self._eager.decode_sum(codec, gathered, width, dtype)
+        scales = None if form.kind == PLAIN else gathered[1]
+        total: Tensor = kernels.decode_sum(gathered[0], scales, width, dtype, *form)
+        return total
+
+    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Parts:
+        form, kernels = _form(codec), _kernels(gathered[0])
+        if form.kind == PLAIN:
+            return (self.decode_sum(codec, gathered, width, dtype),)
+        if codec.rounds_sum:
+            return self.encode(codec, self._eager.decode_sum(codec, gathered, width, dtype))
+        stored, scales = kernels.decode_sum_encode(gathered[0], gathered[1], width, *form)
+        return stored, scales
+
+
+def _form(codec: Codec) -> Form:
+    """The codec's form for the kernels. A subclass of a known codec may do something else: it has none."""
+    kind = type(codec)
+    if kind is NoCompression:
+        return Form(PLAIN)
+    if kind is Int8Hadamard:
+        return Form("int8", Int8.largest, BLOCK, hadamard=True)
+    if kind not in _KINDS or not isinstance(codec, ScaledCodec):
+        raise MissingBackendError(
+            f"the cuda backend has no kernel for codec {codec.name!r}; choose backend='eager' for its own operations",
+        )
+    if kind is Int4 and (codec.group or 0) % 2:
+        raise MissingBackendError(
+            f"the cuda backend packs two INT4 values to a byte and takes no odd group, such as {codec.group}; "
+            "choose an even one, or backend='eager'",
+        )
+    return Form(_KINDS[kind], codec.largest, codec.group or 0, reciprocal=isinstance(codec, NpuReciprocal))
+
+
+def _kernels(x: Tensor) -> ModuleType:
+    """The operators, once it is clear that they can run on ``x``."""
+    if x.device.type != "cuda":
+        raise MissingBackendError(
+            f"the cuda backend takes CUDA tensors, not {x.device.type} ones; leave out backend=... to get the one "
+            "for the device",
+        )
+    try:
+        from harness.collective.kernels import ops  # noqa: PLC0415 - CPU builds of torch come without Triton
+    except ImportError as error:
+        raise MissingBackendError(
+            f"the cuda backend needs Triton, whose import failed: {error}; install it (torch's CUDA builds for "
+            "Linux bring it along), or choose backend='eager'",
+        ) from error
+    return ops

@@ -1,0 +1,37 @@
+"""Decoding all ranks' messages and adding them, in a kernel."""
+
+import triton
+import triton.language as tl
+
+from harness.collective.kernels.tile import UNTUNED, places, sum_over_ranks
+
+
+@triton.jit(do_not_specialize=UNTUNED)
+def decode_sum_kernel(
+    gathered: tl.tensor,
+    gathered_scales: tl.tensor,
+    out: tl.tensor,
+    blocks: int,
+    per_row: int,
+    width: int,
+    stored_width: int,
+    stored_stride: int,
+    scales_stride: int,
+    ranks: tl.constexpr,
+    group: tl.constexpr,
+    tile_blocks: tl.constexpr,
+    columns: tl.constexpr,
+    kind: tl.constexpr,
+    hadamard: tl.constexpr,
+    whole: tl.constexpr,
+) -> None:
+    """One pass over what was gathered; fp32 sums in rank order, rounded once to ``out``'s dtype."""
+    number = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    exists = number < blocks
+    start = tl.program_id(1) * columns
+    total = sum_over_ranks(
+        gathered, gathered_scales, number, exists, start, per_row, width, stored_width,
+        stored_stride, scales_stride, ranks, group, columns, kind, hadamard, whole,
+    )  # fmt: skip
+    row, column, inside = places(number, exists, start, per_row, width, group, columns)
+    tl.store(out + row * width + column, total.to(out.dtype.element_ty), mask=inside)

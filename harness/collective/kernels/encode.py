@@ -1,0 +1,127 @@
+"""Encoding, in a kernel: a message, or the sum of all ranks' messages, to codes and scales."""
+
+import triton
+import triton.language as tl
+
+from harness.collective.kernels.grid import magnitude_bits, products_with_inverse, quotients, scales_of, to_grid
+from harness.collective.kernels.tile import HEADROOM, UNTUNED, message, places, rotated, sum_over_ranks
+
+
+@triton.jit(do_not_specialize=UNTUNED)
+def encode_kernel(
+    x: tl.tensor,
+    stored: tl.tensor,
+    scales: tl.tensor,
+    blocks: int,
+    per_row: int,
+    width: int,
+    row_stride: int,
+    column_stride: int,
+    stored_width: int,
+    largest: float,
+    group: tl.constexpr,
+    tile_blocks: tl.constexpr,
+    columns: tl.constexpr,
+    chunks: tl.constexpr,
+    kind: tl.constexpr,
+    reciprocal: tl.constexpr,
+    hadamard: tl.constexpr,
+    whole: tl.constexpr,
+) -> None:
+    """One pass over ``x``, but for rows longer than a tile, which are read again from the cache."""
+    number = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    exists = number < blocks
+    amax = tl.zeros([tile_blocks], tl.int32)
+    for chunk in tl.static_range(chunks):
+        tile = message(
+            x, number, exists, chunk * columns, per_row, width, row_stride, column_stride, group, columns, hadamard,
+            whole,
+        )  # fmt: skip
+        amax = tl.maximum(amax, tl.max(magnitude_bits(tile), axis=1))
+    scale = scales_of(amax, largest, reciprocal)
+    tl.store(scales + number, scale, mask=exists)
+    for chunk in tl.static_range(chunks):
+        if chunks > 1:
+            tile = message(
+                x, number, exists, chunk * columns, per_row, width, row_stride, column_stride, group, columns,
+                hadamard, whole,
+            )  # fmt: skip
+        _store(
+            stored, tile, scale, amax, number, exists, chunk * columns, per_row, stored_width, largest,
+            group, columns, kind, reciprocal,
+        )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=UNTUNED)
+def sum_encode_kernel(
+    gathered: tl.tensor,
+    gathered_scales: tl.tensor,
+    stored: tl.tensor,
+    scales: tl.tensor,
+    blocks: int,
+    per_row: int,
+    width: int,
+    stored_width: int,
+    stored_stride: int,
+    scales_stride: int,
+    largest: float,
+    ranks: tl.constexpr,
+    group: tl.constexpr,
+    tile_blocks: tl.constexpr,
+    columns: tl.constexpr,
+    chunks: tl.constexpr,
+    kind: tl.constexpr,
+    reciprocal: tl.constexpr,
+    hadamard: tl.constexpr,
+    whole: tl.constexpr,
+) -> None:
+    """The same for the sum of what ``ranks`` have sent, which never reaches memory."""
+    number = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    exists = number < blocks
+    amax = tl.zeros([tile_blocks], tl.int32)
+    for chunk in tl.static_range(chunks):
+        tile = sum_over_ranks(
+            gathered, gathered_scales, number, exists, chunk * columns, per_row, width, stored_width,
+            stored_stride, scales_stride, ranks, group, columns, kind, hadamard, whole,
+        )  # fmt: skip
+        if hadamard:
+            tile = rotated(tile * HEADROOM, number, per_row, width, whole)
+        amax = tl.maximum(amax, tl.max(magnitude_bits(tile), axis=1))
+    scale = scales_of(amax, largest, reciprocal)
+    tl.store(scales + number, scale, mask=exists)
+    for chunk in tl.static_range(chunks):
+        if chunks > 1:
+            tile = sum_over_ranks(
+                gathered, gathered_scales, number, exists, chunk * columns, per_row, width, stored_width,
+                stored_stride, scales_stride, ranks, group, columns, kind, hadamard, whole,
+            )  # fmt: skip
+        _store(
+            stored, tile, scale, amax, number, exists, chunk * columns, per_row, stored_width, largest,
+            group, columns, kind, reciprocal,
+        )  # fmt: skip
+
+
+@triton.jit
+def _store(
+    stored: tl.tensor,
+    tile: tl.tensor,
+    scale: tl.tensor,
+    amax: tl.tensor,
+    number: tl.tensor,
+    exists: tl.tensor,
+    start: tl.tensor,
+    per_row: int,
+    stored_width: int,
+    largest: float,
+    group: tl.constexpr,
+    columns: tl.constexpr,
+    kind: tl.constexpr,
+    reciprocal: tl.constexpr,
+) -> None:
+    """Rounds a tile to the grid and stores it."""
+    v = products_with_inverse(tile, amax, largest) if reciprocal else quotients(tile, scale, kind == "fp8_e4m3")
+    packed: tl.constexpr = 2 if kind == "int4" else 1
+    row, column, inside = places(
+        number, exists, start // packed, per_row, stored_width, group // packed, columns // packed
+    )
+    tl.store(stored + row * stored_width + column, to_grid(v, largest, kind), mask=inside)

@@ -1,0 +1,120 @@
+"""A kernel's tile, fp32 ``[blocks, columns]``: where its elements lie, and what they are.
+
+A block is what shares a scale: a row where a codec has one a token, a group of columns where it has one a
+group. Blocks are numbered through the matrix row by row, so that a tile can hold parts of a row or many rows.
+"""
+
+import triton
+import triton.language as tl
+
+from harness.collective.kernels.grid import from_grid
+from harness.collective.kernels.hadamard import transform
+
+HEADROOM = tl.constexpr(2.0**-4)
+"""As in `harness.collective.codecs.int8_hadamard`."""
+
+UNTUNED = ("blocks", "per_row", "scales_stride", "largest")
+"""Arguments whose divisibility helps no memory access: not worth a kernel compiled for each."""
+
+
+@triton.jit
+def places(
+    number: tl.tensor,
+    exists: tl.tensor,
+    start: tl.tensor,
+    per_row: int,
+    width: int,
+    group: tl.constexpr,
+    columns: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Rows ``[blocks, 1]``, columns ``[blocks, columns]`` and whether there is such an element.
+
+    Args:
+        number: ``[blocks]``.
+        exists: ``[blocks]``, whether there is a block of this number.
+        start: Where in each block to start.
+        per_row: Blocks a row.
+        width: Columns of the matrix.
+        group: Columns of a block, 0 for all of the row's.
+        columns: Columns of the tile, a power of two.
+    """
+    offset = start + tl.arange(0, columns)[None, :]
+    if group:
+        row = number // per_row
+        column = (number - row * per_row)[:, None] * group + offset
+    else:
+        row = number
+        column = offset + tl.zeros_like(number)[:, None]
+    inside = exists[:, None] & (column < width)
+    if group % columns:
+        inside = inside & (offset < group)
+    return row.to(tl.int64)[:, None], column, inside
+
+
+@triton.jit
+def rotated(x: tl.tensor, number: tl.tensor, per_row: int, width: int, whole: tl.constexpr) -> tl.tensor:
+    """The Hadamard transform of each block of 128, or of what the row has left."""
+    columns = tl.minimum(width - (number % per_row) * 128, 128)
+    return transform(x, columns[:, None], whole)
+
+
+@triton.jit
+def message(
+    x: tl.tensor,
+    number: tl.tensor,
+    exists: tl.tensor,
+    start: tl.tensor,
+    per_row: int,
+    width: int,
+    row_stride: int,
+    column_stride: int,
+    group: tl.constexpr,
+    columns: tl.constexpr,
+    hadamard: tl.constexpr,
+    whole: tl.constexpr,
+) -> tl.tensor:
+    """Loads a part of a matrix of any strides, zero where there is none."""
+    row, column, inside = places(number, exists, start, per_row, width, group, columns)
+    values = tl.load(x + row * row_stride + column * column_stride, mask=inside, other=0.0).to(tl.float32)
+    if hadamard:
+        values = rotated(values * HEADROOM, number, per_row, width, whole)
+    return values
+
+
+@triton.jit
+def sum_over_ranks(
+    stored: tl.tensor,
+    scales: tl.tensor,
+    number: tl.tensor,
+    exists: tl.tensor,
+    start: tl.tensor,
+    per_row: int,
+    width: int,
+    stored_width: int,
+    stored_stride: int,
+    scales_stride: int,
+    ranks: tl.constexpr,
+    group: tl.constexpr,
+    columns: tl.constexpr,
+    kind: tl.constexpr,
+    hadamard: tl.constexpr,
+    whole: tl.constexpr,
+) -> tl.tensor:
+    """Decodes a part of every rank's message and adds in rank order; the strides are from rank to rank."""
+    packed: tl.constexpr = 2 if kind == "int4" else 1
+    row, column, inside = places(
+        number, exists, start // packed, per_row, stored_width, group // packed, columns // packed
+    )
+    at = stored + row * stored_width + column
+    scales_at = scales + number
+    for rank in tl.static_range(ranks):
+        values = from_grid(tl.load(at, mask=inside, other=0), kind)
+        if kind != "plain":
+            values *= tl.load(scales_at, mask=exists, other=0.0)[:, None]
+        if hadamard:
+            values = rotated(values, number, per_row, width, whole) * (1 / HEADROOM)
+        # The multiplication and the addition must not become one operation: see enable_fp_fusion in launch.py.
+        total = values if rank == 0 else total + values  # noqa: F821 - bound by rank 0
+        at += stored_stride
+        scales_at += scales_stride
+    return total

@@ -1,0 +1,235 @@
+"""The CUDA backend's kernels against the codecs' own operations on the CPU, bit for bit."""
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.collective import MissingBackendError, codec_names, get_codec, simulate_all_reduce
+from harness.collective.backends import cuda
+from harness.collective.backends.choice import choose_backend
+from harness.collective.codec import Codec, Parts
+from harness.collective.codecs.int4 import Int4
+from harness.collective.codecs.int8 import Int8
+from suites.numerics.case import LAYOUTS, lay_out
+from suites.numerics.data import generate
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+DATA = ("gaussian", "uneven", "zeros", "amplitudes", "nonfinite", "cancellation", "spikes:1000")
+SHAPES = [(1, 1), (7, 67), (9, 130), (3, 576), (33, 4096), (5, 5120), (2, 8193), (2, 20000), (300, 64)]
+RANKS = (2, 4, 8, 16)
+
+
+def messages(data: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    if data in {"nonfinite", "spikes:1000"} and (shape[-2] < 6 or shape[-1] < 64):
+        data = "gaussian"
+    return generate(data, shape, dtype, torch.Generator().manual_seed(len(data) + sum(shape)))
+
+
+def assert_same(ours: Tensor, expected: Tensor) -> None:
+    """The same bits, but for a NaN's own."""
+    ours = ours.cpu()
+    assert ours.dtype == expected.dtype
+    assert ours.shape == expected.shape
+    assert torch.equal(ours.isnan(), expected.isnan())
+    bits = torch.int16 if ours.dtype.itemsize == 2 else torch.int32
+    differ = (ours.view(bits) != expected.view(bits)) & ~expected.isnan()
+    assert not differ.any(), f"{int(differ.sum())} of {differ.numel()}, the first at {differ.nonzero()[0].tolist()}"
+
+
+def assert_same_parts(ours: Parts, expected: Parts) -> None:
+    """The same scales, and the same stored values in rows whose scales are all finite: others are arbitrary."""
+    if len(expected) == 1:
+        assert_same(ours[0], expected[0])
+        return
+    assert_same(ours[1], expected[1])
+    finite = expected[1].isfinite().all(dim=1)
+    stored = ours[0].cpu()
+    assert stored.dtype == expected[0].dtype
+    assert stored.shape == expected[0].shape
+    assert torch.equal(stored[finite], expected[0][finite])
+
+
+def encoded(codec: Codec, x: Tensor) -> Parts:
+    return tuple(torch.stack(parts) for parts in zip(*(codec.encode(one, one.dtype) for one in x), strict=True))
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", codec_names())
+def test_an_encoding_is_the_cpus(name: str, shape: tuple[int, int], dtype: torch.dtype) -> None:
+    codec = get_codec(name)
+    for data in DATA:
+        [x] = messages(data, (1, *shape), dtype)
+        assert_same_parts(cuda.Cuda().encode(codec, x.cuda()), codec.encode(x, dtype))
+
+
+@needs_gpu
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["int8_token", "int4_group32", "int8_hadamard"])
+def test_any_strides_are_encoded_alike(name: str, layout: str) -> None:
+    codec = get_codec(name)
+    [x] = messages("uneven", (1, 12, 192), torch.bfloat16)
+    strided = lay_out(x.cuda(), layout)
+    assert_same_parts(cuda.Cuda().encode(codec, strided), codec.encode(x, x.dtype))
+    assert torch.equal(strided.cpu(), x)
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", ["int8_token", "fp8_e4m3_token"])
+def test_quotients_next_to_a_tie_are_rounded_like_the_cpus(name: str) -> None:
+    """Every fp32 neighbour of every tie, for many scales: where a division good to one bit less would show."""
+    codec = get_codec(name)
+    generator = torch.Generator().manual_seed(5)
+    amax = torch.rand(4096, 1, generator=generator) * 10 ** (torch.rand(4096, 1, generator=generator) * 60 - 30)
+    ties = (torch.arange(-127, 127) + 0.5) * (amax / 127)
+    steps = torch.arange(-2, 3).repeat(1, 254)
+    beside = ties.repeat_interleave(5, dim=1).view(torch.int32) + steps
+    x = torch.cat((amax, beside.view(torch.float32).clamp(-amax, amax)), dim=1)
+    assert_same_parts(cuda.Cuda().encode(codec, x.cuda()), codec.encode(x, x.dtype))
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("name", [name for name in codec_names() if name != "upstream_bf16"])
+def test_sums_are_the_cpus(name: str, ranks: int, dtype: torch.dtype) -> None:
+    codec, backend = get_codec(name), cuda.Cuda()
+    for shape in SHAPES:
+        gathered = encoded(codec, messages("cancellation" if shape[1] % 2 else "nonfinite", (ranks, *shape), dtype))
+        there = tuple(part.cuda() for part in gathered)
+        total = codec.decode_sum(gathered, shape[1], dtype)
+        assert_same(backend.decode_sum(codec, there, shape[1], dtype), total.to(dtype))
+        assert_same_parts(backend.decode_sum_encode(codec, there, shape[1], dtype), codec.encode(total, dtype))
+
+
+@needs_gpu
+@pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
+def test_upstreams_arithmetic_is_torchs_own_on_the_gpu(algorithm: str) -> None:
+    x = messages("uneven", (4, 64, 576), torch.bfloat16)
+    ours = simulate_all_reduce(x.cuda(), codec="upstream_bf16", algorithm=algorithm)
+    assert torch.equal(
+        ours, simulate_all_reduce(x.cuda(), codec="upstream_bf16", algorithm=algorithm, backend="eager")
+    )
+
+
+@needs_gpu
+def test_parts_that_do_not_lie_together_are_taken() -> None:
+    codec = get_codec("int8_group64")
+    gathered = encoded(codec, messages("uneven", (2, 9, 130), torch.float32))
+    apart = tuple(part.cuda().repeat_interleave(2, dim=1)[:, ::2] for part in gathered)
+    assert_same(
+        cuda.Cuda().decode_sum(codec, apart, 130, torch.float32), codec.decode_sum(gathered, 130, torch.float32)
+    )
+
+
+@needs_gpu
+def test_a_group_that_is_no_power_of_two() -> None:
+    codec = Int8("int8_group48", group=48)
+    [x] = messages("uneven", (1, 7, 500), torch.float32)
+    assert_same_parts(cuda.Cuda().encode(codec, x.cuda()), codec.encode(x, x.dtype))
+
+
+@needs_gpu
+def test_elements_beyond_the_reach_of_32_bits() -> None:
+    codec, backend = get_codec("int8_token"), cuda.Cuda()
+    width, rows = 8192, 2**31 // 8192 + 3
+    x = torch.zeros(rows, width, dtype=torch.bfloat16, device="cuda")
+    x[-2:] = messages("gaussian", (2, width), torch.bfloat16).cuda()
+    stored, scales = backend.encode(codec, x)
+    assert_same_parts((stored[-2:], scales[-2:]), codec.encode(x[-2:].cpu(), x.dtype))
+    out = backend.decode_sum(codec, (stored.expand(1, -1, -1), scales.expand(1, -1, -1)), width, x.dtype)
+    assert_same(out[-2:], codec.decode(codec.encode(x[-2:].cpu(), x.dtype), width, x.dtype).bfloat16())
+
+
+@needs_gpu
+@pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
+@pytest.mark.parametrize("name", [name for name in codec_names() if name != "upstream_bf16"])
+def test_captured_in_a_graph_and_replayed_with_other_data(name: str, algorithm: str) -> None:
+    first, second = messages("gaussian", (2, 2, 16, 576), torch.bfloat16)
+    x = first.cuda()
+    simulate_all_reduce(x, codec=name, algorithm=algorithm)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        out = simulate_all_reduce(x, codec=name, algorithm=algorithm)
+    for message in (second, first):
+        x.copy_(message)
+        graph.replay()
+        assert_same(out, simulate_all_reduce(message, codec=name, algorithm=algorithm))
+
+
+@needs_gpu
+@pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
+@pytest.mark.parametrize("name", [name for name in codec_names() if name != "upstream_bf16"])
+def test_compiled_as_one_graph_without_a_break(name: str, algorithm: str) -> None:
+    x = messages("uneven", (2, 16, 576), torch.bfloat16)
+
+    def double(values: Tensor) -> Tensor:
+        return simulate_all_reduce(values, codec=name, algorithm=algorithm) * 2
+
+    torch.compiler.reset()
+    assert_same(torch.compile(double, fullgraph=True)(x.cuda()), double(x))
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", ["int8_token", "int4_group32", "int8_hadamard", "npu_reciprocal"])
+def test_the_operators_keep_torchs_rules(name: str) -> None:
+    """The fakes' shapes, strides and dtypes are the results'; nothing is written to or aliased."""
+    codec = get_codec(name)
+    form = cuda._form(codec)
+    x = messages("gaussian", (2, 7, 67), torch.bfloat16).cuda()
+    stored, scales = (part.cuda() for part in encoded(codec, x.cpu()))
+    operators = torch.ops.tp_compression
+    torch.library.opcheck(operators.encode.default, (x[0].t().contiguous().t(), *form))
+    torch.library.opcheck(operators.decode_sum.default, (stored, scales, 67, torch.bfloat16, *form))
+    torch.library.opcheck(operators.decode_sum_encode.default, (stored, scales, 67, *form))
+
+
+@needs_gpu
+@pytest.mark.parametrize("shape", [(2, 0, 64), (2, 3, 0)], ids=str)
+def test_an_empty_tensor_stays_empty(shape: tuple[int, ...]) -> None:
+    assert simulate_all_reduce(torch.zeros(shape, device="cuda")).shape == shape[1:]
+
+
+@needs_gpu
+def test_fp8_on_a_gpu_without_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (8, 0))
+    with pytest.raises(MissingBackendError, match=r"need compute capability 8\.9, this GPU has 8\.0"):
+        simulate_all_reduce(torch.ones(2, 3, 64, device="cuda"), codec="fp8_e4m3_token")
+
+
+def test_cuda_tensors_get_the_cuda_backend() -> None:
+    assert choose_backend(on_a_gpu()).name == "cuda"
+
+
+def test_tensors_elsewhere_are_refused() -> None:
+    with pytest.raises(MissingBackendError, match="takes CUDA tensors, not cpu ones"):
+        simulate_all_reduce(torch.ones(2, 3, 64), backend="cuda")
+
+
+def test_without_triton_the_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "harness.collective.kernels.ops", raising=False)
+    monkeypatch.delitem(sys.modules, "harness.collective.kernels.launch", raising=False)
+    with pytest.raises(MissingBackendError, match="needs Triton, whose import failed"):
+        cuda.Cuda().encode(get_codec("int8_token"), on_a_gpu())
+
+
+def test_a_codec_without_a_kernel_is_refused() -> None:
+    class Other(Int8):
+        """It may round as it likes."""
+
+    with pytest.raises(MissingBackendError, match="no kernel for codec 'other'; choose backend='eager'"):
+        cuda.Cuda().encode(Other("other"), on_a_gpu())
+    with pytest.raises(MissingBackendError, match="takes no odd group, such as 33"):
+        cuda.Cuda().encode(Int4("odd", group=33), on_a_gpu())
+
+
+def on_a_gpu() -> Tensor:
+    """A tensor that claims to be on a GPU, where there is none."""
+    with torch._subclasses.FakeTensorMode():
+        return torch.empty(3, 64, dtype=torch.bfloat16, device="cuda")
