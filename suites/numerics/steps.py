@@ -9,6 +9,9 @@ from torch import Tensor, distributed
 
 Group = distributed.ProcessGroup
 
+# Torch 2.13 renamed it.
+all_gather_single = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
+
 
 class OneShot:
     """INT8 per token, one-shot: quantize, all-gather values and scales, dequantize, add in fp32, round."""
@@ -52,7 +55,7 @@ class OneShot:
     def exchange(self, part: Tensor, group: Group) -> Tensor:
         """``[N, T, ...]``."""
         whole = part.new_empty(distributed.get_world_size(group), *part.shape)
-        distributed.all_gather_single(whole.flatten(0, 1), part.contiguous(), group=group)
+        all_gather_single(whole.flatten(0, 1), part.contiguous(), group=group)
         return whole
 
     def dequantize(self, stored: Tensor, scale: Tensor) -> Tensor:

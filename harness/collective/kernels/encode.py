@@ -1,4 +1,8 @@
-"""Encoding, in a kernel: a message, or the sum of all ranks' messages, to codes and scales."""
+"""Encoding, in a kernel: a message, or the sum of all ranks' messages, to codes and scales.
+
+A row that shares one scale stays in registers between finding that scale and using it. It is held in two
+parts, ``columns`` and ``rest``, both powers of two as Triton's tiles must be: 5120 columns are 4096 and 1024.
+"""
 
 import triton
 import triton.language as tl
@@ -22,33 +26,44 @@ def encode_kernel(
     group: tl.constexpr,
     tile_blocks: tl.constexpr,
     columns: tl.constexpr,
-    chunks: tl.constexpr,
+    rest: tl.constexpr,
     kind: tl.constexpr,
     reciprocal: tl.constexpr,
     hadamard: tl.constexpr,
     whole: tl.constexpr,
 ) -> None:
-    """One pass over ``x``, but for rows longer than a tile, which are read again from the cache."""
+    """Reads ``x`` once and writes codes and scales once."""
     number = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
     exists = number < blocks
-    amax = tl.zeros([tile_blocks], tl.int32)
-    for chunk in tl.static_range(chunks):
-        tile = message(
-            x, number, exists, chunk * columns, per_row, width, row_stride, column_stride, group, columns, hadamard,
-            whole,
-        )  # fmt: skip
-        amax = tl.maximum(amax, tl.max(magnitude_bits(tile), axis=1))
+    first = message(x, number, exists, 0, per_row, width, row_stride, column_stride, group, columns)
+    if hadamard:
+        first = rotated(first * HEADROOM, number, per_row, width, whole)
+    amax = tl.max(magnitude_bits(first), axis=1)
+    if rest:
+        last = message(x, number, exists, columns, per_row, width, row_stride, column_stride, group, rest)
+        amax = tl.maximum(amax, tl.max(magnitude_bits(last), axis=1))
     scale = scales_of(amax, largest, reciprocal)
     tl.store(scales + number, scale, mask=exists)
-    for chunk in tl.static_range(chunks):
-        if chunks > 1:
-            tile = message(
-                x, number, exists, chunk * columns, per_row, width, row_stride, column_stride, group, columns,
-                hadamard, whole,
-            )  # fmt: skip
+    _store(
+        stored,
+        first,
+        scale,
+        amax,
+        number,
+        exists,
+        0,
+        per_row,
+        stored_width,
+        largest,
+        group,
+        columns,
+        kind,
+        reciprocal,
+    )
+    if rest:
         _store(
-            stored, tile, scale, amax, number, exists, chunk * columns, per_row, stored_width, largest,
-            group, columns, kind, reciprocal,
+            stored, last, scale, amax, number, exists, columns, per_row, stored_width, largest,
+            group, rest, kind, reciprocal,
         )  # fmt: skip
 
 
@@ -69,7 +84,7 @@ def sum_encode_kernel(
     group: tl.constexpr,
     tile_blocks: tl.constexpr,
     columns: tl.constexpr,
-    chunks: tl.constexpr,
+    rest: tl.constexpr,
     kind: tl.constexpr,
     reciprocal: tl.constexpr,
     hadamard: tl.constexpr,
@@ -78,26 +93,41 @@ def sum_encode_kernel(
     """The same for the sum of what ``ranks`` have sent, which never reaches memory."""
     number = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
     exists = number < blocks
-    amax = tl.zeros([tile_blocks], tl.int32)
-    for chunk in tl.static_range(chunks):
-        tile = sum_over_ranks(
-            gathered, gathered_scales, number, exists, chunk * columns, per_row, width, stored_width,
-            stored_stride, scales_stride, ranks, group, columns, kind, hadamard, whole,
+    first = sum_over_ranks(
+        gathered, gathered_scales, number, exists, 0, per_row, width, stored_width, stored_stride, scales_stride,
+        ranks, group, columns, kind, hadamard, whole,
+    )  # fmt: skip
+    if hadamard:
+        first = rotated(first * HEADROOM, number, per_row, width, whole)
+    amax = tl.max(magnitude_bits(first), axis=1)
+    if rest:
+        last = sum_over_ranks(
+            gathered, gathered_scales, number, exists, columns, per_row, width, stored_width, stored_stride,
+            scales_stride, ranks, group, rest, kind, hadamard, whole,
         )  # fmt: skip
-        if hadamard:
-            tile = rotated(tile * HEADROOM, number, per_row, width, whole)
-        amax = tl.maximum(amax, tl.max(magnitude_bits(tile), axis=1))
+        amax = tl.maximum(amax, tl.max(magnitude_bits(last), axis=1))
     scale = scales_of(amax, largest, reciprocal)
     tl.store(scales + number, scale, mask=exists)
-    for chunk in tl.static_range(chunks):
-        if chunks > 1:
-            tile = sum_over_ranks(
-                gathered, gathered_scales, number, exists, chunk * columns, per_row, width, stored_width,
-                stored_stride, scales_stride, ranks, group, columns, kind, hadamard, whole,
-            )  # fmt: skip
+    _store(
+        stored,
+        first,
+        scale,
+        amax,
+        number,
+        exists,
+        0,
+        per_row,
+        stored_width,
+        largest,
+        group,
+        columns,
+        kind,
+        reciprocal,
+    )
+    if rest:
         _store(
-            stored, tile, scale, amax, number, exists, chunk * columns, per_row, stored_width, largest,
-            group, columns, kind, reciprocal,
+            stored, last, scale, amax, number, exists, columns, per_row, stored_width, largest,
+            group, rest, kind, reciprocal,
         )  # fmt: skip
 
 
@@ -124,4 +154,8 @@ def _store(
     row, column, inside = places(
         number, exists, start // packed, per_row, stored_width, group // packed, columns // packed
     )
-    tl.store(stored + row * stored_width + column, to_grid(v, largest, kind), mask=inside)
+    # Triton gives every access of a kernel the elements a thread that suit the narrowest type. Eight make
+    # the widest load of 16-bit values; sixteen, which one-byte stores would ask for, make a load of every
+    # other 16 bytes, twice.
+    at = tl.max_contiguous(stored + row * stored_width + column, [1, 8 // packed])
+    tl.store(at, to_grid(v, largest, kind), mask=inside)

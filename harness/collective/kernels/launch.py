@@ -4,7 +4,7 @@ Kernels are launched without ``enable_fp_fusion``: torch's operations round afte
 sum, and a fused one would round once.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import triton
@@ -15,24 +15,19 @@ from harness.collective.kernels.decode_sum import decode_sum_kernel
 from harness.collective.kernels.encode import encode_kernel, sum_encode_kernel
 from harness.collective.kernels.form import Form
 
+LONGEST_ROW = 1 << 16
+"""Columns that share one scale, at most: a row of them stays in the registers of one program."""
+
 _STORED = {"int8": torch.int8, "fp8_e4m3": torch.uint8, "int4": torch.uint8}
-
-_TILE = 4096
-"""Elements of a tile of many blocks."""
-
-_LONGEST = 8192
-"""Columns of the longest row that stays in registers between finding its scale and using it."""
-
-_ELEMENTS_A_THREAD = 32
 
 
 def encode(x: Tensor, form: Form) -> tuple[Tensor, Tensor]:
     """Encodes ``x`` ``[T, H]`` of any strides: stored values ``[T, ...]`` and fp32 scales ``[T, blocks]``."""
     rows, width = x.shape
     stored, scales = results(rows, width, form, x.device)
-    tile = _whole_blocks(width, form)
-    with torch.cuda.device_of(x):
-        encode_kernel[(triton.cdiv(scales.numel(), tile.blocks),)](
+    blocks, columns, rest, warps = _whole_blocks(width, form)
+    with torch.cuda.device(x.device):
+        encode_kernel[(triton.cdiv(scales.numel(), blocks),)](
             x,
             stored,
             scales,
@@ -44,14 +39,14 @@ def encode(x: Tensor, form: Form) -> tuple[Tensor, Tensor]:
             stored.shape[1],
             form.largest,
             group=form.group,
-            tile_blocks=tile.blocks,
-            columns=tile.columns,
-            chunks=tile.chunks,
+            tile_blocks=blocks,
+            columns=columns,
+            rest=rest,
             kind=form.kind,
             reciprocal=form.reciprocal,
             hadamard=form.hadamard,
             whole=width % BLOCK == 0,
-            num_warps=tile.warps,
+            num_warps=warps,
             enable_fp_fusion=False,
         )
     return stored, scales
@@ -62,9 +57,9 @@ def decode_sum_encode(gathered: Tensor, scales: Tensor, width: int, form: Form) 
     ranks, rows = gathered.shape[:2]
     gathered, scales = _rows_together(gathered), _rows_together(scales)
     stored, sum_scales = results(rows, width, form, gathered.device)
-    tile = _whole_blocks(width, form)
-    with torch.cuda.device_of(gathered):
-        sum_encode_kernel[(triton.cdiv(sum_scales.numel(), tile.blocks),)](
+    blocks, columns, rest, warps = _whole_blocks(width, form)
+    with torch.cuda.device(gathered.device):
+        sum_encode_kernel[(triton.cdiv(sum_scales.numel(), blocks),)](
             gathered,
             scales,
             stored,
@@ -78,14 +73,14 @@ def decode_sum_encode(gathered: Tensor, scales: Tensor, width: int, form: Form) 
             form.largest,
             ranks=ranks,
             group=form.group,
-            tile_blocks=tile.blocks,
-            columns=tile.columns,
-            chunks=tile.chunks,
+            tile_blocks=blocks,
+            columns=columns,
+            rest=rest,
             kind=form.kind,
             reciprocal=form.reciprocal,
             hadamard=form.hadamard,
             whole=width % BLOCK == 0,
-            num_warps=tile.warps,
+            num_warps=warps,
             enable_fp_fusion=False,
         )
     return stored, sum_scales
@@ -97,62 +92,79 @@ def decode_sum(gathered: Tensor, scales: Tensor | None, width: int, form: Form, 
     gathered = _rows_together(gathered)
     scales = gathered if scales is None else _rows_together(scales)
     out = gathered.new_empty((rows, width), dtype=dtype)
-    per_row = form.blocks_per_row(width)
-    tile = _parts_of_blocks(width, form)
-    with torch.cuda.device_of(gathered):
-        decode_sum_kernel[(triton.cdiv(rows * per_row, tile.blocks), tile.chunks)](
+    count = rows * form.blocks_per_row(width)
+    blocks, columns, parts, warps = _parts_of_blocks(width, form)
+    with torch.cuda.device(gathered.device):
+        decode_sum_kernel[(triton.cdiv(count, blocks), parts)](
             gathered,
             scales,
             out,
-            rows * per_row,
-            per_row,
+            count,
+            form.blocks_per_row(width),
             width,
             gathered.shape[2],
             gathered.stride(0),
             scales.stride(0),
             ranks=ranks,
             group=form.group,
-            tile_blocks=tile.blocks,
-            columns=tile.columns,
+            tile_blocks=blocks,
+            columns=columns,
             kind=form.kind,
             hadamard=form.hadamard,
             whole=width % BLOCK == 0,
-            num_warps=tile.warps,
+            num_warps=warps,
             enable_fp_fusion=False,
         )
     return out
-
-
-@dataclass(frozen=True)
-class _Tile:
-    blocks: int
-    columns: int
-    chunks: int
-
-    @property
-    def warps(self) -> int:
-        return max(1, min(16, self.blocks * self.columns // (32 * _ELEMENTS_A_THREAD)))
-
-
-def _whole_blocks(width: int, form: Form) -> _Tile:
-    """A tile that finds scales: whole blocks, or one block in chunks where it is too long."""
-    columns = max(2, triton.next_power_of_2(form.group or width))
-    if columns > _LONGEST:
-        return _Tile(1, _LONGEST, triton.cdiv(width, _LONGEST))
-    return _Tile(max(1, _TILE // columns) if form.group or columns < _TILE else 1, columns, 1)
-
-
-def _parts_of_blocks(width: int, form: Form) -> _Tile:
-    """A tile that needs no scale but its own: as many columns as is good for memory."""
-    columns = min(_TILE, max(2, triton.next_power_of_2(form.group or width)))
-    chunks = 1 if form.group else triton.cdiv(width, columns)
-    return _Tile(max(1, _TILE // columns), columns, chunks)
 
 
 def results(rows: int, width: int, form: Form, device: torch.device) -> tuple[Tensor, Tensor]:
     """Memory for an encoded matrix: stored values and scales."""
     stored = torch.empty(rows, form.stored_width(width), dtype=_STORED[form.kind], device=device)
     return stored, torch.empty(rows, form.blocks_per_row(width), dtype=torch.float32, device=device)
+
+
+class _WholeBlocks(NamedTuple):
+    """A tile that finds scales."""
+
+    blocks: int
+    columns: int
+    rest: int
+    """Columns of its second part."""
+    warps: int
+
+
+class _PartsOfBlocks(NamedTuple):
+    """A tile that finds no scales, and so may end anywhere in a block."""
+
+    blocks: int
+    columns: int
+    parts: int
+    """Tiles that make a block."""
+    warps: int
+
+
+# The numbers of both were found by trial on an H100 (docs/cuda.md): those that came nearest to the speed of
+# a copy at 8192 x 4096 and 8192 x 5120.
+
+
+def _whole_blocks(width: int, form: Form) -> _WholeBlocks:
+    if form.group:
+        columns = max(2, triton.next_power_of_2(form.group))
+        return _WholeBlocks(max(1, 1024 // columns), columns, 0, 1)
+    columns, rest = max(2, triton.next_power_of_2(width)), 0
+    if width < columns:
+        columns //= 2
+        rest = max(2, triton.next_power_of_2(width - columns))
+        if rest == columns:
+            columns, rest = 2 * columns, 0
+    return _WholeBlocks(max(1, 1024 // columns), columns, rest, max(1, min(32, columns // 1024)))
+
+
+def _parts_of_blocks(width: int, form: Form) -> _PartsOfBlocks:
+    columns = min(1024, max(2, triton.next_power_of_2(form.group or width)))
+    parts = 1 if form.group else triton.cdiv(width, columns)
+    return _PartsOfBlocks(max(1, 1024 // columns), columns, parts, 1 if form.hadamard else 4)
 
 
 def _rows_together(part: Tensor) -> Tensor:

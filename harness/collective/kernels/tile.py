@@ -70,15 +70,10 @@ def message(
     column_stride: int,
     group: tl.constexpr,
     columns: tl.constexpr,
-    hadamard: tl.constexpr,
-    whole: tl.constexpr,
 ) -> tl.tensor:
     """Loads a part of a matrix of any strides, zero where there is none."""
     row, column, inside = places(number, exists, start, per_row, width, group, columns)
-    values = tl.load(x + row * row_stride + column * column_stride, mask=inside, other=0.0).to(tl.float32)
-    if hadamard:
-        values = rotated(values * HEADROOM, number, per_row, width, whole)
-    return values
+    return tl.load(x + row * row_stride + column * column_stride, mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
@@ -107,14 +102,32 @@ def sum_over_ranks(
     )
     at = stored + row * stored_width + column
     scales_at = scales + number
-    for rank in tl.static_range(ranks):
-        values = from_grid(tl.load(at, mask=inside, other=0), kind)
-        if kind != "plain":
-            values *= tl.load(scales_at, mask=exists, other=0.0)[:, None]
-        if hadamard:
-            values = rotated(values, number, per_row, width, whole) * (1 / HEADROOM)
-        # The multiplication and the addition must not become one operation: see enable_fp_fusion in launch.py.
-        total = values if rank == 0 else total + values  # noqa: F821 - bound by rank 0
+    total = _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
+    for _ in tl.static_range(1, ranks):
         at += stored_stride
         scales_at += scales_stride
+        # The multiplication in there and the addition must not become one operation: see launch.py.
+        total += _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
     return total
+
+
+@triton.jit
+def _decoded(
+    at: tl.tensor,
+    scales_at: tl.tensor,
+    number: tl.tensor,
+    exists: tl.tensor,
+    inside: tl.tensor,
+    per_row: int,
+    width: int,
+    kind: tl.constexpr,
+    hadamard: tl.constexpr,
+    whole: tl.constexpr,
+) -> tl.tensor:
+    """Decodes one rank's part of a tile."""
+    values = from_grid(tl.load(at, mask=inside, other=0), kind)
+    if kind != "plain":
+        values *= tl.load(scales_at, mask=exists, other=0.0)[:, None]
+    if hadamard:
+        values = rotated(values, number, per_row, width, whole) * (1 / HEADROOM)
+    return values

@@ -2,7 +2,7 @@
 
 from torch import Tensor, distributed
 
-from suites.numerics.steps import Group, OneShot
+from suites.numerics.steps import Group, OneShot, all_gather_single
 
 
 class StagedInPlace(OneShot):
@@ -12,7 +12,7 @@ class StagedInPlace(OneShot):
     def exchange(self, part: Tensor, group: Group) -> Tensor:
         ranks = distributed.get_world_size(group)
         whole = self._buffers.setdefault((ranks, part.shape, part.dtype), part.new_empty(ranks, *part.shape))
-        distributed.all_gather_single(whole.flatten(0, 1), part.contiguous(), group=group)
+        all_gather_single(whole.flatten(0, 1), part.contiguous(), group=group)
         return whole
 
 
