@@ -54,22 +54,19 @@ def accuracy(session: nox.Session) -> None:
 @nox.session
 def numerics(session: nox.Session) -> None:
     """Run the numerical tests of the bundled collective, or of another with -- --impl module:function."""
-    end_with(run_numerics(session, session.posargs))
+    device, _ = taken(session.posargs, "--device", "cpu")
+    end_with(run_numerics(session, session.posargs, device=device))
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the collective on the CPU, as ratios within one run. Options: -- --help."""
-    end_with(
-        run(
-            session,
-            server_cpu_environment(session),
-            "-m",
-            "suites.numerics.bench",
-            *session.posargs,
-            env=server_env(),
-        )
-    )
+    """Time the collective on the CPU, as ratios within one run, or its kernels with -- --device cuda."""
+    interpreter, rest = taken(session.posargs, "--server-python", "")
+    device, _ = taken(rest, "--device", "cpu")
+    on_cpu = device == "cpu" and not interpreter
+    python = server_cpu_environment(session) if on_cpu else Path(interpreter or sys.executable)
+    env = server_env() if on_cpu else {"PYTHONPATH": path_of(ROOT)}
+    end_with(run(session, python, "-m", "suites.numerics.bench", *rest, env=env))
 
 
 @nox.session

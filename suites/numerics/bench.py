@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 
 from harness.collective import ring_bytes, wire_bytes
+from suites.numerics import bench_cuda
 from suites.numerics.cluster import Cluster
 from suites.numerics.paper import publish, table
 from suites.numerics.timing import NAIVE_FP32, NAIVE_UPSTREAM, PLAIN, Timing, compare
@@ -46,12 +47,17 @@ def sent(name: str, shape: tuple[int, int], ranks: int) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table and writes it to reports/."""
     parser = argparse.ArgumentParser(prog="python -m suites.numerics.bench", description=__doc__)
+    parser.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda"), help="cuda: the kernels on one GPU (default: cpu)"
+    )
     parser.add_argument("--ranks", default="2", help="rank counts, such as 2,4 (default: 2)")
     parser.add_argument(
         "--sizes", default=",".join(SIZES), help=f"T x H of bf16 messages (default: {','.join(SIZES)})"
     )
     parser.add_argument("--rounds", type=int, default=9, help="how often each is timed (default: 9)")
     chosen = parser.parse_args(arguments)
+    if chosen.device == "cuda":
+        return bench_cuda.main()
     counts = [int(count) for count in chosen.ranks.split(",")]
     lines = []
     with Cluster(counts) as cluster:

@@ -50,9 +50,9 @@ class Case:
         """Every rank's values, ``[ranks, *shape]``, contiguous."""
         return _inputs(self)
 
-    def message(self, rank: int) -> "Message":
+    def message(self, rank: int, device: str) -> "Message":
         """One rank's values, to be sent to it."""
-        return Message(self.inputs()[rank].clone(), self.layout)
+        return Message(self.inputs()[rank].clone(), self.layout, device)
 
 
 MEANINGLESS = {("positive", "bf16"), ("spikes:10000", "fp16")}
@@ -83,10 +83,11 @@ class Message:
 
     values: Tensor
     layout: str
+    device: str
 
     def tensor(self) -> Tensor:
-        """The input, laid out in memory as the case asks."""
-        return lay_out(self.values, self.layout)
+        """The input on its device, laid out in memory as the case asks."""
+        return lay_out(self.values.to(self.device), self.layout)
 
 
 @functools.lru_cache(maxsize=16)

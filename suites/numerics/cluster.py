@@ -39,9 +39,14 @@ class Cluster:
 
     A job that fails on one rank can leave its peers waiting inside a collective, so the processes are then
     killed and started again for the next job.
+
+    Args:
+        rank_counts: Sizes of the groups to be made.
+        device: Where jobs are to put their tensors. All ranks share the one GPU.
     """
 
-    def __init__(self, rank_counts: Sequence[int]) -> None:
+    def __init__(self, rank_counts: Sequence[int], device: str = "cpu") -> None:
+        self.device = device
         self._rank_counts = sorted(set(rank_counts))
         self._processes: list[ForkServerProcess] = []
         self._pipes: list[multiprocessing.connection.Connection] = []

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from harness.collective import UnknownCodecError, codec_names, get_codec
 from suites.numerics.case import DTYPES, Case, in_dtypes
@@ -11,6 +12,9 @@ from suites.numerics.cluster import Cluster
 from suites.numerics.subject import Subject, load_function
 
 ALGORITHMS = ("one_shot", "two_shot")
+
+RANKS = {"cpu": "2,3,4,8", "cuda": "2,3"}
+"""The rank counts by device. Ranks on a GPU are processes that share it. Two would hide an order of addition."""
 
 ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py")
 """What is left of the suite under --impl: the other files test this library and the suite itself."""
@@ -24,13 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--algorithm", choices=ALGORITHMS, help="the claimed algorithm (default: one_shot for --impl, else both)"
     )
     options.addoption("--dtypes", default="bf16,fp16,fp32", help="what the implementation takes (default: all)")
-    options.addoption("--ranks", default="2,3,4,8", help="rank counts (default: 2,3,4,8)")
+    options.addoption("--ranks", help="rank counts (default: 2,3,4,8; on a GPU 2,3)")
+    options.addoption("--device", default="cpu", choices=tuple(RANKS), help="where the tensors are (default: cpu)")
     options.addoption("--check", choices=sorted(CHECKS), help="this check only")
     options.addoption("--case", help="this case only, as a failure prints it; with --check")
     options.addoption("--keep-going", action="store_true", help="with --impl: don't stop at the first failure")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.ranks = config.option.ranks or RANKS[config.option.device]
     if config.option.impl and not config.option.keep_going:
         config.option.maxfail = 1
     if config.option.case and not config.option.check:
@@ -41,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _refuse_mistakes(config: pytest.Config) -> None:
     """Says what is wrong with the options, before anything starts."""
     option = config.option
+    if option.device == "cuda" and not torch.cuda.is_available():
+        raise pytest.UsageError("--device cuda needs an NVIDIA GPU and a CUDA build of torch; torch sees no GPU here")
     if unknown := set(option.dtypes.split(",")) - DTYPES.keys():
         raise pytest.UsageError(f"--dtypes takes {', '.join(DTYPES)}, not {', '.join(sorted(unknown))}")
     if any(not count.isdigit() or int(count) < 2 for count in option.ranks.split(",")):
@@ -116,7 +124,7 @@ def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """The pool, started with the first case that needs it."""
-    with Cluster(chosen_ranks(pytestconfig)) as pool:
+    with Cluster(chosen_ranks(pytestconfig), pytestconfig.option.device) as pool:
         yield pool
 
 

@@ -41,7 +41,7 @@ def reduce_messages(
 ) -> list[Outcome]:
     """Reduces this rank's messages one after the other and keeps every result until the end.
 
-    ``count`` says whether to count the traffic, which slows a call down.
+    ``count`` says whether to count the traffic, which slows a call down. Outcomes are on the CPU.
     """
     function = subject.load()
     finished = []
@@ -52,10 +52,10 @@ def reduce_messages(
             result = function(message, group)
         if not isinstance(result, Tensor):
             raise TypeError(f"rank {rank}: expected a tensor, the function returned {type(result).__name__}")
-        finished.append((result, result.clone(), not same_bits(message, one.values), traffic))
+        finished.append((result, result.clone(), not same_bits(message.cpu(), one.values), traffic))
     return [
         Outcome(
-            out=kept,
+            out=kept.cpu(),
             input_changed=changed,
             result_changed=not same_bits(result, kept),
             sent=traffic.sent,

@@ -36,6 +36,8 @@ def test_a_planted_bug_is_killed(cluster: Cluster, rank_counts: list[int], mutan
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("name", EQUIVALENTS)
 def test_a_correct_implementation_passes(cluster: Cluster, rank_counts: list[int], name: str, check: str) -> None:
+    if name == "point_to_point" and cluster.device != "cpu":
+        pytest.skip("gloo sends no GPU memory point to point")
     subject = EQUIVALENTS[name]
     for ranks in rank_counts:
         for case in CHECKS[check].cases(subject, ranks):

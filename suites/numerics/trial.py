@@ -34,7 +34,10 @@ class Trial:
 
     def run_in_turn(self, cases: list[Case], *, count: bool = False) -> list[list[Outcome]]:
         """Reduces cases of one rank count back to back in the same processes: outcomes per rank and case."""
-        arguments = [(self.subject, [case.message(rank) for case in cases], count) for rank in range(cases[0].ranks)]
+        arguments = [
+            (self.subject, [case.message(rank, self._cluster.device) for case in cases], count)
+            for rank in range(cases[0].ranks)
+        ]
         try:
             return self._cluster.run_each(reduce_messages, arguments)
         except WorkerError as error:
@@ -80,8 +83,9 @@ class Trial:
 
     def fail(self, case: Case, detail: str, *, crashed: bool = False) -> NoReturn:
         """Raises a ViolationError for this case."""
+        device = "" if self._cluster.device == "cpu" else f"--device {self._cluster.device} "
         command = (
-            f"python -m pytest suites/numerics/test_conformance.py {self.subject.options} "
+            f"python -m pytest suites/numerics/test_conformance.py {device}{self.subject.options} "
             f"--check {self.check} --case '{case}'"
         )
         raise ViolationError(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.collective import MissingBackendError, codec_names, get_codec, simulate_all_reduce
+from harness.collective import MissingBackendError, codec_names, get_codec, kernels, simulate_all_reduce
 from harness.collective.backends import cuda
 from harness.collective.backends.choice import choose_backend
 from harness.collective.codec import Codec, Parts
@@ -163,6 +163,9 @@ def test_captured_in_a_graph_and_replayed_with_other_data(name: str, algorithm: 
 
 
 @needs_gpu
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
+)  # in torch's compiler
 @pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
 @pytest.mark.parametrize("name", ["none", "int8_token", "int4_group32", "int8_hadamard"])
 def test_compiled_as_one_graph_without_a_break(name: str, algorithm: str) -> None:
@@ -224,6 +227,8 @@ def test_without_triton_the_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "harness.collective.kernels.ops", raising=False)
     monkeypatch.delitem(sys.modules, "harness.collective.kernels.launch", raising=False)
+    monkeypatch.delattr(kernels, "ops", raising=False)
+    monkeypatch.delattr(kernels, "launch", raising=False)
     with pytest.raises(MissingBackendError, match="needs Triton, whose import failed"):
         cuda.Cuda().encode(get_codec("int8_token"), on_a_gpu())
 

@@ -22,8 +22,8 @@ def places(
     number: tl.tensor,
     exists: tl.tensor,
     start: tl.tensor,
-    per_row: int,
-    width: int,
+    per_row: tl.tensor,
+    width: tl.tensor,
     group: tl.constexpr,
     columns: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
@@ -52,7 +52,7 @@ def places(
 
 
 @triton.jit
-def rotated(x: tl.tensor, number: tl.tensor, per_row: int, width: int, whole: tl.constexpr) -> tl.tensor:
+def rotated(x: tl.tensor, number: tl.tensor, per_row: tl.tensor, width: tl.tensor, whole: tl.constexpr) -> tl.tensor:
     """The Hadamard transform of each block of 128, or of what the row has left."""
     columns = tl.minimum(width - (number % per_row) * 128, 128)
     return transform(x, columns[:, None], whole)
@@ -64,10 +64,10 @@ def message(
     number: tl.tensor,
     exists: tl.tensor,
     start: tl.tensor,
-    per_row: int,
-    width: int,
-    row_stride: int,
-    column_stride: int,
+    per_row: tl.tensor,
+    width: tl.tensor,
+    row_stride: tl.tensor,
+    column_stride: tl.tensor,
     group: tl.constexpr,
     columns: tl.constexpr,
 ) -> tl.tensor:
@@ -83,11 +83,11 @@ def sum_over_ranks(
     number: tl.tensor,
     exists: tl.tensor,
     start: tl.tensor,
-    per_row: int,
-    width: int,
-    stored_width: int,
-    stored_stride: int,
-    scales_stride: int,
+    per_row: tl.tensor,
+    width: tl.tensor,
+    stored_width: tl.tensor,
+    stored_stride: tl.tensor,
+    scales_stride: tl.tensor,
     ranks: tl.constexpr,
     group: tl.constexpr,
     columns: tl.constexpr,
@@ -118,8 +118,8 @@ def _decoded(
     number: tl.tensor,
     exists: tl.tensor,
     inside: tl.tensor,
-    per_row: int,
-    width: int,
+    per_row: tl.tensor,
+    width: tl.tensor,
     kind: tl.constexpr,
     hadamard: tl.constexpr,
     whole: tl.constexpr,

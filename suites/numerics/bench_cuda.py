@@ -1,0 +1,214 @@
+"""Speed of the CUDA backend's kernels on one GPU: ``python -m suites.numerics.bench --device cuda``.
+
+The yardstick is a device-to-device copy, measured in the same run: bytes read plus bytes written over time.
+A kernel's bytes are those it can't do without: each input read once, each result written once.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from harness.collective import get_codec
+from harness.collective.backends.base import Backend
+from harness.collective.backends.choice import choose_backend
+from harness.collective.codec import Codec, Parts
+from suites.numerics.gpu_timing import Call, copy_microseconds, microseconds, sets_beyond_cache
+from suites.numerics.paper import publish, table
+
+SHAPES = ((8192, 4096), (8192, 5120), (512, 4096))
+CODECS = ("int8_token", "int8_group128", "int8_group32", "fp8_e4m3_token", "int4_group32", "int8_hadamard")
+RANKS = (2, 4, 8)
+CONTROL = "upstream_bf16"
+"""SGLang's arithmetic in torch's own operations."""
+COPY_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One operation's time and the bytes it has to move."""
+
+    operation: str
+    """``quantize``, ``dequantize-sum`` or ``sum-requantize``."""
+    codec: str
+    backend: str
+    ranks: int
+    """Messages that are added; 1 for quantize."""
+    tokens: int
+    width: int
+    microseconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything a run has measured. ``docs/measurements`` holds such files."""
+
+    device: str
+    torch: str
+    triton: str
+    date: str
+    copy_bytes_per_second: float
+    """A copy of 1 GiB, read and written bytes together."""
+    copies: dict[int, float]
+    """Microseconds of smaller copies, by bytes."""
+    launch_microseconds: float
+    """An empty kernel in a graph."""
+    fp32_per_second: float
+    """Fused multiply-adds count two."""
+    measurements: tuple[Measurement, ...]
+
+
+def measure() -> Run:
+    """Times all operations, codecs and shapes."""
+    from suites.numerics import gpu_ceilings  # noqa: PLC0415 - its kernels need Triton, this module's text doesn't
+
+    copies = {size: copy_microseconds(size) for size in (1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20)}
+    return Run(
+        device=torch.cuda.get_device_name(),
+        torch=str(torch.__version__),
+        triton=gpu_ceilings.triton_version(),
+        date=f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
+        copy_bytes_per_second=COPY_BYTES / copy_microseconds(COPY_BYTES) * 1e6,
+        copies=copies,
+        launch_microseconds=microseconds([gpu_ceilings.launch_nothing] * 50),
+        fp32_per_second=gpu_ceilings.fp32_per_second(),
+        measurements=tuple(_all_measurements()),
+    )
+
+
+def _all_measurements() -> Iterator[Measurement]:
+    for shape in SHAPES:
+        for name in CODECS:
+            yield from _of_codec(name, "cuda", shape, RANKS)
+        yield from _of_codec(CONTROL, "eager", shape, (4,))
+
+
+def _of_codec(name: str, backend: str, shape: tuple[int, int], ranks: tuple[int, ...]) -> Iterator[Measurement]:
+    codec, worker = get_codec(name), choose_backend(torch.empty(0, device="cuda"), backend)
+
+    def measured(operation: str, count: int, calls: list[Call], size: int) -> Measurement:
+        return Measurement(
+            operation=operation,
+            codec=name,
+            backend=backend,
+            ranks=count,
+            tokens=shape[0],
+            width=shape[1],
+            microseconds=microseconds(calls),
+            bytes=size,
+        )
+
+    plain = shape[0] * shape[1] * torch.bfloat16.itemsize
+    encoded = shape[0] * codec.row_bytes(shape[1], torch.bfloat16)
+    inputs = _inputs(shape, sets_beyond_cache(plain + encoded))
+    yield measured("quantize", 1, [_quantizing(worker, codec, x) for x in inputs], plain + encoded)
+    for count in ranks:
+        sets = sets_beyond_cache(count * encoded + plain)
+        gathered = [_gathered(worker, codec, inputs, count) for _ in range(sets)]
+        for operation, work, size in (
+            ("dequantize-sum", _summing, count * encoded + plain),
+            ("sum-requantize", _requantizing, count * encoded + encoded),
+        ):
+            yield measured(operation, count, [work(worker, codec, parts, shape[1]) for parts in gathered], size)
+
+
+def _inputs(shape: tuple[int, int], sets: int) -> list[Tensor]:
+    return [torch.randn(shape, device="cuda").bfloat16() for _ in range(sets)]
+
+
+def _gathered(worker: Backend, codec: Codec, inputs: list[Tensor], ranks: int) -> Parts:
+    encoded = [worker.encode(codec, inputs[rank % len(inputs)]) for rank in range(ranks)]
+    return tuple(torch.stack(parts) for parts in zip(*encoded, strict=True))
+
+
+def _quantizing(worker: Backend, codec: Codec, x: Tensor) -> Call:
+    return lambda: worker.encode(codec, x)
+
+
+def _summing(worker: Backend, codec: Codec, parts: Parts, width: int) -> Call:
+    return lambda: worker.decode_sum(codec, parts, width, torch.bfloat16)
+
+
+def _requantizing(worker: Backend, codec: Codec, parts: Parts, width: int) -> Call:
+    return lambda: worker.decode_sum_encode(codec, parts, width, torch.bfloat16)
+
+
+def of_copy(run: Run, one: Measurement) -> float:
+    """The share of the copy's bandwidth that a kernel reaches."""
+    return one.bytes / one.microseconds * 1e6 / run.copy_bytes_per_second
+
+
+def over_launch_and_bytes(run: Run, one: Measurement) -> float:
+    """A kernel's time in units of an empty launch plus its bytes at the copy's bandwidth."""
+    return one.microseconds / (run.launch_microseconds + one.bytes / run.copy_bytes_per_second * 1e6)
+
+
+def speedup(run: Run, shape: tuple[int, int], codec: str = "int8_token") -> float:
+    """How much faster quantize and dequantize-sum at N = 4 are than upstream's arithmetic in eager torch."""
+
+    def total(name: str) -> float:
+        return sum(
+            one.microseconds
+            for one in run.measurements
+            if (one.codec, one.tokens, one.width) == (name, *shape)
+            and (one.operation, one.ranks) in {("quantize", 1), ("dequantize-sum", 4)}
+        )
+
+    return total(CONTROL) / total(codec)
+
+
+def as_text(run: Run) -> str:
+    """The run as Markdown: its yardsticks, a line for each measurement, the speed-ups."""
+    yardsticks = (
+        f"Copy of 1 GiB: {run.copy_bytes_per_second / 1e12:.3f} TB/s. Empty kernel in a graph: "
+        f"{run.launch_microseconds:.2f} us. fp32: {run.fp32_per_second / 1e12:.1f} TFLOP/s, measured."
+    )
+    rows = [
+        [
+            f"{one.tokens} x {one.width}",
+            f"{one.codec}{'' if one.backend == 'cuda' else f' ({one.backend})'}",
+            one.operation if one.ranks == 1 else f"{one.operation}, N = {one.ranks}",
+            f"{one.microseconds:.1f}",
+            f"{one.bytes / 1e6:.1f}",
+            f"{one.bytes / one.microseconds / 1e6:.2f}",
+            f"{of_copy(run, one):.1%}",
+            f"{over_launch_and_bytes(run, one):.2f}",
+        ]
+        for one in run.measurements
+    ]
+    head = ["T x H, bf16", "codec", "operation", "us", "MB", "TB/s", "of the copy", "over launch + bytes"]
+    gains = ", ".join(f"{speedup(run, shape):.1f} times at {shape[0]} x {shape[1]}" for shape in SHAPES)
+    return (
+        f"{yardsticks}\n\n{table(head, rows)}\n\nint8_token's quantize and dequantize-sum at N = 4 together against "
+        f"upstream's arithmetic in eager torch: faster {gains}.\n\n"
+        f"{run.device}, torch {run.torch}, Triton {run.triton}, {run.date}"
+    )
+
+
+def to_json(run: Run) -> str:
+    """The run as ``from_json`` reads it."""
+    return json.dumps(asdict(run), indent=1)
+
+
+def from_json(text: str) -> Run:
+    """Reads what ``to_json`` wrote."""
+    fields = json.loads(text)
+    measurements = tuple(Measurement(**one) for one in fields.pop("measurements"))
+    copies = {int(size): time for size, time in fields.pop("copies").items()}
+    return Run(**fields, copies=copies, measurements=measurements)
+
+
+def main() -> int:
+    """Measures, prints the table, and writes it and the numbers to reports/."""
+    if not torch.cuda.is_available():
+        raise SystemExit("--device cuda needs an NVIDIA GPU and a CUDA build of torch; torch sees no GPU here")
+    run = measure()
+    path = publish("bench-cuda", f"# Kernels of the CUDA backend\n\n{as_text(run)}")
+    numbers = path.with_name("measurements.json")
+    numbers.write_text(to_json(run), encoding="utf-8")
+    print(f"and {numbers}; its plots: python -m suites.numerics.model {numbers}")  # noqa: T201 - the program's output
+    return 0

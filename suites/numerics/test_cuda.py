@@ -1,0 +1,38 @@
+"""The collective on one GPU, in one process: any number of ranks, and the CPU's bits."""
+
+import pytest
+import torch
+
+from harness.collective import simulate_all_reduce
+from suites.numerics.case import Case
+from suites.numerics.checks import CHECKS
+from suites.numerics.simulation import NEEDS_PROCESSES, Simulation
+from suites.numerics.subject import Subject
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+RANKS = (2, 4, 8, 16)
+
+DATA = ("gaussian", "uneven", "columns", "cancellation", "zeros", "amplitudes", "nonfinite", "ties:127")
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("name", sorted(CHECKS.keys() - NEEDS_PROCESSES))
+def test_simulated_ranks_keep_every_promise(subject: Subject, name: str, ranks: int) -> None:
+    for case in CHECKS[name].cases(subject, ranks):
+        CHECKS[name].run(Simulation([ranks], "cuda"), subject, case)
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16", "fp32"])
+@pytest.mark.parametrize("ranks", RANKS)
+def test_the_gpu_gives_the_bits_of_the_cpu(subject: Subject, ranks: int, dtype: str) -> None:
+    if subject.codec == "upstream_bf16":
+        pytest.skip(
+            "it is what torch's own sum gives on the device at hand; its codes are compared in tests/collective"
+        )
+    for seed, data in enumerate(DATA):
+        inputs = Case(ranks=ranks, shape=(33, 320), dtype=dtype, data=data, seed=seed).inputs()
+        ours = simulate_all_reduce(inputs.cuda(), codec=subject.codec, algorithm=subject.algorithm).cpu()
+        expected = simulate_all_reduce(inputs, codec=subject.codec, algorithm=subject.algorithm, backend="eager")
+        assert torch.equal(ours.isnan(), expected.isnan()), data
+        assert torch.equal(ours.nan_to_num(nan=0.0), expected.nan_to_num(nan=0.0)), data
