@@ -7,7 +7,14 @@ parts, ``columns`` and ``rest``, both powers of two as Triton's tiles must be: 5
 import triton
 import triton.language as tl
 
-from harness.collective.kernels.grid import magnitude_bits, products_with_inverse, quotients, scales_of, to_grid
+from harness.collective.kernels.grid import (
+    larger,
+    largest_magnitudes,
+    products_with_inverse,
+    quotients,
+    scales_of,
+    to_grid,
+)
 from harness.collective.kernels.tile import HEADROOM, UNTUNED, message, places, rotated, sum_over_ranks
 
 
@@ -38,10 +45,10 @@ def encode_kernel(
     first = message(x, number, exists, 0, per_row, width, row_stride, column_stride, group, columns)
     if hadamard:
         first = rotated(first * HEADROOM, number, per_row, width, whole)
-    amax = tl.max(magnitude_bits(first), axis=1)
+    amax = largest_magnitudes(first)
     if rest:
         last = message(x, number, exists, columns, per_row, width, row_stride, column_stride, group, rest)
-        amax = tl.maximum(amax, tl.max(magnitude_bits(last), axis=1))
+        amax = larger(amax, largest_magnitudes(last))
     scale = scales_of(amax, largest, reciprocal)
     tl.store(scales + number, scale, mask=exists)
     _store(
@@ -99,13 +106,13 @@ def sum_encode_kernel(
     )  # fmt: skip
     if hadamard:
         first = rotated(first * HEADROOM, number, per_row, width, whole)
-    amax = tl.max(magnitude_bits(first), axis=1)
+    amax = largest_magnitudes(first)
     if rest:
         last = sum_over_ranks(
             gathered, gathered_scales, number, exists, columns, per_row, width, stored_width, stored_stride,
             scales_stride, ranks, group, rest, kind, hadamard, whole,
         )  # fmt: skip
-        amax = tl.maximum(amax, tl.max(magnitude_bits(last), axis=1))
+        amax = larger(amax, largest_magnitudes(last))
     scale = scales_of(amax, largest, reciprocal)
     tl.store(scales + number, scale, mask=exists)
     _store(
@@ -149,7 +156,11 @@ def _store(
     reciprocal: tl.constexpr,
 ) -> None:
     """Rounds a tile to the grid and stores it."""
-    v = products_with_inverse(tile, amax, largest) if reciprocal else quotients(tile, scale, kind == "fp8_e4m3")
+    v = (
+        products_with_inverse(tile, amax, largest)
+        if reciprocal
+        else quotients(tile, scale, largest, kind == "fp8_e4m3")
+    )
     packed: tl.constexpr = 2 if kind == "int4" else 1
     row, column, inside = places(
         number, exists, start // packed, per_row, stored_width, group // packed, columns // packed
@@ -158,4 +169,4 @@ def _store(
     # the widest load of 16-bit values; sixteen, which one-byte stores would ask for, make a load of every
     # other 16 bytes, twice.
     at = tl.max_contiguous(stored + row * stored_width + column, [1, 8 // packed])
-    tl.store(at, to_grid(v, largest, kind), mask=inside)
+    tl.store(at, to_grid(v, kind), mask=inside)

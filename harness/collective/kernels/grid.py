@@ -10,59 +10,69 @@ ROUNDS_TO_INTEGER = tl.constexpr(1.5 * 2.0**23)
 """Added to a number below 2^22, it leaves that number's nearest integer, ties to even, in the low bits."""
 
 SMALL_SCALE = tl.constexpr(2.0**-93)
+"""Below it, the remainder of a quotient that matters may be lost among subnormal numbers."""
+
 LIFT = tl.constexpr(2.0**100)
-INFINITY_BITS = tl.constexpr(0x7F800000)
+"""Both numbers are multiplied by it there; a power of two, so it costs no precision."""
 
 
 @triton.jit
-def magnitude_bits(x: tl.tensor) -> tl.tensor:
-    """The bits of |x|, which order like the numbers, with infinity and then NaN above all others."""
-    return x.to(tl.int32, bitcast=True) & 0x7FFFFFFF
+def largest_magnitudes(x: tl.tensor) -> tl.tensor:
+    """Each block's largest magnitude; NaN where it holds one."""
+    return tl.reduce(tl.abs(x), 1, larger)
 
 
 @triton.jit
-def scales_of(amax_bits: tl.tensor, largest: tl.tensor, reciprocal: tl.constexpr) -> tl.tensor:
+def larger(a: tl.tensor, b: tl.tensor) -> tl.tensor:
+    """The larger one; a NaN is larger than any number."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def scales_of(amax: tl.tensor, largest: tl.tensor, reciprocal: tl.constexpr) -> tl.tensor:
     """Each block's scale ``amax / largest``; NaN where the block holds a NaN or an infinity."""
-    amax = amax_bits.to(tl.float32, bitcast=True)
     # Triton's own division may err in the last bit.
     scale = tl.div_rn(1.0, tl.div_rn(largest, amax)) if reciprocal else tl.div_rn(amax, largest)
-    return tl.where(amax_bits < INFINITY_BITS, scale, float("nan"))
+    return tl.where(amax < float("inf"), scale, float("nan"))
 
 
 @triton.jit
-def quotients(x: tl.tensor, scale: tl.tensor, keep_sign_of_zero: tl.constexpr) -> tl.tensor:
-    """``x / scale`` correctly rounded, for ``[blocks, columns]`` and ``[blocks]``; 0 where the scale is.
+def quotients(x: tl.tensor, scale: tl.tensor, largest: tl.tensor, keep_sign_of_zero: tl.constexpr) -> tl.tensor:
+    """``x / scale`` for ``[blocks, columns]`` and ``[blocks]``, on the IEEE quotient's side of every boundary.
 
-    A division by the same number again and again: Markstein's method (IBM J. Res. Dev. 34, 1990). With a
-    correctly rounded reciprocal and a quotient good to one unit in the last place, one correction by the
-    exact remainder gives the correctly rounded quotient; the first correction makes it good to that unit.
-    Where a remainder might be lost among subnormals, both numbers are scaled up beforehand by a power of two.
+    A product with the reciprocal, corrected once by the exact remainder (Markstein, IBM J. Res. Dev. 34, 1990).
+    It may still be a neighbour of the IEEE quotient, but never where rounding to a grid would show it:
+    ``tests/collective/test_quotients.py`` tries every pair of fp32 numbers for which that could be.
     """
-    lift = tl.where(scale < SMALL_SCALE, LIFT, 1.0)
-    divisor = tl.where(scale == 0, 1.0, scale * lift)
+    small = (scale > 0) & (scale < SMALL_SCALE)
+    any_small = tl.max(small.to(tl.int32), axis=0) > 0
+    # A block so small that fp32 has no number for its scale is zero like a block of zeros.
+    divisor = tl.where(scale == 0, 1.0, scale)
+    if any_small:
+        lift = tl.where(small, LIFT, 1.0)
+        divisor *= lift
+        x *= lift[:, None]
     inverse = tl.div_rn(1.0, divisor)[:, None]
-    negative = -divisor[:, None]
-    y = x * lift[:, None]
-    q = y * inverse
-    q = tl.fma(tl.fma(q, negative, y), inverse, q)
-    q = tl.fma(tl.fma(q, negative, y), inverse, q)
-    # The remainder of -0 is +0.
-    return tl.where(y == 0, y, q) if keep_sign_of_zero else q
+    v = x * inverse
+    v = tl.fma(tl.fma(v, -divisor[:, None], x), inverse, v)
+    if keep_sign_of_zero:
+        v = tl.where(x == 0, x, v)  # the remainder of -0 is +0
+    if any_small:
+        # Only here can a quotient leave the grid: the scale's own rounding is coarse among subnormals.
+        v = tl.minimum(tl.maximum(v, -largest), largest)
+    return v
 
 
 @triton.jit
-def products_with_inverse(x: tl.tensor, amax_bits: tl.tensor, largest: tl.tensor) -> tl.tensor:
+def products_with_inverse(x: tl.tensor, amax: tl.tensor, largest: tl.tensor) -> tl.tensor:
     """``x (largest / amax)``: the A2/A3 kernel's arithmetic; 0 where the reciprocal overflows."""
-    inverse = tl.div_rn(largest, amax_bits.to(tl.float32, bitcast=True))
-    inverse = tl.where(inverse == float("inf"), 0.0, inverse)
-    return x * inverse[:, None]
+    inverse = tl.div_rn(largest, amax)
+    return x * tl.where(inverse == float("inf"), 0.0, inverse)[:, None]
 
 
 @triton.jit
-def to_grid(v: tl.tensor, largest: tl.tensor, kind: tl.constexpr) -> tl.tensor:
+def to_grid(v: tl.tensor, kind: tl.constexpr) -> tl.tensor:
     """Rounds ``[blocks, columns]`` to stored bytes, half as many columns for INT4."""
-    # Only among subnormals can a quotient leave the grid: the scale's own rounding is coarse there.
-    v = tl.minimum(tl.maximum(v, -largest), largest)
     if kind == "fp8_e4m3":
         stored = v.to(tl.float8e4nv).to(tl.uint8, bitcast=True)
     else:

@@ -153,11 +153,9 @@ def _whole_blocks(width: int, form: Form) -> _WholeBlocks:
         columns = max(2, triton.next_power_of_2(form.group))
         return _WholeBlocks(max(1, 1024 // columns), columns, 0, 1)
     columns, rest = max(2, triton.next_power_of_2(width)), 0
-    if width < columns:
+    if 1024 < width <= 3 * columns // 4:  # noqa: PLR2004 - shorter rows waste nothing that would be noticed
         columns //= 2
         rest = max(2, triton.next_power_of_2(width - columns))
-        if rest == columns:
-            columns, rest = 2 * columns, 0
     return _WholeBlocks(max(1, 1024 // columns), columns, rest, max(1, min(32, columns // 1024)))
 
 
