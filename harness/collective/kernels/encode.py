@@ -8,8 +8,8 @@ import triton
 import triton.language as tl
 
 from harness.collective.kernels.grid import (
-    larger,
     largest_magnitudes,
+    largest_magnitudes_of_both,
     products_with_inverse,
     quotients,
     scales_of,
@@ -45,10 +45,11 @@ def encode_kernel(
     first = message(x, number, exists, 0, per_row, width, row_stride, column_stride, group, columns)
     if hadamard:
         first = rotated(first * HEADROOM, number, per_row, width, whole)
-    amax = largest_magnitudes(first)
     if rest:
         last = message(x, number, exists, columns, per_row, width, row_stride, column_stride, group, rest)
-        amax = larger(amax, largest_magnitudes(last))
+        amax = largest_magnitudes_of_both(first, last)
+    else:
+        amax = largest_magnitudes(first)
     scale = scales_of(amax, largest, reciprocal)
     tl.store(scales + number, scale, mask=exists)
     _store(
@@ -106,13 +107,14 @@ def sum_encode_kernel(
     )  # fmt: skip
     if hadamard:
         first = rotated(first * HEADROOM, number, per_row, width, whole)
-    amax = largest_magnitudes(first)
     if rest:
         last = sum_over_ranks(
             gathered, gathered_scales, number, exists, columns, per_row, width, stored_width, stored_stride,
             scales_stride, ranks, group, rest, kind, hadamard, whole,
         )  # fmt: skip
-        amax = larger(amax, largest_magnitudes(last))
+        amax = largest_magnitudes_of_both(first, last)
+    else:
+        amax = largest_magnitudes(first)
     scale = scales_of(amax, largest, reciprocal)
     tl.store(scales + number, scale, mask=exists)
     _store(
