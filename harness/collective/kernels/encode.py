@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from harness.collective.kernels.grid import (
+    larger,
     largest_magnitudes,
     largest_magnitudes_of_both,
     products_with_inverse,
@@ -112,7 +113,8 @@ def sum_encode_kernel(
             gathered, gathered_scales, number, exists, columns, per_row, width, stored_width, stored_stride,
             scales_stride, ranks, group, rest, kind, hadamard, whole,
         )  # fmt: skip
-        amax = largest_magnitudes_of_both(first, last)
+        # Not folded as above: these parts lie otherwise in registers, and would have to change places first.
+        amax = larger(largest_magnitudes(first), largest_magnitudes(last))
     else:
         amax = largest_magnitudes(first)
     scale = scales_of(amax, largest, reciprocal)
