@@ -1,4 +1,4 @@
-"""A pool of gloo processes, started once and handed many small jobs.
+"""A pool of processes in groups, started once and handed many small jobs.
 
 Starting a process group costs seconds and a case costs milliseconds. Every process is a member of one group
 for each rank count asked for: ranks 0 to n - 1 of the pool.
@@ -35,18 +35,20 @@ class WorkerError(RuntimeError):
 
 
 class Cluster:
-    """Gloo processes that run a function on the first n ranks. A context manager.
+    """Processes that run a function on the first n ranks. A context manager.
 
     A job that fails on one rank can leave its peers waiting inside a collective, so the processes are then
     killed and started again for the next job.
 
     Args:
         rank_counts: Sizes of the groups to be made.
-        device: Where jobs are to put their tensors. All ranks share the one GPU.
+        device: Where jobs are to put their tensors. Over gloo all ranks share one GPU.
+        backend: ``gloo``, or ``nccl``, for which each rank has a GPU of its own.
     """
 
-    def __init__(self, rank_counts: Sequence[int], device: str = "cpu") -> None:
+    def __init__(self, rank_counts: Sequence[int], device: str = "cpu", backend: str = "gloo") -> None:
         self.device = device
+        self._backend = backend
         self._rank_counts = sorted(set(rank_counts))
         self._processes: list[ForkServerProcess] = []
         self._pipes: list[multiprocessing.connection.Connection] = []
@@ -107,7 +109,9 @@ class Cluster:
         for rank in range(self._rank_counts[-1]):
             here, there = context.Pipe()
             process = context.Process(
-                target=_serve, args=(there, rank, self._rank_counts, f"{folder}/store"), daemon=True
+                target=_serve,
+                args=(there, rank, self._rank_counts, f"{folder}/store", self._backend),
+                daemon=True,
             )
             process.start()
             there.close()
@@ -141,11 +145,15 @@ class Cluster:
         return [results[rank] for rank in range(ranks)]
 
 
-def _serve(pipe: multiprocessing.connection.Connection, rank: int, rank_counts: list[int], store: str) -> None:
+def _serve(
+    pipe: multiprocessing.connection.Connection, rank: int, rank_counts: list[int], store: str, backend: str
+) -> None:
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
     distributed.init_process_group(
-        "gloo",
+        backend,
         init_method=f"file://{store}",
         rank=rank,
         world_size=rank_counts[-1],

@@ -30,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--dtypes", default="bf16,fp16,fp32", help="what the implementation takes (default: all)")
     options.addoption("--ranks", help="rank counts (default: 2,3,4,8; on a GPU 2,3)")
     options.addoption("--device", default="cpu", choices=tuple(RANKS), help="where the tensors are (default: cpu)")
+    options.addoption(
+        "--backend", default="gloo", choices=("gloo", "nccl"), help="nccl: with --device cuda, a GPU a rank"
+    )
     options.addoption("--check", choices=sorted(CHECKS), help="this check only")
     options.addoption("--case", help="this case only, as a failure prints it; with --check")
     options.addoption("--keep-going", action="store_true", help="with --impl: don't stop at the first failure")
@@ -53,6 +56,12 @@ def _refuse_mistakes(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--dtypes takes {', '.join(DTYPES)}, not {', '.join(sorted(unknown))}")
     if any(not count.isdigit() or int(count) < 2 for count in option.ranks.split(",")):
         raise pytest.UsageError(f"--ranks takes numbers from 2 on, such as 2,4, not {option.ranks!r}")
+    largest = max(chosen_ranks(config))
+    if option.backend == "nccl" and (option.device != "cuda" or torch.cuda.device_count() < largest):
+        raise pytest.UsageError(
+            f"--backend nccl needs --device cuda and {largest} GPUs, one a rank; torch sees "
+            f"{torch.cuda.device_count()}: choose fewer ranks with --ranks"
+        )
     try:
         if option.case:
             Case.parse(option.case)
@@ -124,7 +133,7 @@ def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """The pool, started with the first case that needs it."""
-    with Cluster(chosen_ranks(pytestconfig), pytestconfig.option.device) as pool:
+    with Cluster(chosen_ranks(pytestconfig), pytestconfig.option.device, pytestconfig.option.backend) as pool:
         yield pool
 
 

@@ -1,0 +1,165 @@
+"""A model of the whole: how long a compressed all-reduce takes next to a plain one, on links nobody here has.
+
+``python -m suites.numerics.model FILE`` reads what ``bench_cuda`` measured and prints a table; ``--out FOLDER``
+draws the plots. A model, not a measurement. Its inputs:
+
+* Kernels: measured. Between and beyond the two measured sizes a kernel takes a fixed time and a time a byte.
+  Sixteen ranks are taken to cost per byte what eight do, decoding a single message what adding two does.
+* Links: ``LINKS``, stated by vendors or by the sources named there, per direction.
+* Latencies: NCCL's own model of a ring with its Simple protocol, a base for each collective and a hop for each
+  step (NVIDIA/nccl, ``src/graph/tuning.cc``, ``baseLat`` and ``hwLat``), for all links.
+* Steps: a ring all-reduce has 2 (N - 1), an all-gather and an all-to-all N - 1. Codes and scales travel apart.
+
+What it leaves out: a plain all-reduce that adds inside the switch, NCCL's faster protocols for short
+messages, kernels that overlap with messages, and the time the host needs to launch.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from harness.collective import get_codec, ring_bytes, wire_bytes
+from suites.numerics.bench_cuda import Measurement, Run, from_json
+from suites.numerics.paper import table
+
+WIDTH = 4096
+SIZES = tuple(1 << power for power in range(16, 31))
+"""Bytes of the bf16 message: 64 KiB to 1 GiB."""
+RANKS = (2, 4, 8, 16)
+ALGORITHMS = ("one_shot", "two_shot")
+CODEC = "int8_token"
+BASE_S = 8.4e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What joins the ranks."""
+
+    name: str
+    bytes_per_second: float
+    """One rank to all others, in one direction."""
+    hop_s: float
+    per_peer: float = math.inf
+    """The part of it that leads to one other rank, where ranks are joined in pairs."""
+    most_ranks: int = max(RANKS)
+
+    def bandwidth(self, ranks: int) -> float:
+        """What ``ranks`` can use of it."""
+        return min(self.bytes_per_second, self.per_peer * (ranks - 1))
+
+
+LINKS = (
+    # 900 GB/s in both directions: NVIDIA's H100 and H200 datasheets. 16 ranks need an NVLink switch system.
+    Link(name="NVLink 4", bytes_per_second=450e9, hop_s=3.4e-6),
+    # 32 GT/s times 16 lanes, 128b/130b: PCI Express Base Specification 5.0.
+    Link(name="PCIe 5.0 x16", bytes_per_second=63e9, hop_s=5.7e-6),
+    # 392 GB/s in both directions over seven links, a full mesh of 8: public notes on the Ascend 910B (such as
+    # arthurchiao.art's "GPU notes"); no document of Huawei's was found. The hop is NCCL's for PCIe.
+    Link(name="HCCS, Ascend 910B", bytes_per_second=196e9, per_peer=28e9, hop_s=5.7e-6, most_ranks=8),
+)
+
+
+def kernel_seconds(run: Run, operation: str, ranks: int, size: float) -> float:
+    """A kernel's time for ``size`` bytes, on the line through the two measured sizes.
+
+    Raises:
+        ValueError: The run has not measured this operation at two sizes.
+    """
+    known = sorted(
+        (one for one in run.measurements if (one.operation, one.codec, one.width) == (operation, CODEC, WIDTH)),
+        key=lambda one: one.bytes,
+    )
+    counts = {one.ranks for one in known}
+    if not counts:
+        raise ValueError(f"the run has no {operation} of {CODEC} at width {WIDTH}")
+    nearest = min(counts, key=lambda count: abs(count - ranks))
+    points = [one for one in known if one.ranks == nearest]
+    if len(points) < 2:
+        raise ValueError(f"the run has {operation} for {nearest} ranks at one size only")
+    return _on_line(points[0], points[-1], size) * 1e-6
+
+
+def _on_line(small: Measurement, large: Measurement, size: float) -> float:
+    slope = (large.microseconds - small.microseconds) / (large.bytes - small.bytes)
+    # A line through two measured points may meet zero bytes below what a launch takes.
+    return max(small.microseconds + slope * (size - small.bytes), small.microseconds / 4)
+
+
+def plain_seconds(link: Link, ranks: int, tokens: int) -> float:
+    """A ring all-reduce of bf16."""
+    return BASE_S + 2 * (ranks - 1) * link.hop_s + ring_bytes((tokens, WIDTH), ranks) / link.bandwidth(ranks)
+
+
+def compressed_seconds(run: Run, link: Link, ranks: int, tokens: int, algorithm: str) -> float:
+    """``quant_all_reduce``: its kernels and its messages, one after the other."""
+    row = get_codec(CODEC).row_bytes(WIDTH, torch.bfloat16)
+    plain, encoded = 2.0 * tokens * WIDTH, float(tokens * row)
+    sent = wire_bytes((tokens, WIDTH), ranks, codec=CODEC, algorithm=algorithm) / link.bandwidth(ranks)
+    collective = BASE_S + (ranks - 1) * link.hop_s
+    quantize = kernel_seconds(run, "quantize", 1, plain + encoded)
+    if algorithm == "one_shot":
+        return (
+            quantize + 2 * collective + sent + kernel_seconds(run, "dequantize-sum", ranks, ranks * encoded + plain)
+        )
+    stripe = kernel_seconds(run, "sum-requantize", ranks, (ranks + 1) * encoded / ranks)
+    return quantize + 4 * collective + sent + stripe + kernel_seconds(run, "dequantize-sum", 1, encoded + plain)
+
+
+def ratio(run: Run, link: Link, ranks: int, size: int, algorithm: str) -> float:
+    """Compressed over plain: below 1 compression pays."""
+    tokens = size // (2 * WIDTH)
+    return compressed_seconds(run, link, ranks, tokens, algorithm) / plain_seconds(link, ranks, tokens)
+
+
+def pays_from(run: Run, link: Link, ranks: int, algorithm: str) -> int | None:
+    """The smallest of ``SIZES`` from which on compression pays for all larger ones too; None if it never does."""
+    first = None
+    for size in reversed(SIZES):
+        if ratio(run, link, ranks, size, algorithm) >= 1:
+            break
+        first = size
+    return first
+
+
+def as_text(run: Run) -> str:
+    """A table: a line for each link and rank count."""
+    rows = []
+    for link in LINKS:
+        for ranks in (count for count in RANKS if count <= link.most_ranks):
+            cells = [link.name, str(ranks)]
+            for algorithm in ALGORITHMS:
+                first = pays_from(run, link, ranks, algorithm)
+                cells += [_size(first) if first else "never", f"{ratio(run, link, ranks, SIZES[-1], algorithm):.2f}"]
+            rows.append(cells)
+    head = ["link", "N", "one-shot pays from", "over plain at 1 GiB", "two-shot pays from", "over plain at 1 GiB"]
+    inputs = f"A model, from kernels measured on one {run.device} ({run.date}), {CODEC}, H = {WIDTH}."
+    return f"{table(head, rows)}\n\n{inputs}"
+
+
+def _size(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the table, and draws the plots where asked to."""
+    parser = argparse.ArgumentParser(prog="python -m suites.numerics.model")
+    parser.add_argument(
+        "measurements", type=Path, help="what bench --device cuda wrote, such as docs/measurements/h200.json"
+    )
+    parser.add_argument("--out", type=Path, help="a folder for the plots")
+    chosen = parser.parse_args(arguments)
+    run = from_json(chosen.measurements.read_text(encoding="utf-8"))
+    print(as_text(run))  # noqa: T201 - the program's output
+    if chosen.out:
+        from suites.numerics import plots  # noqa: PLC0415 - the table needs no matplotlib
+
+        plots.draw(run, chosen.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
