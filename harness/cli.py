@@ -60,6 +60,9 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")] = None,
     reports: Annotated[Path, typer.Option(help="Where the run's folder goes.")] = ROOT / "reports",
     *,
+    noise_floor: Annotated[
+        bool | None, typer.Option(help="Run the baseline once more, to see what changes by itself.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report."""
@@ -96,6 +99,7 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
             port=port,
             reports=reports,
             dry_run=dry_run,
+            noise_floor=noise_floor,
         ),
         data=prepared,
         data_manifest=manifest,
