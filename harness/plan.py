@@ -11,6 +11,7 @@ from pydantic import Field
 
 from harness.config import ROOT, TASKS, KnownAnswer, Suite, Threshold, Thresholds
 from harness.errors import HarnessError
+from harness.fidelity.settings import FidelityPlan
 from harness.model_folder import check_model
 from harness.yaml_file import Strict
 
@@ -117,6 +118,7 @@ class Plan(Strict):
         data_manifest: What the data is and hashes to.
         arms: The arms, in the order they run.
         tasks: The tasks, in the order they run.
+        fidelity: The fixed texts that are predicted after the tasks, or None.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
@@ -137,6 +139,7 @@ class Plan(Strict):
     data_manifest: dict[str, Any]
     arms: list[Arm]
     tasks: dict[str, Task]
+    fidelity: FidelityPlan | None = None
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
@@ -213,10 +216,11 @@ def make_plan(
                 questions=min(task.questions, options.limit or task.questions),
                 concurrency=task.concurrency,
                 max_new_tokens=task.max_new_tokens,
-                threshold=rows[name],
+                threshold=rows.tasks[name],
             )
             for name, task in suite.tasks.items()
         },
+        fidelity=suite.fidelity.plan(rows.fidelity, limit=options.limit) if suite.fidelity else None,
         known_answer=suite.known_answer,
         start_timeout_s=suite.server.start_timeout_s,
         request_timeout_s=suite.request_timeout_s,

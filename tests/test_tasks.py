@@ -153,7 +153,7 @@ def test_boolq_prompts(data: Path) -> None:
 @pytest.mark.parametrize("suite", config.suite_names())
 def test_thresholds_name_metrics_that_their_tasks_have(suite: str, data: Path) -> None:
     content, thresholds = config.load(suite)
-    rows = thresholds.models[content.model.name]
+    rows = thresholds.models[content.model.name].tasks
     check_metrics([load(name, data, metric=rows[name].metric) for name in content.tasks])
 
 
