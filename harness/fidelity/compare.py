@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import exp
+from math import exp, fsum, log
 
 import numpy as np
-from scipy.special import kl_div
 
 from harness.fidelity.records import TextRecord
 from harness.stats import ALPHA
@@ -191,9 +190,12 @@ def divergence(p: dict[int, float], q: dict[int, float]) -> tuple[float, float]:
         inequality).
     """
     common = sorted(p.keys() & q.keys())
-    here, there = ([exp(of[token]) for token in common] for of in (p, q))
-    lump_here, lump_there = (max(1 - sum(masses), SMALLEST_MASS) for masses in (here, there))
-    return float(np.sum(kl_div([*here, lump_here], [*there, lump_there]))), lump_here
+    here, there = ([of[token] for token in common] for of in (p, q))
+    lump_here, lump_there = (max(1 - fsum(map(exp, logs)), SMALLEST_MASS) for logs in (here, there))
+    cells = zip([*here, log(lump_here)], [*there, log(lump_there)], strict=True)
+    # Of logarithms, not of masses: a broken arm's log-probability of -1000 is a mass of 0.
+    total = fsum(exp(before) * (before - after - 1) + exp(after) for before, after in cells)
+    return max(total, 0.0), lump_here
 
 
 def _moved(here: TextRecord, there: TextRecord, position: int) -> Moved:
