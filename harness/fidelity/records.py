@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from harness.records import read_lines
 from harness.yaml_file import Strict
 
 FILE = "fidelity.jsonl"
@@ -54,3 +55,12 @@ class TextRecord(Strict):
 def fidelity_file(folder: Path) -> Path:
     """Return where an arm's records are kept."""
     return folder / FILE
+
+
+def read_records(folder: Path) -> list[TextRecord]:
+    """Read an arm's records.
+
+    Raises:
+        HarnessError: The file is missing, or a line is no record.
+    """
+    return read_lines(fidelity_file(folder), TextRecord, "a text's predictions")
