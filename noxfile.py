@@ -96,7 +96,7 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests, the real end-to-end run among them. A part of them: -- tests/test_stats.py."""
+    """Run all tests, the real end-to-end run among them. A part of them: -- tests/stats."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
     prepare_assets(session, server)
