@@ -134,7 +134,7 @@ def test_what_people_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "## boolq: what a compression that costs nothing would come to" in text
     show_calibration(found, Console(width=160), folder)
     said = capsys.readouterr().out
-    assert "+      protocol: boolq version 1" in said
+    assert any(line.startswith("+") and "boolq version 1" in line for line in said.splitlines())
     assert "report: " in said
 
 
