@@ -10,11 +10,13 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import datasets
+import lm_eval.api.task as lm_eval_task
 import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -29,6 +31,8 @@ from harness.errors import HarnessError
 from harness.samples import Sample, hash_tokens
 
 datasets.disable_progress_bars()
+# Its bar for building prompts would come once for each part of a task, between the lines of our own progress.
+lm_eval_task.tqdm = partial(lm_eval_task.tqdm, disable=True)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 Outcome = dict[str, Any]

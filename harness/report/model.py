@@ -89,7 +89,7 @@ class MarginShift(Strict):
         rms: Root mean square: how far a margin moves, whichever way.
         rms_low: Its one-sided 95 % lower bound (bootstrap).
         rms_high: The upper one.
-        largest: Largest absolute shift.
+        largest: The shift furthest from 0, with its sign.
     """
 
     mean: float

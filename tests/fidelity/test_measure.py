@@ -11,7 +11,6 @@ from harness.fidelity.measure import measure, protocol
 from harness.fidelity.records import TextRecord, fidelity_file, read_records
 from harness.fidelity.settings import FidelityPlan
 from harness.fidelity.texts import Text
-from harness.plan import ArmName
 from harness.server import running
 from tests.conftest import MakePlan
 
@@ -19,7 +18,7 @@ PLAN = FidelityPlan(texts={"boolq": 7}, max_tokens=16, top_k=5, concurrency=2, t
 TEXTS = [Text(name=f"boolq/{number}", content=f"Text {number}: " + "so it goes. " * number) for number in range(7)]
 
 
-def measured(fake_plan: MakePlan, folder: Path, mode: str, arm: ArmName = "baseline") -> list[TextRecord]:
+def measured(fake_plan: MakePlan, folder: Path, mode: str, arm: str = "baseline") -> list[TextRecord]:
     plan = fake_plan(mode, mode)
     folder /= arm
     folder.mkdir()

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from harness.errors import HarnessError
 from harness.fidelity.texts import build_texts
 
 
-def write(file: Path, rows: list[dict[str, object]]) -> None:
+def write(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -15,10 +16,10 @@ def write(file: Path, rows: list[dict[str, object]]) -> None:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     solved = [{"question": f"What is {of} + 1?", "answer": f"It is {of + 1}.\n#### {of + 1}"} for of in range(3)]
-    write(tmp_path / "gsm8k" / "test.jsonl", list(solved))
+    write(tmp_path / "gsm8k" / "test.jsonl", solved)
     # Several questions share a passage.
     asked = [{"question": f"q{of}", "passage": f"Passage {of // 2}.", "label": 1} for of in range(6)]
-    write(tmp_path / "boolq" / "validation.jsonl", list(asked))
+    write(tmp_path / "boolq" / "validation.jsonl", asked)
     return tmp_path
 
 
