@@ -244,7 +244,10 @@ def make_plan(
             )
             for name, task in suite.tasks.items()
         },
-        fidelity=suite.fidelity.plan(rows.fidelity, limit=options.limit) if suite.fidelity else None,
+        # Calibration has no arm to compare with.
+        fidelity=suite.fidelity.plan(rows.fidelity, limit=options.limit)
+        if suite.fidelity and options.baselines is None
+        else None,
         known_answer=suite.known_answer,
         start_timeout_s=suite.server.start_timeout_s,
         request_timeout_s=suite.request_timeout_s,

@@ -12,7 +12,7 @@ from harness.fidelity.texts import Text
 from harness.samples import hash_tokens
 
 
-def measure(
+def predict_texts(
     texts: Sequence[Text],
     client: Client,
     plan: FidelityPlan,
@@ -48,6 +48,12 @@ def measure(
 
     with file.open("w", encoding="utf-8", buffering=1) as out:
         out.writelines(record.model_dump_json() + "\n" for record in concurrently(ask, texts, plan.concurrency))
+
+
+def protocol_text(plan: FidelityPlan) -> str:
+    """Return the protocol in one line."""
+    texts = ", ".join(f"{count} of {source}" for source, count in plan.texts.items())
+    return f"{texts}; to {plan.max_tokens} tokens; the {plan.top_k} most likely; BOS: what the tokenizer adds"
 
 
 def protocol(plan: FidelityPlan) -> dict[str, Any]:

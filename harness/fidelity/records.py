@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 from harness.records import read_lines
 from harness.yaml_file import Strict
 
+# Its name among the tasks, and its file.
+FIDELITY = "fidelity"
 FILE = "fidelity.jsonl"
 # Decimals of a log-probability that are kept: fp32 itself resolves 1e-6 at a log-probability of -10.
 DECIMALS = 6

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,11 @@ class Text:
     def hash(self) -> str:
         """SHA-256 of the text."""
         return hashlib.sha256(self.content.encode()).hexdigest()
+
+
+def hash_texts(texts: Iterable[Text]) -> str:
+    """Return the SHA-256 over all texts, names and contents."""
+    return hashlib.sha256("".join(f"{text.name} {text.hash}\n" for text in texts).encode()).hexdigest()
 
 
 def _solution(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.fidelity.compare import compare
-from harness.fidelity.measure import measure, protocol
+from harness.fidelity.measure import predict_texts, protocol, protocol_text
 from harness.fidelity.records import TextRecord, fidelity_file, read_records
 from harness.fidelity.settings import FidelityPlan
 from harness.fidelity.texts import Text
@@ -24,7 +24,7 @@ def measured(fake_plan: MakePlan, folder: Path, mode: str, arm: str = "baseline"
     folder.mkdir()
     done: list[int] = []
     with running(plan, plan.arm(arm), folder, lambda _: None) as server:
-        measure(
+        predict_texts(
             TEXTS,
             server.client,
             PLAN,
@@ -105,3 +105,4 @@ def test_a_record_that_is_not_whole_is_refused(fake_plan: MakePlan, tmp_path: Pa
 def test_the_protocol_says_what_is_asked() -> None:
     assert protocol(PLAN)["texts"] == {"boolq": 7}
     assert (protocol(PLAN)["max_tokens"], protocol(PLAN)["top_k"]) == (16, 5)
+    assert protocol_text(PLAN) == "7 of boolq; to 16 tokens; the 5 most likely; BOS: what the tokenizer adds"
