@@ -270,7 +270,7 @@ def test_qwen3_compresses_in_both_sites_too(
         tasks={"boolq": TaskRun(questions=4)},
     )
     row = Threshold(metric="acc,none", report_only=True, source="a random model")
-    thresholds = Thresholds(models={"random": ModelThresholds(boolq=row)})
+    thresholds = Thresholds(models={"random": ModelThresholds.model_validate({"boolq": row})})
     data = tmp_path / "data"
     manifest = prepare(Source.PACKAGED, data, packages=ROOT / ".cache" / "packages")
     options = Options(
