@@ -8,12 +8,16 @@ from harness.collective import UnknownCodecError, codec_names, get_codec
 from suites.numerics.case import DTYPES, Case, in_dtypes
 from suites.numerics.checks import CHECKS
 from suites.numerics.cluster import Cluster
+from suites.numerics.figures import ALGORITHMS, Figures, measure
 from suites.numerics.subject import Subject, load_function
+from suites.numerics.table import ROUNDS, report
 
-ALGORITHMS = ("one_shot", "two_shot")
-
-ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py")
+ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py", "test_table.py")
 """What is left of the suite under --impl: the other files test this library and the suite itself."""
+
+
+FIGURES = pytest.StashKey[Figures]()
+"""What was measured for the table at the session's end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,6 +69,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if item.path.name in wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    """Prints the table people read, and writes it to reports/."""
+    if figures := config.stash.get(FIGURES, None):
+        report(figures, config.option.impl or "the bundled quant_all_reduce")
 
 
 def chosen_ranks(config: pytest.Config) -> list[int]:
@@ -130,3 +140,13 @@ def rank_counts(pytestconfig: pytest.Config) -> list[int]:
 def dtypes(pytestconfig: pytest.Config) -> list[str]:
     """The dtypes that the implementation takes."""
     return chosen_dtypes(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config, cluster: Cluster, rank_counts: list[int], dtypes: list[str]) -> Figures:
+    """Everything in the table, in bf16 where the implementation takes it: timings are of bf16 alone."""
+    dtype = "bf16" if "bf16" in dtypes else dtypes[0]
+    rounds = ROUNDS if dtype == "bf16" else 0
+    measured = measure(cluster, chosen_subjects(pytestconfig), rank_counts, rounds=rounds, dtype=dtype)
+    pytestconfig.stash[FIGURES] = measured
+    return measured
