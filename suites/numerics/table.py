@@ -168,7 +168,7 @@ def _costs(figures: Figures, cores: int) -> Section:
             f" {', '.join(crowded)}: more ranks than the {cores} cores, so that they wait for each other's turns."
         )
     return Section(
-        title="Bytes and time, against a plain all-reduce",
+        title=f"Bytes{' and time' if timed else ''}, against a plain all-reduce",
         words=words,
         head=["codec", "algorithm", *(f"N={n} bytes" for n in counts), *(f"N={n} time" for n in timed)],
         rows=[

@@ -52,7 +52,7 @@ def test_a_crash_is_told_by_its_last_line(cluster: Cluster) -> None:
     subject = Subject(implementation="operator:not_", codec="int8_token")
     bound, *_ = examine(cluster, subject, [2], ["bf16"])
     assert not bound.kept
-    assert "TypeError: not_() takes exactly one argument (2 given)" in as_table([bound])
+    assert "not_() takes exactly one argument (2 given)" in as_table([bound])
 
 
 def test_a_check_without_a_case_keeps_no_promise() -> None:
@@ -87,7 +87,7 @@ def violation(cluster: Cluster, subject: Subject, check: str) -> str:
 def rerun(command: str) -> subprocess.CompletedProcess[str]:
     program, *arguments = shlex.split(command)
     assert program == "python"
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_the_printed_command_reproduces_the_failure_alone(cluster: Cluster) -> None:

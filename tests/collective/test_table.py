@@ -63,9 +63,9 @@ def test_the_figures_are_those_of_the_textbook(figures: Figures) -> None:
     assert found.over_bound == pytest.approx((error.abs() / bound).max().item(), rel=1e-3)
     signal = exact.square().sum()
     assert found.sqnr_db == pytest.approx((10 * (signal / error.square().sum()).log10()).item(), abs=1e-9)
-    output = exact.frexp().exponent.double().sub(9).exp2().square() / 12
+    output = exact.frexp().exponent.double().sub(8).exp2().square() / 12
     predicted = 10 * (signal / (steps.square() / 12 + output / 4).sum(dim=0).expand_as(exact).sum()).log10()
-    assert found.predicted_db == pytest.approx(predicted.item(), abs=0.1)
+    assert found.predicted_db == pytest.approx(predicted.item(), abs=0.03)
 
 
 def test_bytes_are_counted_and_compared_with_a_ring(figures: Figures) -> None:
@@ -118,7 +118,7 @@ def test_real_activations_are_judged_layer_by_layer(cluster: Cluster, tmp_path: 
     ffn = [one for one in measured.real if (one.codec, one.data) == ("int8_token", "ffn")]
     worst = max(ffn, key=lambda one: one.over_bound)
     assert [cell.text for cell in row[5:7]] == [f"{worst.over_bound:.2f}", str(worst.layer)]
-    assert "time" not in text(measured).split("## Bytes")[1]
+    assert "time" not in text(measured).split("## Bytes, against a plain all-reduce")[1]
 
 
 def test_activations_of_two_ranks_are_not_made_up_for_more(cluster: Cluster, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_suite_ends_with_the_table(tmp_path: Path) -> None:
         "import pathlib, sys, pytest, suites.numerics.paper as paper; paper.REPORTS = pathlib.Path(sys.argv[1]); "
         "sys.exit(pytest.main(['suites/numerics', *sys.argv[2:]]))"
     )
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path), *options.split()],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))},
