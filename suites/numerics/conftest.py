@@ -1,5 +1,7 @@
 """The suite's options, its pool of processes, and its table of subject x check x case."""
 
+import math
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +17,8 @@ from suites.numerics.table import ROUNDS, report
 ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py", "test_table.py")
 """What is left of the suite under --impl: the other files test this library and the suite itself."""
 
+
+STARTED = pytest.StashKey[float]()
 
 FIGURES = pytest.StashKey[Figures]()
 """What was measured for the table at the session's end."""
@@ -32,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--check", choices=sorted(CHECKS), help="this check only")
     options.addoption("--case", help="this case only, as a failure prints it; with --check")
     options.addoption("--keep-going", action="store_true", help="with --impl: don't stop at the first failure")
+    options.addoption("--limit-s", type=float, help="fail after so many seconds (default: 120 for --impl, else none)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -69,6 +74,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if item.path.name in wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Notes when the session began."""
+    session.config.stash[STARTED] = time.monotonic()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Ends the session in time. One that is cut off has failed: what wasn't tried isn't known."""
+    option = item.config.option
+    limit = option.limit_s if option.limit_s is not None else 120.0 if option.impl else math.inf
+    if nextitem and time.monotonic() - item.config.stash[STARTED] > limit:
+        item.session.shouldfail = (
+            f"{limit:.0f} seconds are up, and the tests that are left were not run "
+            "(--limit-s allows more, --ranks 2 takes less)"
+        )
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:
