@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import math
 import os
 import platform
 import sys
@@ -87,7 +88,8 @@ def publish(name: str, text: str, *, data: object = None, sections: Sequence[Sec
     Args:
         name: Of the report.
         text: Markdown: a title and whatever comes before the sections.
-        data: What ``report.json`` holds beside machine and time; without it none is written.
+        data: What ``report.json`` holds beside machine and time, with null for what isn't finite, which JSON can't
+            hold; without it none is written.
         sections: What follows. A terminal shows them in colour, anything else prints their Markdown.
 
     Returns:
@@ -103,8 +105,8 @@ def publish(name: str, text: str, *, data: object = None, sections: Sequence[Sec
     path = folder / "report.md"
     path.write_text(whole, encoding="utf-8")
     if data is not None:
-        record = {"machine": machine(), "finished": now.isoformat(timespec="seconds"), name: data}
-        (folder / "report.json").write_text(f"{json.dumps(record, indent=1)}\n", encoding="utf-8")
+        record = {"machine": machine(), "finished": now.isoformat(timespec="seconds"), name: _finite(data)}
+        (folder / "report.json").write_text(f"{json.dumps(record, indent=1, allow_nan=False)}\n", encoding="utf-8")
     point_latest(folder)
     console = Console(file=sys.stdout)
     if sections and console.is_terminal:
@@ -117,6 +119,14 @@ def publish(name: str, text: str, *, data: object = None, sections: Sequence[Sec
         print(whole)  # noqa: T201 - the report is the program's output
     print(f"written to {path}")  # noqa: T201
     return path
+
+
+def _finite(data: object) -> object:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _new_folder(name: str) -> Path:

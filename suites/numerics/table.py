@@ -5,6 +5,7 @@ Printed at the end of the suite, and by ``python -m suites.numerics.table``.
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +28,8 @@ from suites.numerics.figures import (
     measure,
 )
 from suites.numerics.paper import Marked, Section, publish
-from suites.numerics.subject import Subject
+from suites.numerics.subject import Subject, load_function
+from suites.numerics.trial import ViolationError
 
 RANKS = (2, 3, 4, 8)
 
@@ -207,29 +209,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each is timed; 0: not at all")
     parser.add_argument("--activations", type=Path, default=CAPTURED, help=f"default: {_shown(CAPTURED)}")
     chosen = parser.parse_args(arguments)
-    if chosen.codec:
-        get_codec(chosen.codec)
-    if chosen.impl:
-        subjects = [
-            Subject(
-                implementation=chosen.impl,
-                codec=chosen.codec or "int8_token",
-                algorithm=chosen.algorithm or "one_shot",
+    try:
+        subjects = _chosen(chosen)
+        counts = [int(count) for count in chosen.ranks.split(",")]
+        with Cluster(counts) as cluster:
+            figures = measure(
+                cluster, subjects, counts, rounds=chosen.rounds, dtype=chosen.dtype, captured=chosen.activations
             )
-        ]
-    else:
-        subjects = [
-            one
-            for one in all_subjects()
-            if chosen.codec in {None, one.codec} and chosen.algorithm in {None, one.algorithm}
-        ]
-    counts = [int(count) for count in chosen.ranks.split(",")]
-    with Cluster(counts) as cluster:
-        figures = measure(
-            cluster, subjects, counts, rounds=chosen.rounds, dtype=chosen.dtype, captured=chosen.activations
-        )
+    except ViolationError as violation:
+        print(violation, file=sys.stderr)  # noqa: T201 - the command's own words
+        return 1
+    except (ValueError, TypeError, ImportError) as error:
+        parser.error(str(error))
     report(figures, chosen.impl or "the bundled quant_all_reduce")
     return 1 if figures.beyond_bound else 0
+
+
+def _chosen(options: argparse.Namespace) -> list[Subject]:
+    if options.impl:
+        load_function(options.impl)
+        codec, way = options.codec or "int8_token", options.algorithm or "one_shot"
+        return [Subject(implementation=options.impl, codec=get_codec(codec).name, algorithm=way)]
+    codec = get_codec(options.codec).name if options.codec else None
+    return [
+        one for one in all_subjects() if codec in {None, one.codec} and options.algorithm in {None, one.algorithm}
+    ]
 
 
 if __name__ == "__main__":

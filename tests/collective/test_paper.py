@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -45,13 +46,13 @@ def test_a_table_lines_up_and_its_bars_are_escaped() -> None:
 
 
 def test_a_report_is_written_printed_and_linked(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = publish("table", "# Title", data={"worst": 0.5}, sections=[SECTION])
+    path = publish("table", "# Title", data={"worst": 0.5, "sqnr": [math.inf, math.nan]}, sections=[SECTION])
     written = path.read_text(encoding="utf-8")
     assert written.startswith("# Title\n\n## Errors [worst]\n\nWhat [it] says.\n\n| codec ")
     assert paper.machine() in written
     assert capsys.readouterr().out == f"{written}\nwritten to {path}\n"
     record = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
-    assert record["table"] == {"worst": 0.5}
+    assert record["table"] == {"worst": 0.5, "sqnr": [None, None]}
     assert record["machine"] == paper.machine()
     assert (reports / "latest").resolve() == path.parent.resolve()
 

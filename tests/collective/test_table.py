@@ -156,6 +156,29 @@ def test_an_error_beyond_its_bound_stands_out_and_ends_with_1(reports: Path) -> 
     assert worst > 1
 
 
+def test_an_implementation_that_raises_is_told_with_its_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--impl", "operator:not_", "--ranks", "2"]) == 1
+    said = capsys.readouterr().err
+    assert "the implementation failed" in said
+    assert "ranks=2 shape=32x1024 dtype=bf16 data=gaussian" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--codec", "zip"], "no codec is named 'zip'"),
+        (["--impl", "nothing"], "package.module:function"),
+        (["--impl", "no_such_module:f"], "No module named 'no_such_module'"),
+        (["--ranks", "two"], "'two'"),
+    ],
+)
+def test_a_mistaken_option_is_refused(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
 def test_the_suite_ends_with_the_table(tmp_path: Path) -> None:
     options = "--impl suites.numerics.equivalents.plain_steps:all_reduce --ranks 2 -k test_table -q"
     program = (
