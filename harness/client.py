@@ -5,6 +5,7 @@ Nothing is retried: a request that failed once is a finding, and a retry would h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Self
 
 import httpx
@@ -44,6 +45,34 @@ class Generation:
     text: str
     finish_reason: str
     tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likely:
+    """One token that may come next.
+
+    Attributes:
+        token: Its id.
+        logprob: Its natural log-probability.
+        piece: It as text.
+    """
+
+    token: int
+    logprob: float
+    piece: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the model expects after some tokens of a prompt.
+
+    Attributes:
+        actual: The token that does come next.
+        top: The most likely ones, the most likely first.
+    """
+
+    actual: Likely
+    top: tuple[Likely, ...]
 
 
 class Client:
@@ -151,6 +180,44 @@ class Client:
             tokens=answer["meta_info"]["completion_tokens"],
         )
 
+    def predict(self, tokens: Sequence[int], *, top: int) -> list[Prediction]:
+        """Return what the model expects after each token of a text but the last. Prefill alone, nothing is generated.
+
+        It costs a pass over the vocabulary for each token.
+
+        Args:
+            tokens: Token ids, at least two.
+            top: How many of the most likely tokens.
+
+        Returns:
+            One prediction for each token but the first.
+
+        Raises:
+            RequestFailed: There was no answer, it is of other tokens, or a log-probability in it is no number.
+        """
+        answer = self._generate(
+            {
+                "input_ids": list(tokens),
+                "sampling_params": {"temperature": 0.0, "max_new_tokens": 0},
+                "return_logprob": True,
+                "logprob_start_len": 0,
+                "top_logprobs_num": top,
+                "return_text_in_logprobs": True,
+            }
+        )
+        # Nothing predicts the first token.
+        actual = answer["meta_info"]["input_token_logprobs"][1:]
+        best = answer["meta_info"]["input_top_logprobs"][1:]
+        if [entry[1] for entry in actual] != list(tokens[1:]) or len(best) != len(actual):
+            raise RequestFailed(f"asked for the log-probabilities of {len(tokens)} tokens, got those of others")
+        predictions = [
+            Prediction(actual=_likely(token), top=tuple(_likely(entry) for entry in entries))
+            for token, entries in zip(actual, best, strict=True)
+        ]
+        if short := [len(of.top) for of in predictions if len(of.top) != top]:
+            raise RequestFailed(f"asked for the {top} most likely tokens, got {short[0]}")
+        return predictions
+
     def _score_next_token(self, prompt: Sequence[int], tokens: Sequence[int]) -> Scores:
         answer = self._generate(
             {
@@ -211,3 +278,11 @@ class Client:
         except ValueError as error:
             raise RequestFailed(f"{method} {path}: the answer is not JSON: {response.text[:200]}") from error
         return answer
+
+
+def _likely(entry: Sequence[Any]) -> Likely:
+    logprob, token, piece = entry
+    # JSON has no NaN: servers write null.
+    if logprob is None or not isfinite(logprob):
+        raise RequestFailed(f"the log-probability of token {token} is {logprob}, which is no number")
+    return Likely(token=token, logprob=logprob, piece=piece)

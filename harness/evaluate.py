@@ -5,17 +5,15 @@ own, since lm-eval's API models send two requests where one will do, cut prompts
 an empty answer for a failed request, which then counts as a wrong one.
 """
 
-import hashlib
 import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 import datasets
 import lm_eval.api.task as lm_eval_task
@@ -28,8 +26,9 @@ from lm_eval.tasks import TaskManager
 
 from harness import plan as planning
 from harness.client import Client, RequestFailed
+from harness.concurrently import concurrently
 from harness.errors import HarnessError
-from harness.samples import Sample
+from harness.samples import Sample, hash_tokens
 
 datasets.disable_progress_bars()
 # Its bar for building prompts would come once for each part of a task, between the lines of our own progress.
@@ -38,8 +37,6 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 
 Outcome = dict[str, Any]
 Key = tuple[int, int]
-In = TypeVar("In")
-Out = TypeVar("Out")
 FIRST_TOKENS = 3
 # What lm-eval is told of a failed request, since it must be told a number. Its sample is marked as failed and no
 # result rests on it. Finite, for lm-eval takes a softmax of it.
@@ -216,13 +213,13 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         documents: dict[tuple[int, str], list[Instance]] = defaultdict(list)
         for instance in requests:
             documents[_doc_id(instance), instance.args[0]].append(instance)
-        self._map(self._score, list(documents.values()))
+        list(concurrently(self._score, documents.values(), self._concurrency))
         outcomes = [self.outcomes[self._key(instance)] for instance in requests]
         return [(of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Generate one text for each request."""
-        self._map(self._generate, requests)
+        list(concurrently(self._generate, requests, self._concurrency))
         return [self.outcomes[self._key(instance)]["text"] or "" for instance in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
@@ -280,15 +277,6 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
 
     def _key(self, instance: Instance) -> Key:
         return (self._first_document + _doc_id(instance), instance.idx)
-
-    def _map(self, ask: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-        """Ask in order, `concurrency` at a time; when one raises, none of those waiting is asked."""
-        pool = ThreadPoolExecutor(self._concurrency)
-        try:
-            return list(pool.map(ask, items))
-        finally:
-            # Without waiting: requests under way end with the server, which must not wait for them.
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _load(name: str, plan: planning.Task, data: Path, folder: Path) -> Any:  # noqa: ANN401 - lm-eval's task
@@ -369,7 +357,7 @@ def _outcome() -> Outcome:
 
 def _of_prompt(prompt: Sequence[int]) -> Outcome:
     return {
-        "prompt_hash": hashlib.sha256(json.dumps(list(prompt)).encode()).hexdigest(),
+        "prompt_hash": hash_tokens(prompt),
         "prompt_tokens": len(prompt),
         "first_tokens": list(prompt[:FIRST_TOKENS]),
     }

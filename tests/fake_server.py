@@ -6,6 +6,7 @@ where a real one can run.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -66,7 +67,9 @@ class Handler(BaseHTTPRequestHandler):
         text = "".join(chr(token) for token in body["input_ids"])
         right = " banana" if self.mode == "wrong-answer" else " Paris"
         meta: dict[str, Any] = {"finish_reason": {"type": "length"}, "completion_tokens": 4}
-        if body.get("return_logprob"):
+        if body.get("return_text_in_logprobs"):
+            meta |= self.predictions(body["input_ids"], body["top_logprobs_num"])
+        elif body.get("return_logprob"):
             choice = text.rsplit("is", 1)[-1] if "France" in text else text
             best = choice == right or text.endswith(" yes")
             start = body["logprob_start_len"] + 1
@@ -74,6 +77,21 @@ class Handler(BaseHTTPRequestHandler):
             meta["input_token_logprobs"] = [[-0.1 if best else -5.0, token, None] for token in scored]
             meta["input_top_logprobs"] = [[[-0.1, token, None]] for token in scored]
         self.reply({"text": right if "France" in text else " 7", "meta_info": meta})
+
+    def predictions(self, tokens: list[int], top: int) -> dict[str, Any]:
+        """The token that follows is the likeliest, less so with compression; the others share what is left."""
+        likely = -1.0 if self.compressed else -0.5
+        others = math.log((1 - math.exp(likely)) / (2 * top))
+        actual: list[list[Any]] = [[None, tokens[0], chr(tokens[0])]]
+        tops: list[Any] = [None]
+        for token in tokens[1:]:
+            actual.append([None if self.mode == "no-number" else likely, token, chr(token)])
+            tops.append([[likely, token, chr(token)], *([others, of, "?"] for of in range(1000, 999 + top))])
+        if self.mode == "other-tokens":
+            actual[-1][1] += 1
+        if self.mode == "short-top":
+            tops[-1].pop()
+        return {"input_token_logprobs": actual, "input_top_logprobs": tops}
 
     def reply(self, content: dict[str, Any], status: int = 200) -> None:
         data = json.dumps(content).encode()
