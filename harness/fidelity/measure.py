@@ -9,6 +9,7 @@ from harness.concurrently import concurrently
 from harness.fidelity.records import DECIMALS, TextRecord
 from harness.fidelity.settings import FidelityPlan
 from harness.fidelity.texts import Text
+from harness.records import write_lines
 from harness.samples import hash_tokens
 
 
@@ -46,8 +47,7 @@ def predict_texts(
         advance()
         return record
 
-    with file.open("w", encoding="utf-8", buffering=1) as out:
-        out.writelines(record.model_dump_json() + "\n" for record in concurrently(ask, texts, plan.concurrency))
+    write_lines(file, concurrently(ask, texts, plan.concurrency))
 
 
 def protocol_text(plan: FidelityPlan) -> str:
