@@ -27,6 +27,8 @@ SHARES = 120
 NEGLIGIBLE = 1e-12
 # Scores this close are the same score, rounded.
 TIE = 1e-9
+# A margin of 1 leaves no table to add up; this one is as good.
+LARGEST = 1 - 1e-9
 
 
 def exact_drop_p_values(counts: PairedCounts, max_drop: float) -> DropPValues:
@@ -41,6 +43,7 @@ def exact_drop_p_values(counts: PairedCounts, max_drop: float) -> DropPValues:
     """
     if counts.n == 0:
         return DropPValues(passes=1.0, fails=1.0)
+    max_drop = min(max_drop, LARGEST)
     z = float(score(counts.baseline_only, counts.compressed_only, counts.n, -max_drop))
     return DropPValues(
         passes=max(float(norm.sf(z)), worst_case(counts.n, max_drop, z, "PASS")),
@@ -61,6 +64,7 @@ def critical_score(n: int, max_drop: float, alpha: float, side: Side) -> float:
     Returns:
         The score; beyond that of every table where none of n questions is rare enough.
     """
+    max_drop = min(max_drop, LARGEST)
     low = float(norm.isf(alpha))
     if worst_case(n, max_drop, low, side) <= alpha:
         return low

@@ -97,6 +97,11 @@ def test_every_pair_discordant_the_same_way_decides_as_far_as_n_allows(n: int) -
     )
 
 
+def test_any_drop_is_allowed_by_a_margin_of_1() -> None:
+    assert exact_drop_p_values(counts(50, 20, 3), 1.0).passes < 1e-9
+    assert exact_drop_p_values(counts(50, 20, 3), 1.0).fails == pytest.approx(1.0)
+
+
 def test_all_equal_with_no_drop_allowed() -> None:
     assert exact_drop_p_values(counts(50, 0, 0), 0.0) == DropPValues(passes=1.0, fails=1.0)
 
