@@ -26,7 +26,7 @@ def shift_concern(task: str, shift: Shift | None, noise: Shift | None) -> str | 
     itself = f", by itself {noise.rms:.1g}" if noise else ""
     return (
         f"{task}: compression moves the margins of the answers by {shift.rms:.2f} nats (root mean square; mean "
-        f"{shift.mean:+.2f}, largest {shift.largest:.2f}{itself}); more than {LARGE_SHIFT:g} is large"
+        f"{shift.mean:+.2f}, largest {shift.largest:+.2f}{itself}); more than {LARGE_SHIFT:g} is large"
     )
 
 

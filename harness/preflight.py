@@ -24,7 +24,7 @@ class Sglang:
 
     version: str
     settings: frozenset[str]
-    packages: str = ""
+    packages: str
 
 
 def check_sglang(plan: Plan) -> Sglang:

@@ -92,6 +92,33 @@ def read(file: Path, model: type[RecordT]) -> RecordT:
         raise HarnessError(f"{file} is not a {model.__name__} of this version: {error}") from error
 
 
+def read_lines(file: Path, model: type[RecordT], what: str) -> list[RecordT]:
+    """Read a file that holds a record a line.
+
+    Args:
+        file: The file.
+        model: The records' type.
+        what: What one is called, with its article.
+
+    Raises:
+        HarnessError: The file is missing, or a line is none.
+    """
+    try:
+        # Not splitlines(): a generated text may hold characters that Unicode takes for line ends. A file that
+        # was cut off within a character is refused below, by its line.
+        with file.open(encoding="utf-8", errors="replace") as content:
+            lines = list(content)
+    except OSError as error:
+        raise HarnessError(f"{file} cannot be read: {error.strerror}; that task was not finished") from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(model.model_validate_json(line))
+        except ValueError as error:
+            raise HarnessError(f"{file}:{number}: is not {what}: {error}") from error
+    return found
+
+
 def settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
     """Return what a server says of its settings, without its state and without its keys.
 

@@ -46,9 +46,11 @@ def certain(task: Task, baseline: Sequence[Sample], compressed: Sequence[Sample]
     asked = {sample.key for sample in ours}
     pairing = pair([sample for sample in baseline if sample.key in asked], ours)
     if pairing.faults or pairing.failed:
-        # An ERROR already, whatever is asked from here on; but what can be measured still is.
+        # An ERROR already, whatever is asked from here on; what can be measured still is.
         return False
     counts = paired_counts(pairing)
+    if counts.n not in design.looks:
+        return False
     gates = [_of(decide(design, counts, task.threshold.max_drop)), *_other_gates(task, pairing, counts)]
     return False in gates or all(gate is True for gate in gates)
 

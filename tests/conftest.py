@@ -25,8 +25,10 @@ def display() -> Display:
 
 
 @pytest.fixture
-def no_strays() -> Iterator[None]:
-    """Fail if a process that the test started is still there after it."""
+def no_strays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail if a server that the test started is still there after it."""
+    # Another session of tests on the same machine has servers of its own.
+    ours = str(tmp_path_factory.getbasetemp())
     before = {process.pid for process in psutil.process_iter()}
     yield
     mine = [
@@ -34,7 +36,7 @@ def no_strays() -> Iterator[None]:
         for process in psutil.process_iter(["pid", "cmdline", "environ"])
         if process.pid not in before
         and process.info["pid"] != os.getpid()
-        and "HARNESS_PLUGIN_DIR" in (process.info["environ"] or {})
+        and (process.info["environ"] or {}).get("HARNESS_PLUGIN_DIR", "").startswith(ours)
     ]
     assert not mine, f"left behind: {[process.info['cmdline'] for process in mine]}"
 
