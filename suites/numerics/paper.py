@@ -83,7 +83,7 @@ def _processor() -> str:
 
 
 def publish(name: str, text: str, *, data: object = None, sections: Sequence[Section] = ()) -> Path:
-    """Prints a report and writes it to a new folder ``reports/<UTC time>-<name>``, to which ``latest`` then leads.
+    """Prints a report and writes it to a new folder ``reports/<UTC time>-<name>``, to which ``latest-<name>`` then leads.
 
     Args:
         name: Of the report.
@@ -107,7 +107,7 @@ def publish(name: str, text: str, *, data: object = None, sections: Sequence[Sec
     if data is not None:
         record = {"machine": machine(), "finished": now.isoformat(timespec="seconds"), name: _finite(data)}
         (folder / "report.json").write_text(f"{json.dumps(record, indent=1, allow_nan=False)}\n", encoding="utf-8")
-    point_latest(folder)
+    point_latest(folder, f"latest-{name}")
     console = Console(file=sys.stdout)
     if sections and console.is_terminal:
         console = Console(file=sys.stdout, width=max(console.width, WIDTH))

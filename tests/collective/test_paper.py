@@ -54,17 +54,17 @@ def test_a_report_is_written_printed_and_linked(reports: Path, capsys: pytest.Ca
     record = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
     assert record["table"] == {"worst": 0.5, "sqnr": [None, None]}
     assert record["machine"] == paper.machine()
-    assert (reports / "latest").resolve() == path.parent.resolve()
+    assert (reports / "latest-table").resolve() == path.parent.resolve()
 
 
 def test_two_reports_within_a_second_keep_their_own_folders(reports: Path) -> None:
     first, second = publish("table", "first"), publish("table", "second")
     assert first.read_text(encoding="utf-8").startswith("first")
     assert second.read_text(encoding="utf-8").startswith("second")
-    assert (reports / "latest" / "report.md").read_text(encoding="utf-8").startswith("second")
-    assert not (reports / "latest" / "report.json").exists()
+    assert (reports / "latest-table" / "report.md").read_text(encoding="utf-8").startswith("second")
+    assert not (reports / "latest-table" / "report.json").exists()
     assert sorted(path.name for path in reports.iterdir()) == sorted(
-        [first.parent.name, second.parent.name, "latest"]
+        [first.parent.name, second.parent.name, "latest-table"]
     )
 
 

@@ -69,7 +69,7 @@ def test_the_command_writes_its_table_and_ends_with_the_verdict(
     monkeypatch.setattr(paper, "REPORTS", tmp_path / "reports")
     implementation = f"suites.numerics.{name}:all_reduce"
     assert main(["--impl", implementation, "--ranks", "2", "--dtypes", "bf16"]) == code
-    written = (tmp_path / "reports" / "latest" / "report.md").read_text(encoding="utf-8")
+    written = (tmp_path / "reports" / "latest-promises" / "report.md").read_text(encoding="utf-8")
     assert written in capsys.readouterr().out
     assert implementation in written
     assert ("broken in" in written) == bool(code)

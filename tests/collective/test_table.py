@@ -34,7 +34,7 @@ def figures(cluster: Cluster) -> Figures:
 @pytest.fixture
 def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(paper, "REPORTS", tmp_path / "reports")
-    return tmp_path / "reports" / "latest"
+    return tmp_path / "reports" / "latest-numerics"
 
 
 def captured(folder: Path) -> Path:
@@ -194,5 +194,5 @@ def test_the_suite_ends_with_the_table(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert (tmp_path / "latest" / "report.md").read_text(encoding="utf-8") in done.stdout
+    assert (tmp_path / "latest-numerics" / "report.md").read_text(encoding="utf-8") in done.stdout
     assert "# Compressed all-reduce: suites.numerics.equivalents.plain_steps:all_reduce" in done.stdout
