@@ -45,7 +45,8 @@ def rank_main(rank, port):
     # What SGLang wrapped, called with a body that does what a layer does: one sum for each site.
     from sglang.srt.plugins.hook_registry import HookRegistry
     hook = [h for _t, h, _s in HookRegistry._hooks[hooks.FORWARD]][0]
-    hook(body, runner, NS(input_ids=torch.zeros(3), forward_mode=ForwardMode.EXTEND))
+    batch = NS(input_ids=torch.zeros(3), forward_mode=ForwardMode.EXTEND, positions=torch.tensor([0, 1, 0]))
+    hook(body, runner, batch)
     want = torch.arange(12, dtype=torch.float32).reshape(3, 4) * 3
     assert torch.allclose(runner.out, want, atol=0.3), runner.out
     dist.destroy_process_group()
