@@ -60,6 +60,9 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")] = None,
     reports: Annotated[Path, typer.Option(help="Where the run's folder goes.")] = ROOT / "reports",
     *,
+    live_check: Annotated[
+        bool, typer.Option(" /--no-live-check", help="Sum none of the compressed calls exactly.")
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report."""
@@ -95,6 +98,7 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
             limit=limit,
             port=port,
             reports=reports,
+            live_check=live_check,
             dry_run=dry_run,
         ),
         data=prepared,

@@ -18,6 +18,7 @@ PORT = "<free port>"
 API_KEY = "<random key>"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 PLUGIN = "tp_compression_harness"
+CHECK_EVERY = "HARNESS_PLUGIN_CHECK_EVERY"
 
 ArmName = Literal["baseline", "compressed"]
 
@@ -33,6 +34,7 @@ class Options(Strict):
         limit: At most so many questions a task.
         port: A fixed port for the servers.
         reports: Where the run's folder goes.
+        live_check: Whether the suite's live check runs.
         dry_run: Plan even what could not be carried out here.
     """
 
@@ -43,6 +45,7 @@ class Options(Strict):
     limit: Annotated[int, Field(gt=0)] | None = None
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
+    live_check: bool = True
     dry_run: bool = False
 
 
@@ -71,6 +74,11 @@ class Arm(Strict):
     def environment(self) -> dict[str, str]:
         """Return the whole environment that the server gets."""
         return {**os.environ, **self.env}
+
+    @property
+    def check_every(self) -> int:
+        """The live check's interval in compressed calls; 0 for none, as in an arm that does not compress."""
+        return int(self.env.get(CHECK_EVERY, "0")) if self.compressed else 0
 
     def shell(self) -> str:
         """Return the command and its variables as one could type them."""
@@ -234,7 +242,10 @@ def make_arm(name: ArmName, suite: Suite, options: Options, *, model_path: str, 
         "HARNESS_PLUGIN_DIR": str(engagement),
         "HARNESS_PLUGIN_CODEC": suite.compression.codec,
         "HARNESS_PLUGIN_ALGORITHM": suite.compression.algorithm,
+        CHECK_EVERY: str(suite.compression.live_check.every if options.live_check else 0),
     }
+    if suite.compression.claims:
+        env["HARNESS_PLUGIN_CLAIMS"] = suite.compression.claims
     if allowed := os.environ.get("SGLANG_PLUGINS"):
         # The user's list of plugins would keep ours out.
         env["SGLANG_PLUGINS"] = f"{allowed},{PLUGIN}"

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from harness.report.live_check import live_check_line
 from harness.report.markdown import points, share, size
 from harness.report.model import Report
 from harness.report.write import MARKDOWN
@@ -23,6 +24,9 @@ def show(report: Report, console: Console, folder: Path) -> None:
     """Print the report's tables and its verdict; without a terminal the same in plain text."""
     console.print(_tasks(report))
     console.print(_ranks(report))
+    for arm in report.arms.values():
+        if arm.live_check is not None:
+            console.print(live_check_line(arm.live_check), markup=False, highlight=False)
     for note in report.notes:
         console.print(f"to know: {note}", markup=False, highlight=False)
     console.print(f"\n{report.verdict}", style=STYLES[Verdict(report.verdict)], end=" ")

@@ -20,7 +20,7 @@ from harness.collective.algorithms.exchange import all_gather
 from harness.sglang_plugin.measure import Sample
 from harness.sglang_plugin.recorder import Log
 
-BLOCK_ELEMENTS = 2**20
+BLOCK_ELEMENTS = 2**18
 """Elements of all ranks' messages that are measured at once: some ten temporaries of 8 bytes each."""
 
 
