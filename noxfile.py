@@ -82,7 +82,7 @@ def nightly(session: nox.Session) -> None:
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
     for name in (name for name, of in suites(session).items() if of == device):
-        codes[name] = run_accuracy(session, ["--suite", name, *rest])
+        codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
     for name, code in codes.items():
         session.log(f"{name}: exit code {code}")
     end_with(min((code if code in WORST_FIRST else ERROR for code in codes.values()), key=WORST_FIRST.index))

@@ -63,6 +63,9 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     live_check: Annotated[
         bool, typer.Option(" /--no-live-check", help="Sum none of the compressed calls exactly.")
     ] = True,
+    noise_floor: Annotated[
+        bool | None, typer.Option(help="Run the baseline once more, to see what changes by itself.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report."""
@@ -100,6 +103,7 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
             reports=reports,
             live_check=live_check,
             dry_run=dry_run,
+            noise_floor=noise_floor,
         ),
         data=prepared,
         data_manifest=manifest,

@@ -115,7 +115,11 @@ class TaskRun(Strict):
 
 
 class Suite(Strict):
-    """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks."""
+    """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks.
+
+    Attributes:
+        noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
+    """
 
     description: str
     device: Literal["cpu", "cuda", "npu"]
@@ -125,6 +129,7 @@ class Suite(Strict):
     known_answer: KnownAnswer
     data: Annotated[Source, Field(strict=False)]
     tasks: Annotated[dict[str, TaskRun], Field(min_length=1)]
+    noise_floor: bool = False
     request_timeout_s: Positive = 600
 
 

@@ -20,7 +20,10 @@ CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 PLUGIN = "tp_compression_harness"
 CHECK_EVERY = "HARNESS_PLUGIN_CHECK_EVERY"
 
-ArmName = Literal["baseline", "compressed"]
+ArmName = Literal["baseline", "compressed", "baseline-again"]
+BASELINE: ArmName = "baseline"
+COMPRESSED: ArmName = "compressed"
+AGAIN: ArmName = "baseline-again"
 
 
 class Options(Strict):
@@ -36,6 +39,7 @@ class Options(Strict):
         reports: Where the run's folder goes.
         live_check: Whether the suite's live check runs.
         dry_run: Plan even what could not be carried out here.
+        noise_floor: Whether the baseline runs once more, to see what changes by itself.
     """
 
     suite: str
@@ -47,13 +51,14 @@ class Options(Strict):
     reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
     live_check: bool = True
     dry_run: bool = False
+    noise_floor: bool | None = None
 
 
 class Arm(Strict):
-    """One of the two servers.
+    """One server of the run.
 
     Attributes:
-        name: `baseline` or `compressed`.
+        name: `baseline`, `compressed`, or `baseline-again`: the first one's settings, started afresh.
         compressed: Whether the flag is on.
         argv: Its command; PORT and API_KEY stand for what is chosen at the start.
         env: Variables set on top of the harness's own environment.
@@ -118,7 +123,7 @@ class Plan(Strict):
         folder: The run's folder.
         data: The prepared data's folder.
         data_manifest: What the data is and hashes to.
-        arms: Both arms, in the order they run.
+        arms: The arms, in the order they run.
         tasks: The tasks, in the order they run.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
@@ -207,8 +212,8 @@ def make_plan(
         data=str(data),
         data_manifest=data_manifest,
         arms=[
-            make_arm("baseline", suite, options, model_path=model_path, python=python, folder=folder),
-            make_arm("compressed", suite, options, model_path=model_path, python=python, folder=folder),
+            make_arm(name, suite, options, model_path=model_path, python=python, folder=folder)
+            for name in arm_names(suite, options)
         ],
         tasks={
             name: Task(
@@ -229,9 +234,15 @@ def make_plan(
     )
 
 
+def arm_names(suite: Suite, options: Options) -> list[ArmName]:
+    """Return which arms run, in order; the baseline again comes last, when the machine has drifted if it does."""
+    wanted = suite.noise_floor if options.noise_floor is None else options.noise_floor
+    return [BASELINE, COMPRESSED, AGAIN] if wanted else [BASELINE, COMPRESSED]
+
+
 def make_arm(name: ArmName, suite: Suite, options: Options, *, model_path: str, python: Path, folder: Path) -> Arm:
-    """Plan one arm. The two differ in `--enable-quant-communications` and in where they write, and in no more."""
-    compressed = name == "compressed"
+    """Plan one arm. All differ in where they write, the compressed one in the flag, and none in anything else."""
+    compressed = name == COMPRESSED
     engagement = folder / name / "engagement"
     shims = [str(CPU_SHIMS)] if suite.device == "cpu" else []
     outer = [path for path in (os.environ.get("PYTHONPATH"),) if path]

@@ -76,17 +76,23 @@ class Pairing:
     faults: tuple[str, ...]
 
 
-def pair(baseline: Sequence[Sample], compressed: Sequence[Sample]) -> Pairing:
-    """Pair both arms' samples of one task and filter by document, checking that they saw the same prompt.
+def pair(
+    baseline: Sequence[Sample],
+    compressed: Sequence[Sample],
+    *,
+    names: tuple[str, str] = ("baseline", "compressed"),
+) -> Pairing:
+    """Pair two arms' samples of one task and filter by document, checking that they saw the same prompt.
 
     Args:
         baseline: The baseline arm's samples.
-        compressed: The compressed arm's samples.
+        compressed: The other arm's samples.
+        names: What the two arms are called in faults.
     """
     ours = {sample.key: sample for sample in baseline}
     theirs = {sample.key: sample for sample in compressed}
     faults: list[str] = []
-    for arm, samples, found in (("baseline", baseline, ours), ("compressed", compressed, theirs)):
+    for arm, samples, found in ((names[0], baseline, ours), (names[1], compressed, theirs)):
         if len(found) < len(samples):
             faults.append(f"{len(samples) - len(found)} questions stand twice in the {arm} arm")
     if only := sorted(ours.keys() ^ theirs.keys()):

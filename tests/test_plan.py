@@ -41,6 +41,13 @@ def test_arms_differ_in_the_flag_and_their_own_folders_only(suite: str, tmp_path
     assert env["HARNESS_PLUGIN_DIR"] == "<own>/engagement"
 
 
+def test_the_baseline_again_is_the_baselines_double(tmp_path: Path) -> None:
+    plan = make(tmp_path, noise_floor=True)
+    assert [arm.name for arm in plan.arms] == ["baseline", "compressed", "baseline-again"]
+    assert without(plan.arm("baseline-again"), plan) == without(plan.arm("baseline"), plan)
+    assert plan.arm("baseline-again").compressed is False
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_the_suites_arguments_and_environment_are_all_there(suite: str, tmp_path: Path) -> None:
     content, _ = config.load(suite)

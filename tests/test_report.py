@@ -8,8 +8,9 @@ from harness import records
 from harness.config import Threshold
 from harness.errors import HarnessError
 from harness.plan import Plan
-from harness.report.build import build_report, margin
+from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
+from harness.report.tasks import margin
 from harness.report.write import write_report
 from harness.samples import sample_file, write_samples
 from tests.support import (
@@ -107,6 +108,30 @@ def test_a_report_built_again_is_the_same(plan: Plan) -> None:
     write_report(again, folder, latest=False)
     assert again == first
     assert [(folder / name).read_bytes() for name in ("report.json", "report.md")] == before
+
+
+def test_the_baseline_again_shows_what_changes_by_itself(tmp_path: Path) -> None:
+    plan = make(tmp_path, noise_floor=True)
+    folder = finished(plan)
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "compression is not proven: baseline-again arm: rank 0 left no proof" in why
+    write_arm(plan, "baseline-again", {"boolq": boolq(3, 4, 5), "gsm8k": gsm8k()})
+    report = build_report(folder)
+    assert report.verdict == "PASS"
+    noise = report.tasks["boolq"].noise
+    assert noise is not None
+    assert (noise.baseline_only, noise.compressed_only, noise.answers_changed) == (1, 0, 1)
+    write_report(report, folder)
+    assert "| boolq | 1 / 0 | 1 |" in (folder / "report.md").read_text()
+
+
+def test_a_run_without_the_baseline_again_has_no_noise_floor(plan: Plan) -> None:
+    folder = finished(plan)
+    report = build_report(folder)
+    assert [of.noise for of in report.tasks.values()] == [None, None]
+    write_report(report, folder)
+    assert "What changes by itself" not in (folder / "report.md").read_text()
 
 
 def test_margins(plan: Plan) -> None:
@@ -215,7 +240,7 @@ def test_a_baseline_that_compressed_is_an_error(plan: Plan) -> None:
 def test_arms_that_differ_in_more_than_the_flag(plan: Plan) -> None:
     verdict, _, why = reasons(finished(plan, dtype="float16", port=9, random_seed=4))
     assert verdict == "ERROR"
-    assert why == "the arms differ in dtype: None in the baseline, 'float16' in the other"
+    assert why == "the arms differ in dtype: None in the baseline, 'float16' in compressed"
 
 
 def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> None:

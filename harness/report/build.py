@@ -2,20 +2,16 @@
 
 import shlex
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
 from harness import records
 from harness.engagement import NOT_PROVEN, Engagement, read_engagement
-from harness.errors import HarnessError
 from harness.live_check import NOT_RIGHT, read_live_check
 from harness.plan import Arm, Plan
-from harness.plan import Task as TaskPlan
 from harness.records import ArmRecord, RunRecord
-from harness.report.model import SCHEMA_VERSION, ArmReport, ArmScore, MarginShift, Paired, Report, TaskReport
-from harness.samples import Pair, Pairing, Sample, pair, read_samples, sample_file
-from harness.stats import PairedCounts, mcnemar_drop, paired_bounds
-from harness.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run, judge_task
+from harness.report.model import SCHEMA_VERSION, ArmReport, Report, TaskReport
+from harness.report.tasks import task_report
+from harness.verdict import EXIT_CODES, Judged, Verdict, judge_run
 
 # Arguments in which the arms may differ: the flag under test, and what is chosen anew at each start.
 MAY_DIFFER = frozenset({"enable_quant_communications", "port", "api_key", "random_seed", "nccl_port"})
@@ -37,7 +33,7 @@ def build_report(folder: Path) -> Report:
         arm.name: _arm_report(folder / arm.name, plan, arm, arm_records[arm.name]) for arm in plan.arms
     }
     errors = list(run.errors) or _arm_errors(arms)
-    tasks = {name: _task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()}
+    tasks = {name: task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()}
     judged = [Judged(verdict=Verdict(task.verdict), reasons=tuple(task.reasons)) for task in tasks.values()]
     if arms["compressed"].known_answer is False:
         text = (
@@ -90,104 +86,14 @@ def _arm_errors(arms: dict[str, ArmReport]) -> list[str]:
         if arm.live_check is not None
         for fault in arm.live_check.faults
     ]
-    baseline, compressed = arms["baseline"].server_args, arms["compressed"].server_args
+    baseline = arms["baseline"].server_args
     differing = [
-        f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {compressed.get(name)!r} in the other"
-        for name in sorted((baseline.keys() | compressed.keys()) - MAY_DIFFER)
-        if baseline.get(name) != compressed.get(name)
+        f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {of.server_args.get(name)!r} in {arm}"
+        for arm, of in arms.items()
+        for name in sorted((baseline.keys() | of.server_args.keys()) - MAY_DIFFER)
+        if baseline.get(name) != of.server_args.get(name)
     ]
     return errors + differing
-
-
-def _task_report(folder: Path, name: str, task: TaskPlan, arm_records: dict[str, ArmRecord | None]) -> TaskReport:
-    filter_ = task.threshold.metric.split(",")[1]
-    samples: dict[str, list[Sample]] = {}
-    faults: list[str] = []
-    for arm in ("baseline", "compressed"):
-        try:
-            found = read_samples(sample_file(folder / arm, name))
-        except HarnessError as error:
-            faults.append(f"{arm} arm: {error}")
-            found = []
-        samples[arm] = [sample for sample in found if sample.filter == filter_]
-    pairing = pair(samples["baseline"], samples["compressed"])
-    counts = _counts(pairing)
-    scores = {
-        arm: _arm_score(pairing, samples[arm], arm, name, arm_records[arm]) for arm in ("baseline", "compressed")
-    }
-    missing = task.questions - len(pairing.pairs) - len({sample.doc_id for sample in pairing.failed})
-    if not faults and not pairing.faults and missing:
-        faults.append(f"{missing} of {task.questions} questions are missing")
-    numbers = TaskNumbers(
-        name=name,
-        counts=counts,
-        failed=len(pairing.failed),
-        truncated=scores["compressed"].truncated,
-        # Without samples the pairing's own faults only say that again.
-        faults=tuple(faults) or pairing.faults,
-    )
-    judged = judge_task(numbers, task.threshold)
-    low, high = paired_bounds(counts)
-    record = arm_records["baseline"]
-    return TaskReport(
-        n=counts.n,
-        asked=task.questions,
-        baseline=scores["baseline"],
-        compressed=scores["compressed"],
-        paired=Paired(
-            both_right=counts.both_right,
-            baseline_only=counts.baseline_only,
-            compressed_only=counts.compressed_only,
-            both_wrong=counts.both_wrong,
-            delta=counts.delta,
-            delta_low=low,
-            delta_high=high,
-            mcnemar_p=mcnemar_drop(counts),
-            answers_changed=sum(of.baseline.answer != of.compressed.answer for of in pairing.pairs),
-            margin_shift=_margin_shift(pairing.pairs),
-        ),
-        verdict=judged.verdict,
-        reasons=list(judged.reasons),
-        threshold=task.threshold,
-        protocol=record.tasks[name].protocol if record and name in record.tasks else None,
-    )
-
-
-def _counts(pairing: Pairing) -> PairedCounts:
-    table = [(bool(of.baseline.right), bool(of.compressed.right)) for of in pairing.pairs]
-    return PairedCounts(
-        both_right=table.count((True, True)),
-        baseline_only=table.count((True, False)),
-        compressed_only=table.count((False, True)),
-        both_wrong=table.count((False, False)),
-    )
-
-
-def _arm_score(pairing: Pairing, samples: list[Sample], arm: str, task: str, record: ArmRecord | None) -> ArmScore:
-    paired = [of.baseline if arm == "baseline" else of.compressed for of in pairing.pairs]
-    generated = [sample for sample in samples if sample.finish_reason is not None]
-    return ArmScore(
-        accuracy=fmean(bool(sample.right) for sample in paired) if paired else None,
-        failed=sum(sample.error is not None for sample in samples),
-        truncated=fmean(sample.finish_reason == "length" for sample in generated) if generated else None,
-        seconds=record.tasks[task].seconds if record and task in record.tasks else None,
-    )
-
-
-def margin(sample: Sample) -> float | None:
-    """Return logp(right choice) - logp(best wrong choice) of a scored sample, in nats; None for a generated one."""
-    if sample.choices is None or sample.logprobs is None:
-        return None
-    right = sample.choices.index(sample.target)
-    return sample.logprobs[right] - max(of for index, of in enumerate(sample.logprobs) if index != right)
-
-
-def _margin_shift(pairs: tuple[Pair, ...]) -> MarginShift | None:
-    margins = [(margin(of.baseline), margin(of.compressed)) for of in pairs]
-    shifts = [after - before for before, after in margins if before is not None and after is not None]
-    if not shifts:
-        return None
-    return MarginShift(mean=fmean(shifts), spread=pstdev(shifts), largest=max(abs(shift) for shift in shifts))
 
 
 def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:

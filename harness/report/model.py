@@ -97,6 +97,8 @@ class TaskReport(Strict):
         baseline: The baseline's result.
         compressed: The compressed arm's.
         paired: Both on the same questions.
+        noise: The baseline against itself, started again: what changes without compression; None where that arm
+            was not run. `compressed_only` and the like then mean the second baseline.
         verdict: PASS, FAIL, INCONCLUSIVE, ERROR, or REPORTED.
         reasons: Why.
         threshold: What was accepted.
@@ -108,6 +110,7 @@ class TaskReport(Strict):
     baseline: ArmScore
     compressed: ArmScore
     paired: Paired
+    noise: Paired | None
     verdict: str
     reasons: list[str]
     threshold: Threshold
@@ -128,7 +131,7 @@ class Report(Strict):
         exit_code: 0, 1, 2 or 3.
         reasons: Why.
         notes: What a reviewer should know and no rule judges.
-        arms: Both arms.
+        arms: The arms.
         tasks: The tasks.
         data: What the data is and hashes to.
         timings: Seconds.
