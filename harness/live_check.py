@@ -186,7 +186,9 @@ def _sqnr_db(tallies: list[dict[str, Any]], error: str) -> float | None:
     signal, power = sum(of["signal"] for of in tallies), sum(of[error] for of in tallies)
     if not signal:
         return None
-    return math.inf if not power else 10 * math.log10(signal / power)
+    if not power or math.isinf(power):
+        return math.inf if not power else -math.inf
+    return 10 * math.log10(signal / power)
 
 
 def _table(samples: list[dict[str, Any]], layers: list[int] | list[None]) -> list[Errors]:

@@ -62,8 +62,9 @@ def test_markdown_tables_are_whole(plan: Plan) -> None:
     lines = markdown(report).splitlines()
     assert lines[0] == "# PASS: smollm2-cpu"
     tables = [index for index, line in enumerate(lines) if line.startswith("|---")]
-    assert len(tables) == 3
-    for index, rows in zip(tables, (2, 2, 4), strict=True):
+    assert len(tables) == 4
+    # Tasks; thresholds; ranks; checked sums: both sites' two kinds of tokens, and the worst layers and sites.
+    for index, rows in zip(tables, (2, 2, 4, 2 * 2 + 6), strict=True):
         width = lines[index].count("|")
         body = lines[index - 1 : index + 1 + rows]
         assert all(line.startswith(("| ", "|---")) for line in body)

@@ -1,6 +1,5 @@
 """How far a served sum lies from the exact one, in numbers that can be added up over calls, layers and ranks."""
 
-import sys
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -18,7 +17,7 @@ class Tally:
         tokens: Tokens.
         elements: Their elements.
         beyond: Elements further from the exact sum than the claimed codec's bound, or not finite.
-        over_bound: Largest error in units of its element's bound.
+        over_bound: Largest error in units of its element's bound; infinite for a sum that is not finite.
         signal: Power of the exact sum.
         error: Power of the served sum's error.
         claimed: Power of the error that the claimed codec itself makes of the same inputs.
@@ -45,7 +44,7 @@ class Tally:
         self.beyond += int((rows.over > 1).sum())
         self.over_bound = max(self.over_bound, rows.over.max().item())
         self.signal += rows.exact.square().sum().item()
-        self.error += min(rows.error.square().sum().item(), sys.float_info.max)
+        self.error += rows.error.square().sum().item()
         self.claimed += (rows.claimed - rows.exact).square().sum().item()
         self.nonzero += int((rows.message != 0).sum())
         self.flushed += int(((rows.decoded == 0) & (rows.message != 0)).sum())
@@ -151,7 +150,7 @@ class Sample:
         rows = Rows(
             exact=exact,
             error=error,
-            over=(error / bound).clamp_max(sys.float_info.max),
+            over=error / bound,
             claimed=simulate_all_reduce(inputs, codec=codec, algorithm=algorithm).double(),
             message=inputs[rank],
             decoded=codec.decode(codec.encode(inputs[rank], inputs.dtype), inputs.shape[-1], inputs.dtype),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # its types are in the harness's environment
+import yaml
 
 from harness.sglang_probe import answer
 
