@@ -35,6 +35,7 @@ SERVER_SIDE = (
     "harness/sglang_plugin",
     "harness/cpu_shims",
     "suites/numerics",
+    "tests/broken_codecs",
     "tests/collective",
     "tests/server_side",
 )

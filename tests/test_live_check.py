@@ -174,8 +174,8 @@ def test_the_line_and_the_worst_layers(tmp_path: Path) -> None:
     write_live_check(tmp_path, with_one(rest=tally(error=0.05, claimed=0.05, over_bound=0.75)))
     found = read(tmp_path)
     assert live_check_line(found) == (
-        "live check: 6 of 6 compressed calls summed exactly: error at most 0.75 of the bound of int8_token (layer 1, "
-        "ffn); SQNR 40.0 dB in attention, SQNR 39.1 dB in ffn; it took 0.5 s, 25.0% of its prefills"
+        "live check: 6 of 6 compressed calls summed exactly: error at most 0.750 of the bound of int8_token "
+        "(layer 1, ffn); SQNR 40.0 dB in attention, SQNR 39.1 dB in ffn; it took 0.5 s, 25.0% of its prefills"
     )
     first, *_ = worst_layers(found)
     assert (first.layer, first.site, first.tokens) == (1, "ffn", "rest")

@@ -16,7 +16,7 @@ def live_check_line(of: LiveCheck) -> str:
     share = f", {of.share:.1%} of its prefills" if of.share is not None else ""
     return (
         f"live check: {of.checked} of {of.calls} compressed calls summed exactly: error at most "
-        f"{worst.over_bound:.2f} of the bound of {of.codec} (layer {worst.layer}, {worst.site}); {noise}; it took "
+        f"{worst.over_bound:.3f} of the bound of {of.codec} (layer {worst.layer}, {worst.site}); {noise}; it took "
         f"{of.seconds:.1f} s{share}"
     )
 
