@@ -23,12 +23,12 @@ from harness.server import running
 SUITE = "smollm2-cpu"
 CAPTURE = "HARNESS_PLUGIN_CAPTURE"
 PROMPT = """\
-A lighthouse keeper on a small island wrote down the weather every morning for forty-one years. On most days there was \
-little to say: "Wind from the west, some rain, two boats." But on 3 March 1887 he filled four pages. A ship with 112 \
-passengers had lost its rudder in the night and drifted towards the rocks. The keeper lit every lamp he had, climbed \
-down to the shore with a rope of 60 metres, and tied one end to an iron ring in the cliff. By six o'clock he and his \
-daughter had pulled seventeen people out of the water; by noon, when the storm grew weaker, all the others had come \
-ashore in three small boats. "Nobody was lost," he wrote, "except a goat, which swam away and was seen on Thursday."
+A lighthouse keeper on a small island wrote down the weather every morning for forty-one years. On most days there was
+little to say: "Wind from the west, some rain, two boats." But on 3 March 1887 he filled four pages. A ship with 112
+passengers had lost its rudder in the night and drifted towards the rocks. The keeper lit every lamp he had, climbed
+down to the shore with a rope of 60 metres, and tied one end to an iron ring in the cliff. By six o'clock he and his
+daughter had pulled seventeen people out of the water; by noon, when the storm grew weaker, all the others had come
+ashore in three small boats. "Nobody was lost," he wrote, "except a goat, which was seen again on Thursday."
 
 Question: How many people did the boats bring ashore?
 Answer: There were 112 passengers, and 112 - 17 = 95 of them came in boats. The answer is 95.
@@ -39,7 +39,7 @@ def mean(values):
         total += value
     return total / len(values)
 
-The same story in other words: Un gardien de phare sauva cent douze personnes. Ein Leuchtturmwärter rettete alle.
+The same in other words: Un gardien de phare sauva cent douze personnes. Ein Leuchtturmwärter rettete alle.
 """
 
 
@@ -69,13 +69,17 @@ def capture(out: Path, *, server_python: Path, plugin_path: Path) -> None:
         arm = plan.arm("compressed")
         arm = arm.model_copy(update={"env": {**arm.env, CAPTURE: str(out.absolute())}})
         try:
-            with running(plan, arm, Path(folder), lambda text: sys.stdout.write(f"activations: {text}\n")) as server:
+            with running(plan, arm, Path(folder), _say) as server:
                 prompt = server.client.tokenize(PROMPT)
                 server.client.generate(prompt, max_new_tokens=1, stop=())
         except RequestFailed as error:
             raise HarnessError(f"the server did not answer: {error}") from error
     if not out.exists():
         raise HarnessError(f"the server answered, but its plugin did not write {out}: is it loaded?")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"activations: {text}\n")
 
 
 def main() -> int:
