@@ -1,4 +1,4 @@
-"""The sessions people use: `nox -s accuracy`, `numerics`, `tests`, `lint`, `nightly`. See README.md.
+"""The sessions people use: `nox -s accuracy`, `calibrate`, `numerics`, `nightly`, `tests`, `lint`. See README.md.
 
 Two environments serve all of them, made once under .nox/ and kept apart: the harness's own (lm-eval, no
 torch) and SGLang's on the CPU. On a host with accelerators SGLang is the user's: the interpreter that runs
@@ -54,6 +54,12 @@ def accuracy(session: nox.Session) -> None:
 
 
 @nox.session
+def calibrate(session: nox.Session) -> None:
+    """Run a suite's baseline alone and propose thresholds. Options: -- --help."""
+    end_with(run_accuracy(session, session.posargs, command="calibrate"))
+
+
+@nox.session
 def numerics(session: nox.Session) -> None:
     """Run the numerical tests of the bundled collective, or of another with -- --impl module:function."""
     end_with(run_numerics(session, session.posargs))
@@ -92,7 +98,7 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests, the real end-to-end run among them. A part of them: -- tests/test_stats.py."""
+    """Run all tests, the real end-to-end run among them. A part of them: -- tests/stats."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
     prepare_assets(session, server)
@@ -137,8 +143,8 @@ def lint(session: nox.Session) -> None:
     end_with(max(codes))
 
 
-def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
-    """Prepare what a suite needs, run it, and return the harness's exit code."""
+def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str = "accuracy") -> int:
+    """Prepare what a suite needs, run a command of the harness on it, and return its exit code."""
     python = harness_environment(session)
     suite, _ = taken(arguments, "--suite", DEFAULT_SUITE)
     interpreter, _ = taken(arguments, "--server-python", os.environ.get("HARNESS_SERVER_PYTHON", ""))
@@ -152,7 +158,7 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
         prepare_plugin(session)
         if "--dry-run" in arguments:
             prepare_packages(session)
-    return run(session, python, "-m", "harness", "accuracy", *arguments, env=harness_env(server))
+    return run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
 
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:

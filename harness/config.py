@@ -107,11 +107,13 @@ class TaskRun(Strict):
         questions: How many of the task's questions, from the first on.
         concurrency: Requests under way at once; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
+        early_stop: Whether the task ends as soon as its verdict is certain.
     """
 
     questions: Positive
     concurrency: Positive = 1
     max_new_tokens: Positive | None = None
+    early_stop: bool = False
 
 
 class Suite(Strict):
@@ -133,25 +135,48 @@ class Suite(Strict):
     request_timeout_s: Positive = 600
 
 
+class Calibration(Strict):
+    """The measurement that a threshold rests on.
+
+    Attributes:
+        questions: How many were asked.
+        sglang: SGLang's version.
+        date: When, as YYYY-MM-DD.
+    """
+
+    questions: Positive
+    sglang: str
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
 class Threshold(Strict):
     """What one task's result must be for one model.
 
     Attributes:
         metric: lm-eval's name of the metric and the filter it is taken from, `metric,filter`.
         floor: Smallest accuracy of the compressed arm, 0 to 1.
+        floor_rule: `point`, upstream's: the number itself; `confident`: what the number says with 95 % confidence.
         max_drop: Largest accuracy that compression may cost against the baseline, 0 to 1 (0.02 is 2 points).
+        max_flips: Largest share of questions that compression may turn from right to wrong or back, less what
+            the baseline does by itself where that was measured, 0 to 1.
         max_truncated: Largest share of answers that ended at the token cap, 0 to 1.
         min_questions: Fewer questions than these decide nothing about the floor.
         report_only: The result is shown and judged by nobody.
+        protocol: The protocol that the numbers hold for, as the harness words it; another one is refused.
+        calibration: The measurement behind the numbers, where there is one.
         source: Where the numbers come from.
     """
 
     metric: str
     floor: Share | None = None
+    floor_rule: Literal["point", "confident"] = "point"
     max_drop: Share | None = None
+    max_flips: Share | None = None
     max_truncated: Share | None = None
     min_questions: Positive = 1
     report_only: bool = False
+    protocol: str | None = None
+    calibration: Calibration | None = None
     source: str
 
     @model_validator(mode="after")
@@ -161,6 +186,12 @@ class Threshold(Strict):
             raise ValueError("has `report_only: true` beside a floor or a max_drop: keep one or the other")
         if not judged and not self.report_only:
             raise ValueError("judges nothing: give a `floor` or a `max_drop`, or say `report_only: true`")
+        if self.floor_rule != "point" and self.floor is None:
+            raise ValueError("has a `floor_rule` and no `floor`: add the floor, or remove the rule")
+        if self.calibration is not None and self.protocol is None:
+            raise ValueError(
+                "has a `calibration` without its `protocol`: a number holds for the protocol it was made with"
+            )
         return self
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.evaluate import Task
-from harness.pipeline import check_metrics
+from harness.pipeline import check_tasks
 from harness.plan import Plan
 
 
@@ -26,7 +26,7 @@ def show_plan(plan: Plan, console: Console) -> None:
         say(f"\n{arm.name}:\n{arm.shell()}")
     with tempfile.TemporaryDirectory() as folder:
         tasks = [Task(name, of, Path(plan.data), Path(folder)) for name, of in plan.tasks.items()]
-        check_metrics(tasks)
+        check_tasks(tasks)
         for task in tasks:
             prompts = task.prompts()
             digest = hashlib.sha256("\0".join(prompts).encode()).hexdigest()

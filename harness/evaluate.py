@@ -12,11 +12,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
 import datasets
+import lm_eval.api.task as lm_eval_task
 import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -30,6 +32,8 @@ from harness.errors import HarnessError
 from harness.samples import Sample
 
 datasets.disable_progress_bars()
+# Its bar for building prompts would come once for each part of a task, between the lines of our own progress.
+lm_eval_task.tqdm = partial(lm_eval_task.tqdm, disable=True)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 Outcome = dict[str, Any]
@@ -103,6 +107,23 @@ class Task:
             "metrics": self.metric_and_filter,
         }
 
+    def protocol_text(self) -> str:
+        """Return the protocol in one line: what a threshold records and a run is compared by.
+
+        What the number of questions, the server and the data are is recorded apart from it.
+        """
+        of = self.protocol()
+        few = of["fewshot"]
+        parts = [
+            f"{of['task']} version {of['version']}",
+            of["output_type"],
+            f"{few['count']} shots" + (f" ({few['rows']})" if few["count"] else ""),
+            f"BOS: {of['bos']}",
+        ]
+        if of["max_new_tokens"] is not None:
+            parts.append(f"at most {of['max_new_tokens']} tokens, stop {json.dumps(of['stop'])}")
+        return "; ".join(parts)
+
     def prompts(self) -> list[str]:
         """Return the text of every question's prompt, in the order they are asked."""
         self._task.build_all_requests(limit=self.plan.questions, rank=0, world_size=1)
@@ -116,11 +137,13 @@ class Task:
         record: Path,
         after_failure: Callable[[], None],
         advance: Callable[[], None],
+        documents: range | None = None,
     ) -> list[Sample]:
-        """Ask every question of one server.
+        """Ask questions of one server.
 
         Args:
             client: The server.
+            documents: Which of the task's documents; all questions of the plan if None.
             record: File to which each request's outcome is added as soon as it is known.
             after_failure: Called after each failed request; it raises if the server is gone.
             advance: Called after each question.
@@ -132,6 +155,7 @@ class Task:
             HarnessError: The server is gone, or an outcome cannot be written.
         """
         bos = self._task.config.metadata["bos"] == "tokenizer"
+        chosen = documents or range(self.plan.questions)
         with _appending(record) as write:
             model = _ServerModel(
                 client,
@@ -141,12 +165,13 @@ class Task:
                 write=write,
                 after_failure=after_failure,
                 advance=advance,
+                first_document=chosen.start,
             )
             # `evaluate` filters and scores; a bootstrap of its own would only cost time.
             results = evaluate(
                 lm=model,
                 task_dict={"tasks": {self.name: self._task}, "groups": {}},
-                limit=self.plan.questions,
+                samples={self.name: list(chosen)},
                 bootstrap_iters=0,
             )
         metrics = {filter_: metric for metric, filter_ in (of.split(",") for of in self.metric_and_filter)}
@@ -172,6 +197,7 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         write: Callable[[Outcome], None],
         after_failure: Callable[[], None],
         advance: Callable[[], None],
+        first_document: int,
     ) -> None:
         super().__init__()
         self.outcomes: dict[Key, Outcome] = {}
@@ -182,6 +208,8 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         self._write = write
         self._after_failure = after_failure
         self._advance = advance
+        # lm-eval numbers the documents of a part from 0, and its samples by the whole.
+        self._first_document = first_document
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Score continuations; those of one document and prompt go out as one request."""
@@ -189,13 +217,13 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         for instance in requests:
             documents[_doc_id(instance), instance.args[0]].append(instance)
         self._map(self._score, list(documents.values()))
-        outcomes = [self.outcomes[_key(instance)] for instance in requests]
+        outcomes = [self.outcomes[self._key(instance)] for instance in requests]
         return [(of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Generate one text for each request."""
         self._map(self._generate, requests)
-        return [self.outcomes[_key(instance)]["text"] or "" for instance in requests]
+        return [self.outcomes[self._key(instance)]["text"] or "" for instance in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Refuse: no task of ours asks for it."""
@@ -246,8 +274,12 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         return self._client.tokenize(text, special=self._special_tokens)
 
     def _keep(self, instance: Instance, outcome: Outcome) -> None:
-        self.outcomes[_key(instance)] = outcome
-        self._write({"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome})
+        document, request = key = self._key(instance)
+        self.outcomes[key] = outcome
+        self._write({"task": instance.task_name, "doc_id": document, "request": request, **outcome})
+
+    def _key(self, instance: Instance) -> Key:
+        return (self._first_document + _doc_id(instance), instance.idx)
 
     def _map(self, ask: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
         """Ask in order, `concurrency` at a time; when one raises, none of those waiting is asked."""
@@ -353,10 +385,6 @@ def _doc_id(instance: Instance) -> int:
     if instance.doc_id is None:
         raise HarnessError("lm-eval built a request without a document number")
     return int(instance.doc_id)
-
-
-def _key(instance: Instance) -> Key:
-    return (_doc_id(instance), instance.idx)
 
 
 @contextmanager

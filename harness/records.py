@@ -12,6 +12,7 @@ from harness.yaml_file import Strict
 PLAN = "plan.json"
 RUN = "run.json"
 ARM = "arm.json"
+FINGERPRINT = "fingerprint.json"
 REQUESTS = "requests.jsonl"
 TASKS = "tasks"
 
@@ -23,10 +24,14 @@ class TaskRecord(Strict):
 
     Attributes:
         seconds: How long it took.
+        questions: How many were asked: fewer than planned where the verdict was certain before.
         protocol: Everything that decides what was asked and how it was read.
+        protocol_text: The same in the one line that a threshold records.
     """
 
     seconds: float
+    questions: int
+    protocol_text: str
     protocol: dict[str, Any]
 
 

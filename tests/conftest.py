@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness.assets.data import Source, prepare
 from harness.config import TASKS, KnownAnswer, Threshold
-from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, ArmName, Plan, Task
+from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, Plan, Task
 from harness.progress import Display
 
 FAKE_SERVER = Path(__file__).parent / "fake_server.py"
@@ -56,7 +56,7 @@ def tiny_data(tmp_path: Path) -> Path:
     problems = [f'{{"question": "What is {n} + 0?", "answer": "It is {n}.\\n#### {n}"}}\n' for n in range(1, 15)]
     for split in ("train", "test"):
         (raw / "gsm8k" / f"{split}.jsonl").write_text("".join(problems))
-    rows = [f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n' for n in range(12)]
+    rows = [f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n' for n in range(60)]
     (raw / "boolq" / "validation.jsonl").write_text("".join(rows))
     prepare(Source.FOLDER, tmp_path / "data", packages=tmp_path, folder=raw)
     return tmp_path / "data"
@@ -69,7 +69,7 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
     def make(baseline: str = "good", compressed: str = "good", *, questions: int = 6, start_s: int = 20) -> Plan:
         folder = tmp_path / "reports" / "run"
 
-        def arm(name: ArmName, mode: str) -> Arm:
+        def arm(name: str, mode: str) -> Arm:
             engagement = folder / name / "engagement"
             argv = [sys.executable, str(FAKE_SERVER), mode, "--port", PORT, "--api-key", API_KEY]
             if name == "compressed":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import config, records
-from harness.plan import ArmName, Options, Plan, make_plan
+from harness.plan import Options, Plan, make_plan
 from harness.records import ArmRecord, RunRecord, TaskRecord
 from harness.samples import Sample, sample_file, write_samples
 from harness.sglang_plugin.recorder import Log, Recorder
@@ -211,7 +211,7 @@ def write_live_check(
 
 
 def write_arm(
-    plan: Plan, name: ArmName, tasks: dict[str, Sequence[Sample]], *, known_answer: bool = True, **args: Any
+    plan: Plan, name: str, tasks: dict[str, Sequence[Sample]], *, known_answer: bool = True, **args: Any
 ) -> Path:
     """Write what one finished arm leaves."""
     folder = Path(plan.folder) / name
@@ -221,7 +221,15 @@ def write_arm(
         server_args={"tp_size": 2, "port": 1, "enable_quant_communications": compressed, **args},
         known_answer=known_answer,
         seconds_to_ready=12.34,
-        tasks={task: TaskRecord(seconds=5.0, protocol={"bos": "none", "shots": 5}) for task in tasks},
+        tasks={
+            task: TaskRecord(
+                seconds=5.0,
+                questions=len({of.doc_id for of in samples}),
+                protocol={"bos": "none", "shots": 5},
+                protocol_text=f"{task} version 1",
+            )
+            for task, samples in tasks.items()
+        },
     )
     records.write(folder / records.ARM, record)
     for task, samples in tasks.items():
@@ -232,11 +240,13 @@ def write_arm(
     return folder
 
 
-def write_run(plan: Plan, errors: Sequence[str] = ()) -> None:
+def write_run(plan: Plan, errors: Sequence[str] = (), versions: dict[str, str] | None = None) -> None:
     """Write what the run as a whole leaves."""
     os.makedirs(plan.folder, exist_ok=True)  # noqa: PTH103 - the plan holds text
     records.write(Path(plan.folder) / records.PLAN, plan)
-    record = RunRecord(started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions={"python": "3.11"})
+    record = RunRecord(
+        started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions=versions or {"python": "3.11"}
+    )
     records.write(Path(plan.folder) / records.RUN, record)
 
 

@@ -214,7 +214,7 @@ def test_a_virtual_environments_link_is_kept(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert repeat_command(["--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
+    assert repeat_command(["accuracy", "--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
     monkeypatch.setattr(sys, "argv", ["harness", "accuracy", "--limit", "4", "--model-path", "it's"])
     assert shlex.split(repeat_command()) == [
         *("nox", "-s", "accuracy", "--", "--limit", "4"),

@@ -62,9 +62,10 @@ def test_markdown_tables_are_whole(plan: Plan) -> None:
     lines = markdown(report).splitlines()
     assert lines[0] == "# PASS: smollm2-cpu"
     tables = [index for index, line in enumerate(lines) if line.startswith("|---")]
-    assert len(tables) == 4
-    # Tasks; thresholds; ranks; checked sums: both sites' two kinds of tokens, and the worst layers and sites.
-    for index, rows in zip(tables, (2, 2, 4, 2 * 2 + 6), strict=True):
+    # Accuracy of two tasks, the margins of one, two thresholds, two ranks of each arm; checked sums: both sites' two
+    # kinds of tokens, and the worst layers and sites.
+    assert len(tables) == 5
+    for index, rows in zip(tables, (2, 1, 2, 4, 2 * 2 + 6), strict=True):
         width = lines[index].count("|")
         body = lines[index - 1 : index + 1 + rows]
         assert all(line.startswith(("| ", "|---")) for line in body)
@@ -72,7 +73,7 @@ def test_markdown_tables_are_whole(plan: Plan) -> None:
         assert not lines[index + 1 + rows].startswith("|")
     row = next(line for line in lines if line.startswith("| boolq | 128 of 128"))
     assert "| 0.984 | 0.984 | +0.0 |" in row
-    assert "| 1 / 1 | 2 | - / - | 0 / 0 | PASS |" in row
+    assert "| 1 / 1 | 0.75 | 2 | - / - | 0 / 0 | PASS |" in row
     assert f"Build this report again: `python -m harness report {plan.folder}`" in lines
     assert "Implementation: harness.collective, codec int8_token, one_shot, 3 layers." in lines
 

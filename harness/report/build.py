@@ -7,10 +7,10 @@ from typing import Any
 from harness import records
 from harness.engagement import NOT_PROVEN, Engagement, read_engagement
 from harness.live_check import NOT_RIGHT, read_live_check
-from harness.plan import Arm, Plan
+from harness.plan import BASELINE, COMPRESSED, Arm, Plan
 from harness.records import ArmRecord, RunRecord
 from harness.report.model import SCHEMA_VERSION, ArmReport, Report, TaskReport
-from harness.report.tasks import task_report
+from harness.report.tasks import task_reports
 from harness.verdict import EXIT_CODES, Judged, Verdict, judge_run
 
 # Arguments in which the arms may differ: the flag under test, and what is chosen anew at each start.
@@ -32,10 +32,10 @@ def build_report(folder: Path) -> Report:
     arms: dict[str, ArmReport] = {
         arm.name: _arm_report(folder / arm.name, plan, arm, arm_records[arm.name]) for arm in plan.arms
     }
-    errors = list(run.errors) or _arm_errors(arms)
-    tasks = {name: task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()}
+    errors = list(run.errors) or _arm_errors(plan, arms)
+    tasks = task_reports(folder, plan.tasks, arm_records)
     judged = [Judged(verdict=Verdict(task.verdict), reasons=tuple(task.reasons)) for task in tasks.values()]
-    if arms["compressed"].known_answer is False:
+    if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
         )
@@ -51,7 +51,8 @@ def build_report(folder: Path) -> Report:
         verdict=verdict.verdict,
         exit_code=EXIT_CODES[verdict.verdict],
         reasons=list(verdict.reasons),
-        notes=_notes(plan, tasks, arms["compressed"].engagement),
+        warnings=[text for task in tasks.values() for text in task.warnings],
+        notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
         data=plan.data_manifest,
@@ -77,7 +78,7 @@ def _arm_report(folder: Path, plan: Plan, arm: Arm, record: ArmRecord | None) ->
     )
 
 
-def _arm_errors(arms: dict[str, ArmReport]) -> list[str]:
+def _arm_errors(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:
     """Find what makes a finished run unfit to be judged: no proof, or arms that differ in more than the flag."""
     errors = [f"{NOT_PROVEN}: {name} arm: {fault}" for name, arm in arms.items() for fault in arm.engagement.faults]
     errors += [
@@ -86,11 +87,12 @@ def _arm_errors(arms: dict[str, ArmReport]) -> list[str]:
         if arm.live_check is not None
         for fault in arm.live_check.faults
     ]
-    baseline = arms["baseline"].server_args
+    baseline = arms[BASELINE].server_args
+    may_differ = MAY_DIFFER | {"base_gpu_id"} if plan.together else MAY_DIFFER
     differing = [
         f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {of.server_args.get(name)!r} in {arm}"
         for arm, of in arms.items()
-        for name in sorted((baseline.keys() | of.server_args.keys()) - MAY_DIFFER)
+        for name in sorted((baseline.keys() | of.server_args.keys()) - may_differ)
         if baseline.get(name) != of.server_args.get(name)
     ]
     return errors + differing
@@ -106,6 +108,14 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
             notes.append(
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
+        calibration = task.threshold.calibration
+        if calibration is not None and calibration.sglang != engagement.facts.get("sglang", calibration.sglang):
+            notes.append(
+                f"{name}: its threshold was calibrated with SGLang {calibration.sglang} on {calibration.date}, this "
+                f"is {engagement.facts['sglang']}"
+            )
+    if plan.reuse_baseline is not None:
+        notes.append(f"the baseline was not measured in this run but taken from {plan.reuse_baseline}")
     implementation = engagement.facts.get("implementation")
     if implementation == "harness.collective":
         codec, algorithm = engagement.facts.get("codec"), engagement.facts.get("algorithm")
@@ -129,5 +139,5 @@ def _timings(run: RunRecord, arm_records: dict[str, ArmRecord | None]) -> dict[s
 
 
 def _server_versions(arms: dict[str, ArmReport]) -> dict[str, str]:
-    facts: dict[str, Any] = arms["baseline"].engagement.facts
+    facts: dict[str, Any] = arms[BASELINE].engagement.facts
     return {name: str(facts[name]) for name in ("sglang", "torch") if name in facts}

@@ -30,10 +30,20 @@ def show(report: Report, console: Console, folder: Path) -> None:
     for note in report.notes:
         console.print(f"to know: {note}", markup=False, highlight=False)
     console.print(f"\n{report.verdict}", style=STYLES[Verdict(report.verdict)], end=" ")
-    console.print(f"{report.suite}: {report.model} on {report.device}", markup=False, highlight=False)
+    console.print(f"{headline(report)} on {report.device}", markup=False, highlight=False)
+    for warning in report.warnings:
+        console.print("  WARNING", style=STYLES[Verdict.INCONCLUSIVE], end=" ")
+        console.print(warning, markup=False, highlight=False)
     for reason in report.reasons:
         console.print(f"  {reason}", markup=False, highlight=False)
     console.print(f"report: {folder / MARKDOWN}", markup=False, highlight=False, soft_wrap=True)
+
+
+def headline(report: Report) -> str:
+    """Return what follows the verdict: how many warnings there are, the suite and the model."""
+    count = len(report.warnings)
+    warned = f"with {count} WARNING{'S' if count > 1 else ''}, " if count else ""
+    return f"{warned}{report.suite}: {report.model}"
 
 
 def _tasks(report: Report) -> Table:
@@ -46,7 +56,7 @@ def _tasks(report: Report) -> Table:
         "change",
         "95 % sure between",
         "lost/won",
-        "changed",
+        "changed (by itself)" if any(task.noise for task in report.tasks.values()) else "changed",
         "verdict",
     ):
         table.add_column(name, justify="left" if name in ("task", "verdict") else "right")
@@ -60,7 +70,7 @@ def _tasks(report: Report) -> Table:
             points(paired.delta),
             f"{points(paired.delta_low)} {points(paired.delta_high)}",
             f"{paired.baseline_only}/{paired.compressed_only}",
-            str(paired.answers_changed),
+            f"{paired.answers_changed}" + (f" ({task.noise.answers_changed})" if task.noise else ""),
             f"[{STYLES[Verdict(task.verdict)]}]{task.verdict}[/]",
         )
     return table
