@@ -25,7 +25,7 @@ REQUIREMENTS = ROOT / "requirements"
 CACHE = Path(os.environ.get("HARNESS_CACHE", ROOT / ".cache"))
 PACKAGES = CACHE / "packages"
 MODEL = CACHE / "models" / "SmolLM2-135M-Instruct"
-ACTIVATIONS = CACHE / "activations" / "smollm2-tp2.pt"
+ACTIVATIONS = CACHE / "activations.pt"
 PLUGIN = ENVIRONMENTS / "plugin"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 
