@@ -68,16 +68,13 @@ def numerics(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time the collective on the CPU, as ratios within one run. Options: -- --help."""
-    end_with(
-        run(
-            session,
-            server_cpu_environment(session),
-            "-m",
-            "suites.numerics.bench",
-            *session.posargs,
-            env=server_env(),
-        )
-    )
+    end_with(run_module(session, "suites.numerics.bench"))
+
+
+@nox.session
+def table(session: nox.Session) -> None:
+    """Show every codec's errors, noise, bytes and time, as `numerics` does at its end. Options: -- --help."""
+    end_with(prepare_activations(session, session.posargs) or run_module(session, "suites.numerics.table"))
 
 
 @nox.session
@@ -170,10 +167,14 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
         return run(
             session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": path_of(tools, ROOT)}
         )
-    server = server_cpu_environment(session)
-    if not any(of == "--impl" or of.startswith("--impl=") for of in rest):
-        prepare_activations(session, server)
-    return run(session, server, "-m", "pytest", "suites/numerics", *rest, env=server_env())
+    if code := prepare_activations(session, rest):
+        return code
+    return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+
+
+def run_module(session: nox.Session, module: str) -> int:
+    """Run a module of the numerical suite with the session's arguments, and return its exit code."""
+    return run(session, server_cpu_environment(session), "-m", module, *session.posargs, env=server_env())
 
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
@@ -239,13 +240,17 @@ def prepare_assets(session: nox.Session, server: Path) -> None:
     session.run(*convert, env=server_env(), external=True)
 
 
-def prepare_activations(session: nox.Session, server: Path) -> None:
-    """Capture real activations from a server on the CPU, once: the numerical suite's table is of them too."""
-    if ACTIVATIONS.exists():
-        return
+def prepare_activations(session: nox.Session, arguments: Sequence[str]) -> int:
+    """Capture real activations from a server on the CPU, once, and return 0, or ERROR.
+
+    The numerical suite's table is of them too, but not with arguments that ask for another implementation or a part.
+    """
+    if ACTIVATIONS.exists() or any(of.startswith(("--impl", "--check", "--help", "-k")) for of in arguments):
+        return PASS
+    server = server_cpu_environment(session)
     prepare_assets(session, server)
     capture = ("-m", "harness.assets.activations", f"--out={ACTIVATIONS}")
-    session.run(str(harness_environment(session)), *capture, env=harness_env(server), external=True)
+    return ERROR if run(session, harness_environment(session), *capture, env=harness_env(server)) else PASS
 
 
 def prepare_packages(session: nox.Session) -> None:

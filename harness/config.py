@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from harness.assets.data import Source
 from harness.errors import ConfigError, HarnessError, Problem
+from harness.fidelity.settings import FidelityRun, FidelityThreshold
 from harness.yaml_file import Strict, YamlFile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,6 +121,7 @@ class Suite(Strict):
     """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks.
 
     Attributes:
+        fidelity: How far the arms' predictions of fixed text are apart, or None where that is not measured.
         noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
     """
 
@@ -131,6 +133,7 @@ class Suite(Strict):
     known_answer: KnownAnswer
     data: Annotated[Source, Field(strict=False)]
     tasks: Annotated[dict[str, TaskRun], Field(min_length=1)]
+    fidelity: FidelityRun | None = None
     noise_floor: bool = False
     request_timeout_s: Positive = 600
 
@@ -195,10 +198,29 @@ class Threshold(Strict):
         return self
 
 
-class Thresholds(Strict):
-    """thresholds.yaml: per model and task, what is accepted and why."""
+class ModelThresholds(Strict):
+    """What is accepted of one model: a row a task, and one for its predictions of fixed text.
 
-    models: dict[str, dict[str, Threshold]]
+    Attributes:
+        fidelity: How far the predictions may move; None: a large shift is a warning.
+    """
+
+    # Every other key is a task's row, and checked as one.
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Threshold]
+
+    fidelity: FidelityThreshold | None = None
+
+    @property
+    def tasks(self) -> dict[str, Threshold]:
+        """The tasks' rows, by task."""
+        return self.__pydantic_extra__
+
+
+class Thresholds(Strict):
+    """thresholds.yaml: per model, what is accepted and why."""
+
+    models: dict[str, ModelThresholds]
 
 
 def suite_names() -> list[str]:
@@ -249,10 +271,13 @@ def _read(path: Path, model: type[FileT], problems: list[Problem]) -> YamlFile[F
 def _unknown_names(thresholds: YamlFile[Thresholds], suites: dict[str, Path]) -> list[Problem]:
     """Find models that no suite runs and tasks that do not exist: a typing error would never be noticed."""
     models: set[str] = set()
+    with_fidelity: set[str] = set()
     unreadable: list[Problem] = []
     for file in suites.values():
         if (suite := _read(file, Suite, unreadable)) is not None:
             models.add(suite.content.model.name)
+            if suite.content.fidelity is not None:
+                with_fidelity.add(suite.content.model.name)
     tasks = task_names()
     problems = []
     for model, rows in thresholds.content.models.items():
@@ -262,9 +287,12 @@ def _unknown_names(thresholds: YamlFile[Thresholds], suites: dict[str, Path]) ->
             problems.append(thresholds.problem(("models", model), f"is the model of no suite; there are: {known}"))
         problems += [
             thresholds.problem(("models", model, task), f"is not a task; there are: {', '.join(tasks)}")
-            for task in rows
+            for task in rows.tasks
             if task not in tasks
         ]
+        if rows.fidelity is not None and model in models - with_fidelity and not unreadable:
+            message = f"is measured by no suite of {model}: give one the key `fidelity`, or remove this row"
+            problems.append(thresholds.problem(("models", model, "fidelity"), message))
     return problems
 
 
@@ -272,10 +300,11 @@ def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | N
     problems = []
     content = suite.content
     tasks = task_names()
+    rows = thresholds.content.models.get(content.model.name) if thresholds is not None else None
     for task in content.tasks:
         if task not in tasks:
             problems.append(suite.problem(("tasks", task), f"is not a task; there are: {', '.join(tasks)}"))
-        elif thresholds is not None and task not in thresholds.content.models.get(content.model.name, {}):
+        elif thresholds is not None and (rows is None or task not in rows.tasks):
             message = f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
             problems.append(suite.problem(("tasks", task), message))
     for index, argument in enumerate(content.server.args):

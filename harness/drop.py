@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.stats import ALPHA, PairedCounts, paired_bounds
+from harness.stats.exact import exact_drop_p_values
 from harness.stats.multiple import holm
-from harness.stats.paired import drop_p_values
+from harness.stats.paired import DropPValues
 from harness.stats.sequential import Design, decide, repeated_bounds
 
 
@@ -60,7 +61,9 @@ def check_drops(tasks: Mapping[str, DropToTest]) -> dict[str, Drop]:
         The tests, by name.
     """
     to_their_end = {name: task for name, task in tasks.items() if task.design is None}
-    adjusted = holm({name: drop_p_values(of.counts, of.max_drop).fails for name, of in to_their_end.items()})
+    # The score interval alone errs too often where few answers change: see harness.stats.exact.
+    exact = {name: exact_drop_p_values(of.counts, of.max_drop) for name, of in to_their_end.items()}
+    adjusted = holm({name: of.fails for name, of in exact.items()})
     # What the other tasks' designs leave of the level.
     share = len(tasks) / max(1, len(to_their_end))
     drops = {}
@@ -73,12 +76,20 @@ def check_drops(tasks: Mapping[str, DropToTest]) -> dict[str, Drop]:
         drops[name] = Drop(
             low=low,
             high=high,
-            passes=low > -task.max_drop,
-            fails=p_fails <= ALPHA and high < -task.max_drop,
+            passes=exact[name].passes <= ALPHA,
+            fails=p_fails <= ALPHA,
             p_fails=p_fails,
-            because=_corrected(len(tasks)) if high < -task.max_drop else "",
+            because=_because(exact[name], low, high, task.max_drop, len(tasks)),
         )
     return drops
+
+
+def _because(exact: DropPValues, low: float, high: float, max_drop: float, tasks: int) -> str:
+    if low > -max_drop and exact.passes > ALPHA:
+        return f", but not for so few changed answers: the exact p of a PASS is {exact.passes:.3f}"
+    if high < -max_drop and exact.fails > ALPHA:
+        return f", but not for so few changed answers: the exact p of a FAIL is {exact.fails:.3f}"
+    return _corrected(tasks) if high < -max_drop else ""
 
 
 def _sequential(task: DropToTest, design: Design, tasks: int) -> Drop:

@@ -12,6 +12,9 @@ from harness import records
 from harness.config import ROOT
 from harness.errors import HarnessError
 from harness.evaluate import Task
+from harness.fidelity.measure import protocol_text
+from harness.fidelity.records import FIDELITY
+from harness.fidelity.texts import build_texts, hash_texts
 from harness.plan import API_KEY, BASELINE, PORT, Arm, Plan
 from harness.preflight import Sglang
 from harness.records import ArmRecord
@@ -42,6 +45,7 @@ def make_fingerprint(plan: Plan, tasks: list[Task], sglang: Sglang) -> Fingerpri
         sglang: The SGLang that will run.
 
     Raises:
+        HarnessError: The data lacks texts to predict.
         OSError: The model's files cannot be read.
     """
     arm = plan.arm(BASELINE)
@@ -61,6 +65,10 @@ def make_fingerprint(plan: Plan, tasks: list[Task], sglang: Sglang) -> Fingerpri
             f"{task.protocol_text()}; {task.plan.questions} questions, {task.plan.concurrency} at a time; "
             f"prompts {hashlib.sha256(json.dumps(task.prompts()).encode()).hexdigest()}"
         )
+    if plan.fidelity is not None:
+        texts = build_texts(Path(plan.data), plan.fidelity.texts)
+        asked = f"{plan.fidelity.concurrency} at a time"
+        facts[FIDELITY] = f"{protocol_text(plan.fidelity)}; {asked}; texts {hash_texts(texts)}"
     return Fingerprint(facts=facts)
 
 
@@ -88,6 +96,8 @@ def adopt_baseline(plan: Plan, stored: Path, fingerprint: Fingerprint) -> None:
             asked = record.tasks[name].questions if name in record.tasks else 0
             if asked != task.questions:
                 differing.append(f"{name}: {asked} of {task.questions} questions were asked then")
+        if plan.fidelity is not None and FIDELITY not in record.tasks:
+            differing.append(f"{FIDELITY}: was not finished then")
     if differing:
         told = "\n  ".join(differing)
         raise HarnessError(f"the baseline of {stored} cannot stand for this run's:\n  {told}")

@@ -14,6 +14,9 @@ from harness.client import RequestFailed
 from harness.engagement import NOT_PROVEN, read_engagement
 from harness.errors import HarnessError
 from harness.evaluate import Task
+from harness.fidelity.measure import predict_texts, protocol, protocol_text
+from harness.fidelity.records import FIDELITY, fidelity_file
+from harness.fidelity.texts import build_texts
 from harness.fingerprint import adopt_baseline, make_fingerprint
 from harness.live_check import NOT_RIGHT, read_live_check
 from harness.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
@@ -138,7 +141,7 @@ def groups(plan: Plan) -> list[list[Arm]]:
 
 
 def run_arms(plan: Plan, arms: list[Arm], tasks: list[Task], sglang: Sglang, display: Display) -> None:
-    """Start the servers of some arms once, run all tasks on them, and keep everything they say.
+    """Start the servers of some arms once, run all tasks and texts on them, and keep everything they say.
 
     Raises:
         HarnessError: A server did not come up or did not last, by the arm's name.
@@ -148,6 +151,8 @@ def run_arms(plan: Plan, arms: list[Arm], tasks: list[Task], sglang: Sglang, dis
         up = [start(plan, arm, sglang, stack, display) for arm in arms]
         for task in tasks:
             run_task(plan, task, up, display)
+        for of in up:
+            run_fidelity(plan, of, display)
 
 
 def start(plan: Plan, arm: Arm, sglang: Sglang, stack: ExitStack, display: Display) -> Up:
@@ -253,6 +258,33 @@ def run_task(plan: Plan, task: Task, up: list[Up], display: Display) -> None:
         of.keep(tasks={**of.record.tasks, task.name: done})
     early = f" of {task.plan.questions}: the verdict was certain" if asked < task.plan.questions else ""
     display.say(f"{text}: {asked} questions{early} in {sum(seconds.values()):.0f} s")
+
+
+def run_fidelity(plan: Plan, up: Up, display: Display) -> None:
+    """Have one server predict the fixed texts, where the plan has any."""
+    if plan.fidelity is None:
+        return
+    texts = build_texts(Path(plan.data), plan.fidelity.texts)
+    text = f"{up.arm.name}: {FIDELITY}"
+    clock = time.monotonic()
+    with blaming(up.arm), display.counting(text, len(texts)) as advance:
+        up.server.client.flush_cache()
+        predict_texts(
+            texts,
+            up.server.client,
+            plan.fidelity,
+            file=fidelity_file(up.folder),
+            after_failure=up.server.check_alive,
+            advance=advance,
+        )
+    done = TaskRecord(
+        seconds=time.monotonic() - clock,
+        questions=len(texts),
+        protocol=protocol(plan.fidelity),
+        protocol_text=protocol_text(plan.fidelity),
+    )
+    up.keep(tasks={**up.record.tasks, FIDELITY: done})
+    display.say(f"{text}: {len(texts)} texts in {done.seconds:.0f} s")
 
 
 def asked_before(plan: Plan, task: str) -> int:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from harness.config import ROOT, TASKS, KnownAnswer, Suite, Threshold, Thresholds
 from harness.errors import HarnessError
+from harness.fidelity.settings import FidelityPlan
 from harness.model_folder import check_model
 from harness.yaml_file import Strict
 
@@ -137,6 +138,7 @@ class Plan(Strict):
         data_manifest: What the data is and hashes to.
         arms: The arms, in the order they run.
         tasks: The tasks, in the order they run.
+        fidelity: The fixed texts that are predicted after the tasks, or None.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
@@ -159,6 +161,7 @@ class Plan(Strict):
     data_manifest: dict[str, Any]
     arms: list[Arm]
     tasks: dict[str, Task]
+    fidelity: FidelityPlan | None = None
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
@@ -220,7 +223,7 @@ def make_plan(
     if refused and not options.dry_run:
         raise HarnessError("\n".join(refused))
     rows = thresholds.models[suite.model.name]
-    judged_tasks = sum(rows[name].max_drop is not None for name in suite.tasks)
+    judged_tasks = sum(rows.tasks[name].max_drop is not None for name in suite.tasks)
     return Plan(
         run_id=run_id,
         suite=options.suite,
@@ -243,12 +246,16 @@ def make_plan(
                 concurrency=task.concurrency,
                 max_new_tokens=task.max_new_tokens,
                 early_stop=(task.early_stop if options.early_stop is None else options.early_stop)
-                and rows[name].max_drop is not None,
+                and rows.tasks[name].max_drop is not None,
                 judged_tasks=max(1, judged_tasks),
-                threshold=rows[name],
+                threshold=rows.tasks[name],
             )
             for name, task in suite.tasks.items()
         },
+        # Calibration has no arm to compare with.
+        fidelity=suite.fidelity.plan(rows.fidelity, limit=options.limit)
+        if suite.fidelity and options.baselines is None
+        else None,
         known_answer=suite.known_answer,
         start_timeout_s=suite.server.start_timeout_s,
         request_timeout_s=suite.request_timeout_s,

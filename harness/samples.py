@@ -1,10 +1,12 @@
 """One question's result in one arm, its file form, and the pairing of both arms' results."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.records import read_lines, write_lines
 from harness.yaml_file import Strict
 
 
@@ -113,6 +115,11 @@ def pair(
     return Pairing(pairs=tuple(pairs), failed=tuple(failed), faults=tuple(faults))
 
 
+def hash_tokens(tokens: Sequence[int]) -> str:
+    """Return the SHA-256 of token ids."""
+    return hashlib.sha256(json.dumps(list(tokens)).encode()).hexdigest()
+
+
 def sample_file(folder: Path, task: str) -> Path:
     """Return where an arm's samples of a task are kept."""
     return folder / f"samples-{task}.jsonl"
@@ -124,8 +131,7 @@ def write_samples(file: Path, samples: Iterable[Sample]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    with file.open("w", encoding="utf-8") as out:
-        out.writelines(sample.model_dump_json() + "\n" for sample in samples)
+    write_lines(file, samples)
 
 
 def read_samples(file: Path) -> list[Sample]:
@@ -134,17 +140,4 @@ def read_samples(file: Path) -> list[Sample]:
     Raises:
         HarnessError: The file is missing, or a line is not a sample.
     """
-    try:
-        # Not splitlines(): a generated text may hold characters that Unicode takes for line ends. A file that
-        # was cut off within a character is refused below, by its line.
-        with file.open(encoding="utf-8", errors="replace") as content:
-            lines = list(content)
-    except OSError as error:
-        raise HarnessError(f"{file} cannot be read: {error.strerror}; that task was not finished") from error
-    samples = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            samples.append(Sample.model_validate_json(line))
-        except ValueError as error:
-            raise HarnessError(f"{file}:{number}: is not a sample: {error}") from error
-    return samples
+    return read_lines(file, Sample, "a sample")

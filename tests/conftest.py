@@ -11,6 +11,7 @@ from rich.console import Console
 
 from harness.assets.data import Source, prepare
 from harness.config import TASKS, KnownAnswer, Threshold
+from harness.fidelity.settings import FidelityPlan
 from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, Plan, Task
 from harness.progress import Display
 
@@ -33,8 +34,10 @@ def server_python() -> Path:
 
 
 @pytest.fixture
-def no_strays() -> Iterator[None]:
-    """Fail if a process that the test started is still there after it."""
+def no_strays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail if a server that the test started is still there after it."""
+    # Another session of tests on the same machine has servers of its own.
+    ours = str(tmp_path_factory.getbasetemp())
     before = {process.pid for process in psutil.process_iter()}
     yield
     mine = [
@@ -42,7 +45,7 @@ def no_strays() -> Iterator[None]:
         for process in psutil.process_iter(["pid", "cmdline", "environ"])
         if process.pid not in before
         and process.info["pid"] != os.getpid()
-        and "HARNESS_PLUGIN_DIR" in (process.info["environ"] or {})
+        and (process.info["environ"] or {}).get("HARNESS_PLUGIN_DIR", "").startswith(ours)
     ]
     assert not mine, f"left behind: {[process.info['cmdline'] for process in mine]}"
 
@@ -104,6 +107,7 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
                 "boolq": task("boolq", "acc,none", max_drop=0.9),
                 "gsm8k": task("gsm8k", "exact_match,last-number"),
             },
+            fidelity=FidelityPlan(texts={"boolq": 9}, max_tokens=16, top_k=5, concurrency=2, threshold=None),
             known_answer=KNOWN,
             start_timeout_s=start_s,
             request_timeout_s=20,

@@ -84,7 +84,7 @@ def test_the_change_can_be_applied_and_then_loads(tmp_path: Path) -> None:
         [shutil.which("git") or "git", "apply", "-"], cwd=tmp_path, input=found.diff, text=True, check=True
     )
     _, thresholds = load("smollm2-cpu", thresholds=copy)
-    row = thresholds.models["SmolLM2-135M-Instruct"]["boolq"]
+    row = thresholds.models["SmolLM2-135M-Instruct"].tasks["boolq"]
     assert row.floor == found.tasks["boolq"].floor
     assert row.protocol == "boolq version 1"
     assert row.calibration is not None
@@ -92,8 +92,8 @@ def test_the_change_can_be_applied_and_then_loads(tmp_path: Path) -> None:
     # Everything else, comments included, is as it was.
     _, before = load("smollm2-cpu")
     for model, rows in before.models.items():
-        for task, of in rows.items():
-            assert thresholds.models[model][task] == of or (model, task) == ("SmolLM2-135M-Instruct", "boolq")
+        for task, of in rows.tasks.items():
+            assert thresholds.models[model].tasks[task] == of or (model, task) == ("SmolLM2-135M-Instruct", "boolq")
     assert sum(line.startswith("#") for line in copy.read_text().splitlines()) == sum(
         line.startswith("#") for line in THRESHOLDS.read_text().splitlines()
     )

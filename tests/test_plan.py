@@ -145,7 +145,7 @@ def test_tasks_carry_their_thresholds(tmp_path: Path) -> None:
     _, thresholds = config.load("smollm2-cpu")
     plan = make(tmp_path)
     for name, task in plan.tasks.items():
-        assert task.threshold == thresholds.models[plan.model][name]
+        assert task.threshold == thresholds.models[plan.model].tasks[name]
         assert Path(task.file).is_file()
     assert plan.tasks["gsm8k"].max_new_tokens == 64
     assert plan.tasks["boolq"].max_new_tokens is None

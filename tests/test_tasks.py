@@ -153,7 +153,7 @@ def test_boolq_prompts(data: Path) -> None:
 @pytest.mark.parametrize("suite", config.suite_names())
 def test_thresholds_name_metrics_that_their_tasks_have(suite: str, data: Path) -> None:
     content, thresholds = config.load(suite)
-    rows = thresholds.models[content.model.name]
+    rows = thresholds.models[content.model.name].tasks
     check_tasks([load(name, data, metric=rows[name].metric) for name in content.tasks])
 
 
@@ -199,7 +199,7 @@ def test_rows_without_the_tasks_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suite", config.suite_names())
 def test_every_thresholds_protocol_is_its_suites(suite: str, data: Path) -> None:
     content, thresholds = config.load(suite)
-    rows = thresholds.models[content.model.name]
+    rows = thresholds.models[content.model.name].tasks
     tasks = [load(name, data, metric=rows[name].metric) for name in content.tasks]
     for task in tasks:
         assert rows[task.name].protocol in (None, task.protocol_text())

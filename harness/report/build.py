@@ -9,7 +9,8 @@ from harness.engagement import NOT_PROVEN, Engagement, read_engagement
 from harness.live_check import NOT_RIGHT, read_live_check
 from harness.plan import BASELINE, COMPRESSED, Arm, Plan
 from harness.records import ArmRecord, RunRecord
-from harness.report.model import SCHEMA_VERSION, ArmReport, Report, TaskReport
+from harness.report.fidelity import fidelity_report
+from harness.report.model import SCHEMA_VERSION, ArmReport, FidelityReport, Report, TaskReport
 from harness.report.tasks import task_reports
 from harness.verdict import EXIT_CODES, Judged, Verdict, judge_run
 
@@ -34,7 +35,9 @@ def build_report(folder: Path) -> Report:
     }
     errors = list(run.errors) or _arm_errors(plan, arms)
     tasks = task_reports(folder, plan.tasks, arm_records)
-    judged = [Judged(verdict=Verdict(task.verdict), reasons=tuple(task.reasons)) for task in tasks.values()]
+    fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
+    measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
+    judged = [Judged(verdict=Verdict(of.verdict), reasons=tuple(of.reasons)) for of in measured]
     if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
@@ -51,10 +54,11 @@ def build_report(folder: Path) -> Report:
         verdict=verdict.verdict,
         exit_code=EXIT_CODES[verdict.verdict],
         reasons=list(verdict.reasons),
-        warnings=[text for task in tasks.values() for text in task.warnings],
+        warnings=[text for of in measured for text in of.warnings],
         notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
+        fidelity=fidelity,
         data=plan.data_manifest,
         timings=_timings(run, arm_records),
         versions={**run.versions, **_server_versions(arms)},

@@ -4,6 +4,8 @@ from typing import Any
 
 from harness.config import Threshold
 from harness.engagement import Engagement
+from harness.fidelity.compare import Fidelity
+from harness.fidelity.settings import FidelityThreshold
 from harness.live_check import LiveCheck
 from harness.yaml_file import Strict
 
@@ -170,6 +172,28 @@ class TaskReport(Strict):
     protocol: dict[str, Any] | None
 
 
+class FidelityReport(Strict):
+    """How far compression moved the predictions of fixed text.
+
+    Attributes:
+        compressed: The compressed arm against the baseline.
+        noise: The baseline, started again, against itself; None where that arm was not run.
+        threshold: What was accepted; None for nothing.
+        warnings: What no threshold judges and nobody should overlook.
+        verdict: PASS, FAIL, INCONCLUSIVE, ERROR, or REPORTED.
+        reasons: Why.
+        protocol: What was asked and how it was read.
+    """
+
+    compressed: Fidelity
+    noise: Fidelity | None
+    threshold: FidelityThreshold | None
+    warnings: list[str]
+    verdict: str
+    reasons: list[str]
+    protocol: dict[str, Any]
+
+
 class Report(Strict):
     """A run's report.
 
@@ -187,6 +211,7 @@ class Report(Strict):
         notes: What a reviewer may want to know.
         arms: The arms.
         tasks: The tasks.
+        fidelity: How far the predictions of fixed text moved; None where that was not asked for.
         data: What the data is and hashes to.
         timings: Seconds.
         versions: Of everything that took part.
@@ -207,6 +232,7 @@ class Report(Strict):
     notes: list[str]
     arms: dict[str, ArmReport]
     tasks: dict[str, TaskReport]
+    fidelity: FidelityReport | None
     data: dict[str, Any]
     timings: dict[str, float]
     versions: dict[str, str]

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.report.live_check import live_check_line
-from harness.report.markdown import points, share, size
-from harness.report.model import Report
+from harness.report.markdown import interval, points, share, shifts, size, small
+from harness.report.model import FidelityReport, Report
 from harness.report.write import MARKDOWN
 from harness.verdict import Verdict
 
@@ -23,6 +23,8 @@ STYLES = {
 def show(report: Report, console: Console, folder: Path) -> None:
     """Print the report's tables and its verdict; without a terminal the same in plain text."""
     console.print(_tasks(report))
+    if report.fidelity is not None:
+        console.print(_fidelity(report.fidelity))
     console.print(_ranks(report))
     for arm in report.arms.values():
         if arm.live_check is not None:
@@ -72,6 +74,29 @@ def _tasks(report: Report) -> Table:
             f"{paired.baseline_only}/{paired.compressed_only}",
             f"{paired.answers_changed}" + (f" ({task.noise.answers_changed})" if task.noise else ""),
             f"[{STYLES[Verdict(task.verdict)]}]{task.verdict}[/]",
+        )
+    return table
+
+
+def _fidelity(fidelity: FidelityReport) -> Table:
+    table = Table(title=f"Predictions of fixed text: {fidelity.verdict}", title_justify="left")
+    for name in (
+        "predictions",
+        "n",
+        "mean KL (95 % sure between)",
+        "99 %",
+        "same top token",
+        "log-likelihood a token",
+    ):
+        table.add_column(name, justify="left" if name == "predictions" else "right")
+    for name, shift in shifts(fidelity):
+        table.add_row(
+            name,
+            str(shift.predictions),
+            interval(shift.kl),
+            small(shift.kl_percentiles["99"]),
+            share(shift.same_top.mean),
+            small(shift.loglikelihood.mean),
         )
     return table
 

@@ -25,6 +25,10 @@ Side = Literal["PASS", "FAIL"]
 SHARES = 120
 # Tables less likely than this share of the whole are left out of the sums.
 NEGLIGIBLE = 1e-12
+# Scores this close are the same score, rounded.
+TIE = 1e-9
+# A margin of 1 leaves no table to add up; this one is as good.
+LARGEST = 1 - 1e-9
 
 
 def exact_drop_p_values(counts: PairedCounts, max_drop: float) -> DropPValues:
@@ -39,6 +43,7 @@ def exact_drop_p_values(counts: PairedCounts, max_drop: float) -> DropPValues:
     """
     if counts.n == 0:
         return DropPValues(passes=1.0, fails=1.0)
+    max_drop = min(max_drop, LARGEST)
     z = float(score(counts.baseline_only, counts.compressed_only, counts.n, -max_drop))
     return DropPValues(
         passes=max(float(norm.sf(z)), worst_case(counts.n, max_drop, z, "PASS")),
@@ -57,16 +62,15 @@ def critical_score(n: int, max_drop: float, alpha: float, side: Side) -> float:
         side: PASS for a score at or above it, FAIL for one at or below its negative.
 
     Returns:
-        The score; inf where no table of n questions is rare enough.
+        The score; beyond that of every table where none of n questions is rare enough.
     """
+    max_drop = min(max_drop, LARGEST)
     low = float(norm.isf(alpha))
     if worst_case(n, max_drop, low, side) <= alpha:
         return low
     high = low + 1.0
     while worst_case(n, max_drop, high, side) > alpha:
-        high += 1.0
-        if high > np.sqrt(n) + low + 1.0:
-            return float("inf")
+        low, high = high, high + 1.0
     while high - low > 1e-7:  # noqa: PLR2004 - far finer than the scores of two tables lie apart
         middle = (low + high) / 2
         if worst_case(n, max_drop, middle, side) > alpha:
@@ -124,7 +128,7 @@ def _fewest_for(n: int, max_drop: float, z: float, side: Side) -> NDArray[np.int
     while (reached - below > 1).any():
         # Where the two are neighbours already, the middle is `below` and stays what it is.
         middle = (below + reached) // 2
-        enough = score(against, middle, n, delta) >= z
+        enough = score(against, middle, n, delta) >= z - TIE
         below, reached = np.where(enough, below, middle), np.where(enough, middle, reached)
     return reached
 

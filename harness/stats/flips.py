@@ -54,6 +54,22 @@ def excess_flips(flipped: Sequence[bool], flipped_again: Sequence[bool] | None, 
         compressed_only=sum(now and not again for now, again in pairs),
         both_wrong=sum(not now and not again for now, again in pairs),
     )
+    return excess_of(counts, alpha)
+
+
+def excess_of(counts: PairedCounts, alpha: float = ALPHA) -> Excess:
+    """Return the same from a table in which "right" means flipped, and the baseline is its second run.
+
+    Args:
+        counts: The table.
+        alpha: Error of each bound.
+    """
     low, high = paired_bounds(counts, alpha)
-    noise = sum(flipped_again) / n if n else 0.0
-    return Excess(share=share, noise_share=noise, excess=counts.delta, low=low, high=high)
+    questions = max(counts.n, 1)
+    return Excess(
+        share=(counts.both_right + counts.compressed_only) / questions,
+        noise_share=(counts.both_right + counts.baseline_only) / questions,
+        excess=counts.delta,
+        low=low,
+        high=high,
+    )

@@ -1,11 +1,12 @@
 """What a test of the drop would say, before it is made: exact chances of its verdicts."""
 
 from dataclasses import dataclass
+from math import ceil, isfinite, sqrt
 
 from scipy.stats import norm
 
 from harness.stats.exact import chance_to_reach, critical_score
-from harness.stats.paired import ALPHA
+from harness.stats.paired import ALPHA, score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,14 @@ def questions_for_power(
         The number; None where the true drop is the accepted one.
 
     Source: R. Connor, "Sample size for testing differences in proportions for the paired-sample design",
-        Biometrics 43 (1987), 207-211, with one variance for both hypotheses.
+        Biometrics 43 (1987), 207-211, with the variance that the score test has at the margin.
     """
-    distance = abs(max_drop - true_drop)
+    distance = max_drop - true_drop
     if distance == 0:
         return None
-    variance = discordance - true_drop**2
-    quantiles = float(norm.isf(alpha) + norm.isf(1 - power))
-    return max(1, round(variance * (quantiles / distance) ** 2 + 0.5))
+    # The score grows with the root of the questions: this is what one question is worth.
+    one = float(score((discordance + true_drop) / 2, (discordance - true_drop) / 2, 1, -max_drop))
+    if not isfinite(one):
+        return 1
+    spread = sqrt(discordance - true_drop**2) / (distance / one)
+    return ceil(((float(norm.isf(alpha)) + float(norm.isf(1 - power)) * spread) / one) ** 2)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from harness.stats.exact import Side, critical_score
@@ -19,6 +21,7 @@ from harness.stats.spending import boundaries, hwang_shih_decani
 FRACTIONS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1.0)
 # A look costs a pause of both arms; on fewer questions next to nothing can be decided.
 FEWEST = 16
+_SIDES: dict[int, Side | None] = {1: "PASS", -1: "FAIL", 0: None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +107,37 @@ def decide(design: Design, counts: PairedCounts, max_drop: float) -> Side | None
     Raises:
         ValueError: `counts` are not those of a look.
     """
-    look = design.look(counts.n)
-    z = float(score(counts.baseline_only, counts.compressed_only, counts.n, -max_drop))
-    # The exact quantile is never below the normal one, and costs more to find.
-    if z >= design.pass_z[look] and z >= _critical(counts.n, max_drop, design.pass_z[look], "PASS"):
-        return "PASS"
-    if -z >= design.fail_z[look] and -z >= _critical(counts.n, max_drop, design.fail_z[look], "FAIL"):
-        return "FAIL"
-    return None
+    lost, won = np.array([counts.baseline_only]), np.array([counts.compressed_only])
+    return _SIDES[int(decide_tables(design, counts.n, lost, won, max_drop)[0])]
+
+
+def decide_tables(
+    design: Design, n: int, lost: NDArray[np.int64], won: NDArray[np.int64], max_drop: float
+) -> NDArray[np.int64]:
+    """Decide many tables of the same look at once, as `decide` does one.
+
+    Args:
+        design: The design.
+        n: Questions of the look.
+        lost: Questions right in the baseline only, one number a table.
+        won: Questions right in the compressed arm only.
+        max_drop: The largest drop that is accepted, at least 0 and below 1.
+
+    Returns:
+        1 for PASS, -1 for FAIL, 0 for neither; of `lost`'s shape.
+
+    Raises:
+        ValueError: n is none of the looks.
+    """
+    look = design.look(n)
+    z = score(lost, won, n, -max_drop)
+    # The exact quantile is never below the normal one, and costs more to find: only where it may matter.
+    passes, fails = z >= design.pass_z[look], -z >= design.fail_z[look]
+    if passes.any():
+        passes &= z >= _critical(n, max_drop, design.pass_z[look], "PASS")
+    if fails.any():
+        fails &= -z >= _critical(n, max_drop, design.fail_z[look], "FAIL")
+    return passes.astype(np.int64) - fails.astype(np.int64)
 
 
 def repeated_bounds(design: Design, counts: PairedCounts) -> tuple[float, float]:

@@ -11,7 +11,7 @@ Sources: P. Armitage, C. McPherson, B. Rowe, Journal of the Royal Statistical So
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from math import exp, expm1, sqrt
+from math import exp, expm1, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ class _Path:
         points = np.linspace(low, b, intervals + 1)
         weights = np.fromiter(_simpson(intervals), np.float64, intervals + 1) * (b - low) / intervals / 3
         means = self.points + self.drift * step
-        density = norm.pdf((points[:, None] - means) / sqrt(step)) / sqrt(step)
+        density = np.exp(-((points[:, None] - means) ** 2) / (2 * step)) / sqrt(2 * pi * step)
         self.points, self.mass, self.at = points, weights * (density @ self.mass), self.next
 
 
