@@ -17,11 +17,13 @@ from pathlib import Path
 from harness.client import RequestFailed
 from harness.config import Compression, LiveCheckOptions, load
 from harness.errors import HarnessError
-from harness.plan import Options, make_plan
+from harness.plan import COMPRESSED, Options, make_plan
 from harness.server import running
 
 SUITE = "smollm2-cpu"
 CAPTURE = "HARNESS_PLUGIN_CAPTURE"
+# Nothing is measured here: a busy machine may take its time.
+START_TIMEOUT_S = 900
 PROMPT = """\
 A lighthouse keeper on a small island wrote down the weather every morning for forty-one years. On most days there was
 little to say: "Wind from the west, some rain, two boats." But on 3 March 1887 he filled four pages. A ship with 112
@@ -66,7 +68,8 @@ def capture(out: Path, *, server_python: Path, plugin_path: Path) -> None:
             data_manifest={},
             repeat="",
         )
-        arm = plan.arm("compressed")
+        plan = plan.model_copy(update={"start_timeout_s": START_TIMEOUT_S})
+        arm = plan.arm(COMPRESSED)
         arm = arm.model_copy(update={"env": {**arm.env, CAPTURE: str(out.absolute())}})
         try:
             with running(plan, arm, Path(folder), _say) as server:
