@@ -74,6 +74,7 @@ def test_floors_are_upstreams(suite: str, floor: float) -> None:
 def test_defaults_are_filled_in(files: Files) -> None:
     suite, _ = files.load()
     assert (suite.compression.codec, suite.compression.algorithm) == ("int8_token", "one_shot")
+    assert suite.compression.live_check.every > 0
     assert suite.tasks["boolq"].concurrency == 1
     assert suite.tasks["boolq"].max_new_tokens is None
 
@@ -167,6 +168,9 @@ def test_arguments_that_merely_look_alike_pass(files: Files) -> None:
         ({"server": {"tp": 2, "args": "--dtype=float32"}}, "server.args"),
         ({"server": {"tp": 2, "args": [], "env": {"CORES": 2}}}, "server.env.CORES"),
         ({"server": {"tp": "2", "args": []}}, "server.tp"),
+        ({"compression": {"codec": "some.kernel:all_reduce"}}, "compression"),
+        ({"compression": {"codec": "int8_token", "claims": "int8_token"}}, "compression"),
+        ({"compression": {"live_check": {"every": -1}}}, "compression.live_check.every"),
     ],
 )
 def test_impossible_values_of_a_suite(files: Files, changed: dict[str, Any], key: str) -> None:

@@ -19,16 +19,9 @@ from harness.config import KnownAnswer, Model, ModelThresholds, Server, Suite, T
 from harness.plan import Options, make_plan
 from harness.progress import Display
 
-pytestmark = [pytest.mark.server, pytest.mark.usefixtures("no_strays")]
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("server_python", "no_strays")]
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 8
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server_python() -> Path:
-    if "HARNESS_SERVER_PYTHON" not in os.environ:
-        pytest.skip("SGLang's interpreter is not known: run these through `nox -s tests`")
-    return Path(os.environ["HARNESS_SERVER_PYTHON"])
 
 
 def command(*arguments: str) -> list[str]:

@@ -10,10 +10,10 @@ from torch import Tensor, distributed
 
 from harness.collective import quant_all_reduce
 from harness.collective.algorithms.exchange import all_gather
+from harness.collective.implementation import load_implementation
 from suites.numerics.cluster import Cluster
 from suites.numerics.standin_npu import a2_kernel
 from suites.numerics.steps import OneShot
-from suites.numerics.subject import load_function
 
 PLAIN = "plain all-reduce"
 NAIVE_UPSTREAM = "naive, upstream's arithmetic"
@@ -50,7 +50,7 @@ def contender(name: str) -> Contender:
     if name in own:
         return own[name]
     if ":" in name:
-        return load_function(name)
+        return load_implementation(name)
     codec, _, algorithm = name.partition("/")
     return lambda x, group: quant_all_reduce(x, group, codec=codec, algorithm=algorithm)
 
