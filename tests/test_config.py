@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from harness import config
 from harness.errors import ConfigError, HarnessError
+from harness.fidelity.settings import FidelityThreshold
 
 SUITE: dict[str, Any] = {
     "description": "one",
@@ -215,12 +216,12 @@ def test_thresholds_at_the_edges_are_possible(files: Files, row: dict[str, Any])
 
 
 def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -> None:
-    row = {"max_mean_kl": 0.02, "min_same_top": 0.9, "source": "here"}
+    row: dict[str, Any] = {"max_mean_kl": 0.02, "min_same_top": 0.9, "source": "here"}
     models = {"models": {"M": {**THRESHOLDS["models"]["M"], "fidelity": row}}}
     files.write({**SUITE, "fidelity": {"boolq": 4}}, models)
     suite, thresholds = files.load()
     rows = thresholds.models["M"]
-    assert (rows.tasks.keys(), rows.fidelity) == ({"boolq"}, config.FidelityThreshold(**row))
+    assert (rows.tasks.keys(), rows.fidelity) == ({"boolq"}, FidelityThreshold(**row))
     assert suite.fidelity is not None
     assert (suite.fidelity.texts, suite.fidelity.max_tokens, suite.fidelity.top_k) == ({"boolq": 4}, 128, 20)
     files.write(SUITE, models)
