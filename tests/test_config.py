@@ -221,7 +221,7 @@ def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -
     files.write({**SUITE, "fidelity": {"boolq": 4}}, models)
     suite, thresholds = files.load()
     rows = thresholds.models["M"]
-    assert (rows.tasks.keys(), rows.fidelity) == ({"boolq"}, FidelityThreshold(**row))
+    assert (list(rows.tasks), rows.fidelity) == (["boolq"], FidelityThreshold(**row))
     assert suite.fidelity is not None
     assert (suite.fidelity.texts, suite.fidelity.max_tokens, suite.fidelity.top_k) == ({"boolq": 4}, 128, 20)
     files.write(SUITE, models)
