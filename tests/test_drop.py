@@ -1,6 +1,7 @@
 from itertools import product
 
 import numpy as np
+import numpy as np
 import pytest
 
 from harness.drop import DropToTest, check_drops
