@@ -66,16 +66,13 @@ def numerics(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time the collective on the CPU, as ratios within one run. Options: -- --help."""
-    end_with(
-        run(
-            session,
-            server_cpu_environment(session),
-            "-m",
-            "suites.numerics.bench",
-            *session.posargs,
-            env=server_env(),
-        )
-    )
+    end_with(run_module(session, "suites.numerics.bench"))
+
+
+@nox.session
+def table(session: nox.Session) -> None:
+    """Show every codec's errors, noise, bytes and time, as `numerics` does at its end. Options: -- --help."""
+    end_with(run_module(session, "suites.numerics.table"))
 
 
 @nox.session
@@ -169,6 +166,11 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
             session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": path_of(tools, ROOT)}
         )
     return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+
+
+def run_module(session: nox.Session, module: str) -> int:
+    """Run a module of the numerical suite with the session's arguments, and return its exit code."""
+    return run(session, server_cpu_environment(session), "-m", module, *session.posargs, env=server_env())
 
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:

@@ -12,6 +12,8 @@ from typing import Any, Self, TypeAlias, TypeVar
 import httpx
 
 CONNECT_TIMEOUT_S = 10.0
+# What SGLang takes once for all texts of a request.
+OF_ALL = frozenset({"return_text_in_logprobs"})
 Body: TypeAlias = dict[str, Any]
 Question: TypeAlias = tuple[Sequence[int], Sequence[Sequence[int]]]
 AnswerT = TypeVar("AnswerT")
@@ -198,46 +200,33 @@ class Client:
             for answer in answers
         ]
 
-    def predict(self, tokens: Sequence[int], *, top: int) -> list[Prediction]:
-        """Return what the model expects after each token of a text but the last. Prefill alone, nothing is generated.
+    def predict_many(self, texts: Sequence[Sequence[int]], *, top: int) -> list[list[Prediction] | RequestFailed]:
+        """Return what the model expects after each token of each text but the last; all go out as one request.
 
-        It costs a pass over the vocabulary for each token.
+        Prefill alone, nothing is generated. It costs a pass over the vocabulary for each token.
 
         Args:
-            tokens: Token ids, at least two.
+            texts: The texts' token ids, at least two each.
             top: How many of the most likely tokens.
 
         Returns:
-            One prediction for each token but the first.
-
-        Raises:
-            RequestFailed: There was no answer, it is of other tokens, or a log-probability in it is no number.
+            For each text one prediction for each of its tokens but the first; or why there is none: no answer,
+            one of other tokens, or a log-probability that is no number.
         """
-        answer = self._generate(
-            {
-                "input_ids": list(tokens),
-                "sampling_params": {"temperature": 0.0, "max_new_tokens": 0},
-                "return_logprob": True,
-                "logprob_start_len": 0,
-                "top_logprobs_num": top,
-                "return_text_in_logprobs": True,
-            }
+        answers = self._generate_many(
+            [
+                {
+                    "input_ids": list(tokens),
+                    "sampling_params": {"temperature": 0.0, "max_new_tokens": 0},
+                    "return_logprob": True,
+                    "logprob_start_len": 0,
+                    "top_logprobs_num": top,
+                    "return_text_in_logprobs": True,
+                }
+                for tokens in texts
+            ]
         )
-        # Nothing predicts the first token.
-        actual = answer["meta_info"]["input_token_logprobs"][1:]
-        best = answer["meta_info"]["input_top_logprobs"][1:]
-        if [entry[1] for entry in actual] != list(tokens[1:]) or len(best) != len(actual):
-            raise RequestFailed(f"asked for the log-probabilities of {len(tokens)} tokens, got those of others")
-        predictions = [
-            Prediction(actual=_likely(token), top=tuple(_likely(entry) for entry in entries))
-            for token, entries in zip(actual, best, strict=True)
-        ]
-        if short := [len(of.top) for of in predictions if len(of.top) != top]:
-            raise RequestFailed(f"asked for the {top} most likely tokens, got {short[0]}")
-        return predictions
-
-    def _generate(self, body: Body) -> Body:
-        return _one(self._generate_many([body]))
+        return [_predictions(tokens, top, answer) for tokens, answer in zip(texts, answers, strict=True)]
 
     def _generate_many(self, bodies: Sequence[Body]) -> list[Body | RequestFailed]:
         """Send requests of the same form as one; an abort is of one of them, any other failure of all."""
@@ -253,7 +242,11 @@ class Client:
         alone = len(bodies) == 1
         try:
             answered: Any = self._ask(
-                "POST", "/generate", bodies[0] if alone else {name: [of[name] for of in bodies] for name in bodies[0]}
+                "POST",
+                "/generate",
+                bodies[0]
+                if alone
+                else {name: bodies[0][name] if name in OF_ALL else [of[name] for of in bodies] for name in bodies[0]},
             )
         except RequestFailed as error:
             return [error for _ in bodies]
@@ -342,9 +335,24 @@ def _continuation_score(choice: Sequence[int], meta: Body) -> tuple[float, bool]
     return sum(entry[0] for entry in logprobs), greedy
 
 
+def _predictions(tokens: Sequence[int], top: int, answer: Body | RequestFailed) -> list[Prediction] | RequestFailed:
+    if isinstance(answer, RequestFailed):
+        return answer
+    # Nothing predicts the first token.
+    actual, best = (answer["meta_info"][name][1:] for name in ("input_token_logprobs", "input_top_logprobs"))
+    if [entry[1] for entry in actual] != list(tokens[1:]) or len(best) != len(actual):
+        return RequestFailed(f"asked for the log-probabilities of {len(tokens)} tokens, got those of others")
+    if short := [len(entries) for entries in best if len(entries) != top]:
+        return RequestFailed(f"asked for the {top} most likely tokens, got {short[0]}")
+    # JSON has no NaN: servers write null.
+    if broken := [of for entries in ([*actual], *best) for of in entries if of[0] is None or not isfinite(of[0])]:
+        return RequestFailed(f"the log-probability of token {broken[0][1]} is {broken[0][0]}, which is no number")
+    return [
+        Prediction(actual=_likely(token), top=tuple(_likely(entry) for entry in entries))
+        for token, entries in zip(actual, best, strict=True)
+    ]
+
+
 def _likely(entry: Sequence[Any]) -> Likely:
     logprob, token, piece = entry
-    # JSON has no NaN: servers write null.
-    if logprob is None or not isfinite(logprob):
-        raise RequestFailed(f"the log-probability of token {token} is {logprob}, which is no number")
     return Likely(token=token, logprob=logprob, piece=piece)

@@ -1,6 +1,7 @@
 """What a run leaves on disk beside samples and logs, and where. Written as it goes, read by the report."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,6 +91,16 @@ def read(file: Path, model: type[RecordT]) -> RecordT:
         raise HarnessError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise HarnessError(f"{file} is not a {model.__name__} of this version: {error}") from error
+
+
+def write_lines(file: Path, found: Iterable[BaseModel]) -> None:
+    """Write a record a line, each as soon as it is there.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with file.open("w", encoding="utf-8", buffering=1) as out:
+        out.writelines(record.model_dump_json() + "\n" for record in found)
 
 
 def read_lines(file: Path, model: type[RecordT], what: str) -> list[RecordT]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.records import read_lines
+from harness.records import read_lines, write_lines
 from harness.yaml_file import Strict
 
 
@@ -131,8 +131,7 @@ def write_samples(file: Path, samples: Iterable[Sample]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    with file.open("w", encoding="utf-8") as out:
-        out.writelines(sample.model_dump_json() + "\n" for sample in samples)
+    write_lines(file, samples)
 
 
 def read_samples(file: Path) -> list[Sample]:

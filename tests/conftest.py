@@ -11,6 +11,7 @@ from rich.console import Console
 
 from harness.assets.data import Source, prepare
 from harness.config import TASKS, KnownAnswer, Threshold
+from harness.fidelity.settings import FidelityPlan
 from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, Plan, Task
 from harness.progress import Display
 
@@ -98,6 +99,7 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
                 "boolq": task("boolq", "acc,none", max_drop=0.9),
                 "gsm8k": task("gsm8k", "exact_match,last-number"),
             },
+            fidelity=FidelityPlan(texts={"boolq": 9}, max_tokens=16, top_k=5, concurrency=2, threshold=None),
             known_answer=KNOWN,
             start_timeout_s=start_s,
             request_timeout_s=20,

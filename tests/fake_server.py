@@ -58,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(*self.answer(body))
             return
         each = [
-            self.answer({name: values[index] for name, values in body.items()})
+            self.answer({name: of[index] if isinstance(of, list) else of for name, of in body.items()})
             for index in range(len(body["input_ids"]))
         ]
         failed = [of for of in each if of[1] != OK]

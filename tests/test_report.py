@@ -7,6 +7,8 @@ import pytest
 from harness import records
 from harness.config import Threshold
 from harness.errors import HarnessError
+from harness.fidelity.records import fidelity_file
+from harness.fidelity.settings import FidelityThreshold
 from harness.plan import Plan
 from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
@@ -255,3 +257,65 @@ def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(HarnessError, match=f"{name} cannot be read"):
         build_report(folder)
+
+
+def test_the_fixed_texts_predictions_are_compared(plan: Plan) -> None:
+    folder = finished(plan, likely=0.3)
+    report = build_report(folder)
+    fidelity = report.fidelity
+    assert fidelity is not None
+    assert (fidelity.verdict, report.verdict) == ("REPORTED", "PASS")
+    assert (fidelity.compressed.texts, fidelity.noise) == (32, None)
+    assert fidelity.compressed.overall is not None
+    assert fidelity.compressed.overall.kl.mean == pytest.approx(0.6 * math.log(2) + 0.2 * math.log(0.2 / 0.5))
+    assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
+    write_report(report, folder)
+    text = (folder / "report.md").read_text()
+    assert "| all | 384 | 0.233 (0.233 to 0.233) |" in text
+    assert "| gsm8k/9 | " not in text
+    assert "| boolq/0 | 0 | `''` | `' 1'` | 0.233 | `' one'` | `' one'` |" in text
+
+
+def test_predictions_of_a_baseline_and_its_double(tmp_path: Path) -> None:
+    plan = make(tmp_path, noise_floor=True)
+    folder = finished(plan, likely=0.3)
+    write_arm(plan, "baseline-again", {"boolq": boolq(3, 4), "gsm8k": gsm8k()}, likely=0.3)
+    fidelity = build_report(folder).fidelity
+    assert fidelity is not None
+    assert fidelity.noise is not None
+    assert fidelity.noise.overall == fidelity.compressed.overall
+    # It moves as far by itself.
+    assert fidelity.warnings == []
+
+
+def test_predictions_are_judged_where_there_is_a_threshold(plan: Plan) -> None:
+    assert plan.fidelity is not None
+    row = FidelityThreshold(max_mean_kl=0.1, source="a test")
+    judged = plan.model_copy(update={"fidelity": plan.fidelity.model_copy(update={"threshold": row})})
+    report = build_report(finished(judged, likely=0.3))
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert report.reasons[0].startswith(
+        "fidelity: mean KL divergence 0.2326 nats, allowed 0.1: the true value is above"
+    )
+
+
+def test_missing_predictions_are_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    file = fidelity_file(folder / "compressed")
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:9]))
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert "fidelity: 23 of 32 texts are missing in the compressed arm" in why
+    file.unlink()
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert why.startswith("fidelity: compressed arm: ")
+    assert why.count("fidelity: ") == 1
+
+
+def test_a_run_without_fixed_texts_says_nothing_of_them(plan: Plan) -> None:
+    folder = finished(plan.model_copy(update={"fidelity": None}))
+    report = build_report(folder)
+    assert report.fidelity is None
+    write_report(report, folder)
+    assert "fixed text" not in (folder / "report.md").read_text()

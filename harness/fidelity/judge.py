@@ -56,7 +56,7 @@ def fidelity_warnings(fidelity: Fidelity, noise: Fidelity | None, threshold: Fid
     if fidelity.overall is None or (threshold is not None and threshold.max_mean_kl is not None):
         return []
     shift, still = fidelity.overall, noise.overall if noise else None
-    if shift.kl.low < max(LARGE_KL, still.kl.high if still else 0.0):
+    if shift.kl.low <= max(LARGE_KL, still.kl.high if still else 0.0):
         return []
     floor = f"baseline against itself: {still.kl.mean:.2g}" if still else "what changes by itself was not measured"
     where = ", ".join(f"{name} {of.kl.mean:.3f}" for name, of in fidelity.positions.items())

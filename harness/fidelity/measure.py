@@ -1,14 +1,14 @@
 """Asks one server for its predictions of the fixed texts and keeps them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.client import Client, Prediction, RequestFailed
-from harness.concurrently import concurrently
 from harness.fidelity.records import DECIMALS, TextRecord
 from harness.fidelity.settings import FidelityPlan
 from harness.fidelity.texts import Text
+from harness.records import write_lines
 from harness.samples import hash_tokens
 
 
@@ -21,7 +21,7 @@ def predict_texts(
     after_failure: Callable[[], None],
     advance: Callable[[], None],
 ) -> None:
-    """Write a record of each text, in the texts' order, each as soon as those before it are there.
+    """Write a record of each text, in the texts' order; `concurrency` of them go out as one request.
 
     Args:
         texts: The texts.
@@ -36,18 +36,17 @@ def predict_texts(
         OSError: The file cannot be written.
     """
 
-    def ask(text: Text) -> TextRecord:
-        try:
-            tokens = client.tokenize(text.content)[: plan.max_tokens]
-            record = _record(text, tokens, client.predict(tokens, top=plan.top_k))
-        except RequestFailed as error:
-            record = TextRecord(text=text.name, text_hash=text.hash, error=str(error))
-            after_failure()
-        advance()
-        return record
+    def ask() -> Iterator[TextRecord]:
+        for start in range(0, len(texts), plan.concurrency):
+            batch = texts[start : start + plan.concurrency]
+            found = _records(batch, client, plan)
+            for record in found:
+                advance()
+                yield record
+            if any(record.error is not None for record in found):
+                after_failure()
 
-    with file.open("w", encoding="utf-8", buffering=1) as out:
-        out.writelines(record.model_dump_json() + "\n" for record in concurrently(ask, texts, plan.concurrency))
+    write_lines(file, ask())
 
 
 def protocol_text(plan: FidelityPlan) -> str:
@@ -67,6 +66,22 @@ def protocol(plan: FidelityPlan) -> dict[str, Any]:
         "bos": "what the tokenizer adds",
         "generated": 0,
     }
+
+
+def _records(batch: Sequence[Text], client: Client, plan: FidelityPlan) -> list[TextRecord]:
+    try:
+        tokens = [client.tokenize(text.content)[: plan.max_tokens] for text in batch]
+    except RequestFailed as error:
+        return [_failed(text, error) for text in batch]
+    answers = client.predict_many(tokens, top=plan.top_k)
+    return [
+        _failed(text, answer) if isinstance(answer, RequestFailed) else _record(text, sent, answer)
+        for text, sent, answer in zip(batch, tokens, answers, strict=True)
+    ]
+
+
+def _failed(text: Text, why: RequestFailed) -> TextRecord:
+    return TextRecord(text=text.name, text_hash=text.hash, error=str(why))
 
 
 def _record(text: Text, tokens: list[int], predictions: Sequence[Prediction]) -> TextRecord:

@@ -36,7 +36,7 @@ class FidelityPlan(Strict):
         texts: How many texts of which source, from the first on.
         max_tokens: Where a text is cut.
         top_k: How many of the most likely next tokens are read.
-        concurrency: Requests under way at once, the same in all arms.
+        concurrency: Texts sent at once, as one request; the same in all arms.
         threshold: What is accepted; None: a large shift is a warning.
     """
 
@@ -55,7 +55,7 @@ class FidelityRun(Strict):
         boolq: How many of BoolQ's passages.
         max_tokens: Where a text is cut.
         top_k: How many of the most likely next tokens are read.
-        concurrency: Requests under way at once; the same in all arms.
+        concurrency: Texts sent at once, as one request; the same in all arms.
     """
 
     gsm8k: Positive | None = None
