@@ -8,11 +8,10 @@ asked to their end, Bonferroni's for those that may end early, whose designs are
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.stats import ALPHA, PairedCounts, paired_bounds
+from harness.stats import ALPHA, PairedCounts
 from harness.stats.exact import exact_drop_p_values
 from harness.stats.multiple import holm
-from harness.stats.paired import DropPValues
-from harness.stats.sequential import Design, decide, repeated_bounds
+from harness.stats.sequential import Design, decide, make_design, repeated_bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +61,8 @@ def check_drops(tasks: Mapping[str, DropToTest]) -> dict[str, Drop]:
     """
     to_their_end = {name: task for name, task in tasks.items() if task.design is None}
     # The score interval alone errs too often where few answers change: see harness.stats.exact.
-    exact = {name: exact_drop_p_values(of.counts, of.max_drop) for name, of in to_their_end.items()}
-    adjusted = holm({name: of.fails for name, of in exact.items()})
+    exact = {name: exact_drop_p_values(of.counts, of.max_drop).fails for name, of in to_their_end.items()}
+    adjusted = holm(exact)
     # What the other tasks' designs leave of the level.
     share = len(tasks) / max(1, len(to_their_end))
     drops = {}
@@ -71,25 +70,26 @@ def check_drops(tasks: Mapping[str, DropToTest]) -> dict[str, Drop]:
         if task.design is not None:
             drops[name] = _sequential(task, task.design, len(tasks))
             continue
-        low, high = paired_bounds(task.counts)
         p_fails = min(1.0, adjusted[name] * share)
-        drops[name] = Drop(
-            low=low,
-            high=high,
-            passes=exact[name].passes <= ALPHA,
-            fails=p_fails <= ALPHA,
-            p_fails=p_fails,
-            because=_because(exact[name], low, high, task.max_drop, len(tasks)),
-        )
+        drops[name] = _to_its_end(task, p_fails, len(tasks))
     return drops
 
 
-def _because(exact: DropPValues, low: float, high: float, max_drop: float, tasks: int) -> str:
-    if low > -max_drop and exact.passes > ALPHA:
-        return f", but not for so few changed answers: the exact p of a PASS is {exact.passes:.3f}"
-    if high < -max_drop and exact.fails > ALPHA:
-        return f", but not for so few changed answers: the exact p of a FAIL is {exact.fails:.3f}"
-    return _corrected(tasks) if high < -max_drop else ""
+def _to_its_end(task: DropToTest, p_fails: float, tasks: int) -> Drop:
+    n = task.counts.n
+    if n == 0:
+        return Drop(low=-1.0, high=1.0, passes=False, fails=False, p_fails=p_fails)
+    design = make_design(n, task.max_drop, looks=(n,))
+    low, high = repeated_bounds(design, task.counts)
+    decision = decide(design, task.counts)
+    return Drop(
+        low=low,
+        high=high,
+        passes=decision == "PASS",
+        fails=decision == "FAIL" and p_fails <= ALPHA,
+        p_fails=p_fails,
+        because=_corrected(tasks) if decision == "FAIL" else "",
+    )
 
 
 def _sequential(task: DropToTest, design: Design, tasks: int) -> Drop:
@@ -97,7 +97,7 @@ def _sequential(task: DropToTest, design: Design, tasks: int) -> Drop:
         # Ended neither early nor at its end: something is missing, and that is an ERROR elsewhere.
         return Drop(low=-1.0, high=1.0, passes=False, fails=False)
     low, high = repeated_bounds(design, task.counts)
-    decision = decide(design, task.counts, task.max_drop)
+    decision = decide(design, task.counts)
     looks = f", corrected for {len(design.looks)} looks"
     because = looks + (f" and {tasks} tasks" if decision == "FAIL" and tasks > 1 else "")
     return Drop(low=low, high=high, passes=decision == "PASS", fails=decision == "FAIL", because=because)

@@ -18,9 +18,10 @@ def design_of(task: Task) -> Design | None:
     FAIL's share of error is divided by the number of tasks judged (Bonferroni): one false FAIL fails the run. A
     false PASS needs every task to pass falsely, so PASS needs no correction.
     """
-    if not task.early_stop:
+    margin = task.threshold.max_drop
+    if not task.early_stop or margin is None:
         return None
-    return make_design(task.questions, alpha=ALPHA, fail_alpha=ALPHA / task.judged_tasks)
+    return make_design(task.questions, margin, alpha=ALPHA, fail_alpha=ALPHA / task.judged_tasks)
 
 
 def parts(task: Task) -> list[range]:
@@ -39,7 +40,7 @@ def certain(task: Task, baseline: Sequence[Sample], compressed: Sequence[Sample]
         compressed: The compressed arm's samples up to the same look.
     """
     design = design_of(task)
-    if design is None or task.threshold.max_drop is None:
+    if design is None:
         return False
     filter_ = task.threshold.metric.split(",")[1]
     ours = [sample for sample in compressed if sample.filter == filter_]
@@ -51,7 +52,7 @@ def certain(task: Task, baseline: Sequence[Sample], compressed: Sequence[Sample]
     counts = paired_counts(pairing)
     if counts.n not in design.looks:
         return False
-    gates = [_of(decide(design, counts, task.threshold.max_drop)), *_other_gates(task, pairing, counts)]
+    gates = [_of(decide(design, counts)), *_other_gates(task, pairing, counts)]
     return False in gates or all(gate is True for gate in gates)
 
 

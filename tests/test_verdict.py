@@ -105,7 +105,7 @@ def test_a_fail_says_what_it_is_sure_of() -> None:
     verdict, reason = judged(numbers(500, lost=120, won=10, both_wrong=370), max_drop=0.05)
     assert verdict is Verdict.FAIL
     assert "changed by -11.0 points" in reason
-    assert "is below -9.3 points (95% sure)" in reason
+    assert "is below -9.2 points (95% sure)" in reason
 
 
 @pytest.mark.parametrize("n", [1, 16, 132])

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from harness.stats import ALPHA
 from harness.stats.paired import score
@@ -88,8 +89,8 @@ def simulate(truth: Truth, runs: int, rng: np.random.Generator) -> DropCell:
         runs: Runs.
         rng: Random numbers.
     """
-    early = make_design(truth.n)
-    fixed = make_design(truth.n, looks=(truth.n,))
+    early = make_design(truth.n, truth.max_drop)
+    fixed = make_design(truth.n, truth.max_drop, looks=(truth.n,))
     lost_share, won_share = truth.table()
     steps = np.diff(early.looks, prepend=0)
     # Shape (looks, runs, 3): lost, won, neither, of the questions between two looks.
@@ -97,10 +98,11 @@ def simulate(truth: Truth, runs: int, rng: np.random.Generator) -> DropCell:
         [rng.multinomial(step, (lost_share, won_share, 1 - lost_share - won_share), runs) for step in steps]
     )
     lost, won = drawn[:, :, 0].cumsum(axis=0), drawn[:, :, 1].cumsum(axis=0)
-    verdict, stopped = _stop(early, lost, won, truth.max_drop)
-    at_the_end = decide_tables(fixed, truth.n, lost[-1], won[-1], truth.max_drop)
+    verdict, stopped = _stop(early, lost, won)
+    at_the_end = decide_tables(fixed, truth.n, lost[-1], won[-1])
     z = score(lost[-1], won[-1], truth.n, -truth.max_drop)
-    alone = (z >= fixed.pass_z[0]).astype(np.int64) - (-z >= fixed.fail_z[0])
+    quantile = float(norm.isf(ALPHA))
+    alone = (z >= quantile).astype(np.int64) - (-z >= quantile)
     # A bound lies beyond the truth where the score of the truth lies beyond the bound's quantile.
     looks = np.array(early.looks)[stopped]
     run = np.arange(runs)
@@ -120,14 +122,14 @@ def simulate(truth: Truth, runs: int, rng: np.random.Generator) -> DropCell:
 
 
 def _stop(
-    design: Design, lost: NDArray[np.int64], won: NDArray[np.int64], max_drop: float
+    design: Design, lost: NDArray[np.int64], won: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return each run's verdict and the look at which it stopped, from tables of shape (looks, runs)."""
     verdict = np.zeros(lost.shape[1], np.int64)
     stopped = np.full(lost.shape[1], len(design.looks) - 1)
     going = np.arange(lost.shape[1])
     for look, n in enumerate(design.looks):
-        decided = decide_tables(design, n, lost[look, going], won[look, going], max_drop)
+        decided = decide_tables(design, n, lost[look, going], won[look, going])
         ended = going[decided != 0]
         verdict[ended] = decided[decided != 0]
         stopped[ended] = look

@@ -10,12 +10,12 @@ from harness.stats.sequential import decide, make_design
     ("n", "discordance", "drop", "margin"), [(64, 0.1, 0.0, 0.1), (200, 0.08, 0.06, 0.03), (128, 0.15, 0.02, 0.05)]
 )
 def test_as_simulated(n: int, discordance: float, drop: float, margin: float) -> None:
-    runs, design = 4000, make_design(n, looks=(n,))
+    runs, design = 4000, make_design(n, margin, looks=(n,))
     shares = ((discordance + drop) / 2, (discordance - drop) / 2, 1 - discordance)
     drawn = np.random.default_rng(7).multinomial(n, shares, size=runs)
     unique, times = np.unique(drawn, axis=0, return_counts=True)
     verdicts = [
-        decide(design, PairedCounts(both_right=rest, baseline_only=lost, compressed_only=won, both_wrong=0), margin)
+        decide(design, PairedCounts(both_right=rest, baseline_only=lost, compressed_only=won, both_wrong=0))
         for lost, won, rest in unique.tolist()
     ]
     seen = [

@@ -71,7 +71,7 @@ def test_against_the_multivariate_normal(drift: float) -> None:
 
 
 def test_one_look_is_the_fixed_test() -> None:
-    assert boundaries([1.0], hwang_shih_decani(0.05)) == pytest.approx([norm.isf(0.05)], abs=1e-9)
+    assert boundaries([1.0], hwang_shih_decani(0.05, -4.0)) == pytest.approx([norm.isf(0.05)], abs=1e-9)
     assert crossing_chances([1.0], [1.5], 2.0) == pytest.approx([norm.cdf(0.5)], abs=1e-9)
 
 
