@@ -5,32 +5,22 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, distributed
 
-from harness.collective.codec import Parts
-
 Group: TypeAlias = distributed.ProcessGroup
 
 # Torch 2.13 renamed it; the NPU and CUDA builds in use with SGLang are often older.
 _all_gather_single = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
 
 
-def all_gather(parts: Parts, group: Group) -> Parts:
-    """Gives every rank everyone's parts: ``[T, ...]`` to ``[N, T, ...]``, in rank order."""
-    return tuple(_gather_one(part, group) for part in parts)
+def all_gather(messages: Tensor, group: Group) -> None:
+    """Fills every rank's ``[N, bytes]`` with everyone's message, of which its own is there already.
+
+    In place, as FSDP2 does it with the same collective (``torch.distributed.fsdp``).
+    """
+    _all_gather_single(messages.view(-1), messages[distributed.get_rank(group)], group=group)
 
 
-def _gather_one(part: Tensor, group: Group) -> Tensor:
-    ranks = distributed.get_world_size(group)
-    gathered = part.new_empty((ranks, *part.shape))
-    _all_gather_single(gathered.flatten(0, 1), part, group=group)
-    return gathered
-
-
-def all_to_all(parts: Parts, group: Group) -> Parts:
-    """Gives rank r everyone's r-th stripe: ``[N * C, ...]`` to ``[N, C, ...]``, in rank order."""
-    return tuple(_exchange_one(part, group) for part in parts)
-
-
-def _exchange_one(part: Tensor, group: Group) -> Tensor:
-    received = torch.empty_like(part)
-    distributed.all_to_all_single(received, part, group=group)
-    return received.view(distributed.get_world_size(group), -1, *part.shape[1:])
+def all_to_all(messages: Tensor, group: Group) -> Tensor:
+    """Sends rank r the r-th of these ``[N, bytes]``, and returns what everyone sent here, in rank order."""
+    received = torch.empty_like(messages)
+    distributed.all_to_all_single(received, messages, group=group)
+    return received
