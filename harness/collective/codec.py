@@ -88,9 +88,9 @@ class Codec(ABC):
             with the same scratch again.
         """
         ranks, rows = gathered[0].shape[:2]
-        total = scratch.matrix("total", rows, width, gathered[0].device)
+        total = scratch.tensor("total", (rows, width), gathered[0].device)
         self.decode_into(tuple(part[0] for part in gathered), dtype, total)
-        term = scratch.matrix("term", rows, width, gathered[0].device)
+        term = scratch.tensor("term", (rows, width), gathered[0].device)
         for rank in range(1, ranks):
             self.decode_into(tuple(part[rank] for part in gathered), dtype, term)
             total += term

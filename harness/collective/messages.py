@@ -26,24 +26,26 @@ class MessageFormat:
 
     def parts(self, messages: Tensor) -> Parts:
         """The parts of messages ``[N, bytes]``, to be read: ``[N, T, ...]``."""
-        pieces = zip(self._pieces(messages), self._layout, strict=True)
-        return tuple(
-            _typed(piece, dtype).view(len(messages), self._rows, columns) for piece, (columns, dtype) in pieces
-        )
+        return tuple(part for _, part in self._views(messages))
 
     @contextmanager
     def writing(self, message: Tensor) -> Iterator[Parts]:
         """The parts of one message ``[bytes]``, ``[T, ...]``, to be written in the body of a ``with``."""
-        own = message.unsqueeze(0)
-        parts = self.parts(own)
-        yield tuple(part[0] for part in parts)
-        for piece, part in zip(self._pieces(own), parts, strict=True):
+        views = self._views(message.unsqueeze(0))
+        yield tuple(part[0] for _, part in views)
+        for piece, part in views:
             if not _aligned(piece, part.dtype):
                 piece.copy_(part.flatten(1).view(torch.uint8))
 
-    def _pieces(self, messages: Tensor) -> tuple[Tensor, ...]:
-        sizes = [self._rows * columns * dtype.itemsize for columns, dtype in self._layout]
-        return torch.split(messages, sizes, dim=1)
+    def _views(self, messages: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Each part as bytes ``[N, bytes]`` and as what they mean, ``[N, T, ...]``."""
+        views = []
+        end = 0
+        for columns, dtype in self._layout:
+            start, end = end, end + self._rows * columns * dtype.itemsize
+            piece = messages[:, start:end]
+            views.append((piece, _typed(piece, dtype).view(-1, self._rows, columns)))
+        return views
 
 
 def _typed(piece: Tensor, dtype: torch.dtype) -> Tensor:

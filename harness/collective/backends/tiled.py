@@ -10,8 +10,8 @@ from harness.collective.backends.base import Backend
 from harness.collective.codec import Codec, Parts
 from harness.collective.scratch import Scratch
 
-TILE_ELEMENTS = 1 << 18
-"""Elements of a tile: 1 MiB in fp32."""
+TILE_ELEMENTS = 1 << 19
+"""Elements of a tile: 2 MiB in fp32."""
 
 
 class Tiled(Backend):

@@ -60,31 +60,33 @@ class ScaledCodec(Codec):
         return (self.grid_row_bytes(width), self.storage), (group_count(width, self.group), torch.float32)
 
     def encode_into(self, x: Tensor, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
-        rows, width = x.shape
-        groups, size = group_count(width, self.group), self.group or width
-        filled = scratch.matrix("values", rows, groups * size, x.device)
-        v = filled[:, :width]
+        (rows, width), groups = x.shape, group_count(x.shape[1], self.group)
+        shape = (rows, groups, self.group or width)
+        blocks = scratch.tensor("values", shape, x.device)
+        v = blocks.flatten(1)[:, :width]
         v.copy_(x)
-        if groups * size > width:
-            filled[:, width:].zero_()
-        blocks = filled.view(rows, groups, size)
-        magnitudes = scratch.matrix("magnitudes", rows, groups * size, x.device).view(rows, groups, size)
-        amax = torch.abs(blocks, out=magnitudes).amax(dim=-1, keepdim=True)
+        if blocks.shape[1] * blocks.shape[2] > width:
+            blocks.flatten(1)[:, width:].zero_()
+        amax = torch.abs(blocks, out=scratch.tensor("magnitudes", shape, x.device)).amax(dim=-1, keepdim=True)
         scale = self.normalize(blocks, amax)
         # Only among subnormals can a quotient leave the grid: the scale's own rounding is coarse there.
         blocks.clamp_(-self.largest, self.largest)
         # A NaN here is stored as some arbitrary value; its block's NaN scale decides what it decodes to.
         self.to_grid(v, out[0])
-        out[1].copy_(torch.where(amax.isfinite(), scale, torch.nan).squeeze(-1))
+        # The difference is NaN for a NaN or an infinity, and zero for any other number.
+        torch.add(scale, amax - amax, out=out[1].unsqueeze(-1))
 
     def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
         stored, scale = parts
         self.from_grid(stored, out)
+        if scale.shape[1] == 1:
+            out.mul_(scale)
+            return
+        assert self.group is not None  # noqa: S101 - there are several
         rows, width = out.shape
-        size = self.group or width
-        whole = width // size
-        columns = whole * size
-        out[:, :columns].view(rows, whole, size).mul_(scale[:, :whole].unsqueeze(-1))
+        whole = width // self.group
+        columns = whole * self.group
+        out[:, :columns].view(rows, whole, self.group).mul_(scale[:, :whole].unsqueeze(-1))
         if columns < width:
             out[:, columns:].mul_(scale[:, whole:])
 
