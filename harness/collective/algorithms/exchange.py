@@ -1,9 +1,10 @@
-"""The two exchanges a compressed all-reduce is made of, for encoded messages."""
+"""The two exchanges a compressed all-reduce is made of, for encoded messages. Both are started, not waited for."""
 
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, distributed
+
+from harness.collective.algorithms.pipeline import Exchange
 
 Group: TypeAlias = distributed.ProcessGroup
 
@@ -11,16 +12,17 @@ Group: TypeAlias = distributed.ProcessGroup
 _all_gather_single = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
 
 
-def all_gather(messages: Tensor, group: Group) -> None:
+def all_gather(messages: Tensor, group: Group) -> Exchange:
     """Fills every rank's ``[N, bytes]`` with everyone's message, of which its own is there already.
 
     In place, as FSDP2 does it with the same collective (``torch.distributed.fsdp``).
     """
-    _all_gather_single(messages.view(-1), messages[distributed.get_rank(group)], group=group)
+    own = messages[distributed.get_rank(group)]
+    exchange: Exchange = _all_gather_single(messages.view(-1), own, group=group, async_op=True)
+    return exchange
 
 
-def all_to_all(messages: Tensor, group: Group) -> Tensor:
-    """Sends rank r the r-th of these ``[N, bytes]``, and returns what everyone sent here, in rank order."""
-    received = torch.empty_like(messages)
-    distributed.all_to_all_single(received, messages, group=group)
-    return received
+def all_to_all(received: Tensor, messages: Tensor, group: Group) -> Exchange:
+    """Sends rank r the r-th of ``messages`` ``[N, bytes]``; fills ``received`` with everyone's, in rank order."""
+    exchange: Exchange = distributed.all_to_all_single(received, messages, group=group, async_op=True)
+    return exchange

@@ -22,6 +22,9 @@ class Backend(ABC):
 
     name: str
 
+    piece_bytes: int | None = None
+    """How much of all ranks' encoded messages to exchange at once; None for everything."""
+
     @abstractmethod
     def encode(self, codec: Codec, x: Tensor, out: Parts) -> None:
         """Encodes ``x`` ``[T, H]``, of any strides, to parts ``[T, ...]``."""

@@ -24,6 +24,8 @@ class Tiled(Backend):
 
     name = "tiled"
 
+    piece_bytes = 1 << 23
+
     def __init__(self) -> None:
         self._kept = threading.local()
 
