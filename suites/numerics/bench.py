@@ -93,9 +93,9 @@ def words(ranks: Sequence[int], rounds: int, load: tuple[float, float]) -> str:
     cores = len(os.sched_getaffinity(0))
     lines = [
         (
-            f"bf16 messages over gloo and loopback, one thread a rank. In each of {rounds} rounds "
-            f"({SMALL_ROUNDS} times as many below {SMALL} elements) each all-reduce runs once. Milliseconds are medians; ratios are taken "
-            "within a round: medians, with the first and third quartile."
+            f"bf16 messages over gloo and loopback, one thread a rank. In each of {rounds} rounds (below {SMALL} "
+            f"elements {SMALL_ROUNDS} times as many) each all-reduce runs once. Milliseconds are medians; ratios are "
+            "taken within a round: medians, with the first and third quartile."
         ),
         f"Bar, for {BAR_RANKS} ranks: one-shot at most {BAR} x plain, and {BAR} x faster than the naive versions.",
         (

@@ -128,4 +128,5 @@ def sent_bytes(rank: int, group: distributed.ProcessGroup, name: str, shape: tup
     """Payload bytes that one call really sends from this rank, whatever the numbers in it."""
     with Traffic(group) as traffic:
         contender(name)(torch.zeros(shape, dtype=torch.bfloat16), group)
-    return traffic.sent
+    sent: float = traffic.sent
+    return sent

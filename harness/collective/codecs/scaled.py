@@ -73,8 +73,7 @@ class ScaledCodec(Codec):
         blocks.clamp_(-self.largest, self.largest)
         # A NaN here is stored as some arbitrary value; its block's NaN scale decides what it decodes to.
         self.to_grid(v, out[0])
-        # The difference is NaN for a NaN or an infinity, and zero for any other number.
-        torch.add(scale, amax - amax, out=out[1].unsqueeze(-1))
+        out[1].copy_(torch.where(amax < torch.inf, scale, torch.nan).squeeze(-1))
 
     def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
         stored, scale = parts
