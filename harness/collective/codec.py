@@ -90,7 +90,7 @@ class Codec(ABC):
         ranks, rows = gathered[0].shape[:2]
         total = scratch.tensor("total", (rows, width), gathered[0].device)
         self.decode_into(tuple(part[0] for part in gathered), dtype, total)
-        term = scratch.tensor("term", (rows, width), gathered[0].device)
+        term = scratch.tensor("spare", (rows, width), gathered[0].device)
         for rank in range(1, ranks):
             self.decode_into(tuple(part[rank] for part in gathered), dtype, term)
             total += term

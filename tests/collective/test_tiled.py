@@ -166,3 +166,14 @@ def encoded(backend: Tiled, codec: Codec, x: Tensor) -> tuple[Tensor, ...]:
     out = tuple(torch.empty_like(part) for part in codec.encode(x, x.dtype))
     backend.encode(codec, x, out)
     return out
+
+
+def few_rows(rank: int, group: distributed.ProcessGroup, codec: str, backend: str) -> Tensor:
+    x = rows_of("gaussian", (1, 67), torch.bfloat16) * (rank + 1)
+    return quant_all_reduce(x, group, codec=codec, algorithm="two_shot", backend=backend)
+
+
+@pytest.mark.parametrize("name", codec_names())
+def test_ranks_without_a_row_of_their_own(cluster: Cluster, name: str) -> None:
+    results = [out for backend in ("eager", "tiled") for out in cluster.run(3, few_rows, name, backend)]
+    assert all(same_bits(out, results[0]) for out in results)

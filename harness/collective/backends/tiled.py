@@ -11,7 +11,14 @@ from harness.collective.codec import Codec, Parts
 from harness.collective.scratch import Scratch
 
 TILE_ELEMENTS = 1 << 19
-"""Elements of a tile: 2 MiB in fp32."""
+"""Elements of a tile: 2 MiB in fp32, for a shared cache rather than a core's own.
+
+The two dozen torch operations on a tile cost some 70 us besides their work. Encoding 2048 x 4096 took 16.4, 12.0,
+8.4, 6.9 and 6.7 ms in tiles of 2^16, 2^17, ..., 2^20 (EPYC with 1 MiB of L2 cache a core and 32 MiB of L3).
+"""
+
+GROUP = 128
+"""What codecs with groups may fill a narrow row up to."""
 
 
 class Tiled(Backend):
@@ -25,6 +32,7 @@ class Tiled(Backend):
     name = "tiled"
 
     piece_bytes = 1 << 23
+    """What is gathered is still in the cache when it is decoded, and never makes the kernel clear fresh pages."""
 
     def __init__(self) -> None:
         self._kept = threading.local()
@@ -55,5 +63,5 @@ class Tiled(Backend):
 
 
 def _tiles(rows: int, width: int) -> Iterator[slice]:
-    step = max(1, TILE_ELEMENTS // width)
+    step = max(1, TILE_ELEMENTS // max(width, GROUP))
     return (slice(start, start + step) for start in range(0, rows, step))

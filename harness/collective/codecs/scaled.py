@@ -26,12 +26,12 @@ class ScaledCodec(Codec):
     largest: float
     """The grid's largest value."""
 
+    storage: torch.dtype
+    """Of the stored values, one byte wide."""
+
     def __init__(self, name: str, group: int | None = None) -> None:
         self.name = name
         self.group = group
-
-    storage: torch.dtype
-    """Of the stored values, one byte wide."""
 
     @abstractmethod
     def to_grid(self, v: Tensor, out: Tensor) -> None:
@@ -60,14 +60,16 @@ class ScaledCodec(Codec):
         return (self.grid_row_bytes(width), self.storage), (group_count(width, self.group), torch.float32)
 
     def encode_into(self, x: Tensor, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
-        (rows, width), groups = x.shape, group_count(x.shape[1], self.group)
-        shape = (rows, groups, self.group or width)
+        rows, width = x.shape
+        groups, size = group_count(width, self.group), self.group or width
+        shape = (rows, groups, size)
         blocks = scratch.tensor("values", shape, x.device)
-        v = blocks.flatten(1)[:, :width]
+        filled_up = blocks.view(rows, groups * size)
+        v = filled_up[:, :width]
         v.copy_(x)
-        if blocks.shape[1] * blocks.shape[2] > width:
-            blocks.flatten(1)[:, width:].zero_()
-        amax = torch.abs(blocks, out=scratch.tensor("magnitudes", shape, x.device)).amax(dim=-1, keepdim=True)
+        if groups * size > width:
+            filled_up[:, width:].zero_()
+        amax = torch.abs(blocks, out=scratch.tensor("spare", shape, x.device)).amax(dim=-1, keepdim=True)
         scale = self.normalize(blocks, amax)
         # Only among subnormals can a quotient leave the grid: the scale's own rounding is coarse there.
         blocks.clamp_(-self.largest, self.largest)
