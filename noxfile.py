@@ -1,4 +1,4 @@
-"""The sessions people use: `nox -s accuracy`, `numerics`, `tests`, `lint`, `nightly`. See README.md.
+"""The sessions people use: `nox -s accuracy`, `calibrate`, `numerics`, `nightly`, `tests`, `lint`. See README.md.
 
 Two environments serve all of them, made once under .nox/ and kept apart: the harness's own (lm-eval, no
 torch) and SGLang's on the CPU. On a host with accelerators SGLang is the user's: the interpreter that runs
@@ -52,6 +52,12 @@ def accuracy(session: nox.Session) -> None:
 
 
 @nox.session
+def calibrate(session: nox.Session) -> None:
+    """Run a suite's baseline alone and propose thresholds. Options: -- --help."""
+    end_with(run_accuracy(session, session.posargs, command="calibrate"))
+
+
+@nox.session
 def numerics(session: nox.Session) -> None:
     """Run the numerical tests of the bundled collective, or of another with -- --impl module:function."""
     end_with(run_numerics(session, session.posargs))
@@ -60,16 +66,13 @@ def numerics(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time the collective on the CPU, as ratios within one run. Options: -- --help."""
-    end_with(
-        run(
-            session,
-            server_cpu_environment(session),
-            "-m",
-            "suites.numerics.bench",
-            *session.posargs,
-            env=server_env(),
-        )
-    )
+    end_with(run_module(session, "suites.numerics.bench"))
+
+
+@nox.session
+def table(session: nox.Session) -> None:
+    """Show every codec's errors, noise, bytes and time, as `numerics` does at its end. Options: -- --help."""
+    end_with(run_module(session, "suites.numerics.table"))
 
 
 @nox.session
@@ -82,7 +85,7 @@ def nightly(session: nox.Session) -> None:
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
     for name in (name for name, of in suites(session).items() if of == device):
-        codes[name] = run_accuracy(session, ["--suite", name, *rest])
+        codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
     for name, code in codes.items():
         session.log(f"{name}: exit code {code}")
     end_with(min((code if code in WORST_FIRST else ERROR for code in codes.values()), key=WORST_FIRST.index))
@@ -90,7 +93,7 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests, the real end-to-end run among them. A part of them: -- tests/test_stats.py."""
+    """Run all tests, the real end-to-end run among them. A part of them: -- tests/stats."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
     prepare_assets(session, server)
@@ -135,8 +138,8 @@ def lint(session: nox.Session) -> None:
     end_with(max(codes))
 
 
-def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
-    """Prepare what a suite needs, run it, and return the harness's exit code."""
+def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str = "accuracy") -> int:
+    """Prepare what a suite needs, run a command of the harness on it, and return its exit code."""
     python = harness_environment(session)
     suite, _ = taken(arguments, "--suite", DEFAULT_SUITE)
     interpreter, _ = taken(arguments, "--server-python", os.environ.get("HARNESS_SERVER_PYTHON", ""))
@@ -150,7 +153,7 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
         prepare_plugin(session)
         if "--dry-run" in arguments:
             prepare_packages(session)
-    return run(session, python, "-m", "harness", "accuracy", *arguments, env=harness_env(server))
+    return run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
 
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
@@ -163,6 +166,11 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
             session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": path_of(tools, ROOT)}
         )
     return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+
+
+def run_module(session: nox.Session, module: str) -> int:
+    """Run a module of the numerical suite with the session's arguments, and return its exit code."""
+    return run(session, server_cpu_environment(session), "-m", module, *session.posargs, env=server_env())
 
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:

@@ -53,7 +53,7 @@ def files(tmp_path: Path) -> Files:
 def test_every_suite_of_the_project_loads(name: str) -> None:
     suite, thresholds = config.load(name)
     assert suite.server.tp == 2
-    assert thresholds.models[suite.model.name].keys() >= suite.tasks.keys()
+    assert thresholds.models[suite.model.name].tasks.keys() >= suite.tasks.keys()
 
 
 def test_the_project_has_its_three_suites_and_tasks() -> None:
@@ -64,7 +64,7 @@ def test_the_project_has_its_three_suites_and_tasks() -> None:
 @pytest.mark.parametrize(("suite", "floor"), [("qwen3-8b-npu", 0.85), ("llama-2-7b-npu", 0.18)])
 def test_floors_are_upstreams(suite: str, floor: float) -> None:
     content, thresholds = config.load(suite)
-    row = thresholds.models[content.model.name]["gsm8k"]
+    row = thresholds.models[content.model.name].tasks["gsm8k"]
     assert row.floor == floor
     assert row.metric == "exact_match,last-number"
     assert "PR #20520" in row.source
@@ -207,7 +207,7 @@ def test_impossible_thresholds(files: Files, row: dict[str, Any], says: str) -> 
 @pytest.mark.parametrize("row", [{"floor": 0}, {"floor": 1}, {"max_drop": 0}, {"report_only": True}])
 def test_thresholds_at_the_edges_are_possible(files: Files, row: dict[str, Any]) -> None:
     files.write(SUITE, {"models": {"M": {"boolq": {"source": "s", "metric": "acc,none", **row}}}})
-    assert files.load()[1].models["M"]["boolq"].source == "s"
+    assert files.load()[1].models["M"].tasks["boolq"].source == "s"
 
 
 @settings(deadline=None)

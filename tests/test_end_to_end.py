@@ -15,7 +15,7 @@ import pytest
 
 from harness import pipeline
 from harness.assets.data import Source, prepare
-from harness.config import KnownAnswer, Model, Server, Suite, TaskRun, Threshold, Thresholds
+from harness.config import KnownAnswer, Model, ModelThresholds, Server, Suite, TaskRun, Threshold, Thresholds
 from harness.plan import Options, make_plan
 from harness.progress import Display
 
@@ -269,9 +269,8 @@ def test_qwen3_compresses_in_both_sites_too(
         data=Source.PACKAGED,
         tasks={"boolq": TaskRun(questions=4)},
     )
-    thresholds = Thresholds(
-        models={"random": {"boolq": Threshold(metric="acc,none", report_only=True, source="a random model")}}
-    )
+    row = Threshold(metric="acc,none", report_only=True, source="a random model")
+    thresholds = Thresholds(models={"random": ModelThresholds.model_validate({"boolq": row})})
     data = tmp_path / "data"
     manifest = prepare(Source.PACKAGED, data, packages=ROOT / ".cache" / "packages")
     options = Options(

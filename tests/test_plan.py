@@ -41,6 +41,13 @@ def test_arms_differ_in_the_flag_and_their_own_folders_only(suite: str, tmp_path
     assert env["HARNESS_PLUGIN_DIR"] == "<own>/engagement"
 
 
+def test_the_baseline_again_is_the_baselines_double(tmp_path: Path) -> None:
+    plan = make(tmp_path, noise_floor=True)
+    assert [arm.name for arm in plan.arms] == ["baseline", "compressed", "baseline-again"]
+    assert without(plan.arm("baseline-again"), plan) == without(plan.arm("baseline"), plan)
+    assert plan.arm("baseline-again").compressed is False
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_the_suites_arguments_and_environment_are_all_there(suite: str, tmp_path: Path) -> None:
     content, _ = config.load(suite)
@@ -138,7 +145,7 @@ def test_tasks_carry_their_thresholds(tmp_path: Path) -> None:
     _, thresholds = config.load("smollm2-cpu")
     plan = make(tmp_path)
     for name, task in plan.tasks.items():
-        assert task.threshold == thresholds.models[plan.model][name]
+        assert task.threshold == thresholds.models[plan.model].tasks[name]
         assert Path(task.file).is_file()
     assert plan.tasks["gsm8k"].max_new_tokens == 64
     assert plan.tasks["boolq"].max_new_tokens is None
@@ -207,7 +214,7 @@ def test_a_virtual_environments_link_is_kept(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert repeat_command(["--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
+    assert repeat_command(["accuracy", "--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
     monkeypatch.setattr(sys, "argv", ["harness", "accuracy", "--limit", "4", "--model-path", "it's"])
     assert shlex.split(repeat_command()) == [
         *("nox", "-s", "accuracy", "--", "--limit", "4"),

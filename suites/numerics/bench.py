@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.collective import ring_bytes, wire_bytes
 from suites.numerics.cluster import Cluster
-from suites.numerics.paper import publish, table
+from suites.numerics.paper import Marked, Section, publish
 from suites.numerics.timing import NAIVE_FP32, NAIVE_UPSTREAM, PLAIN, Spread, Timing, compare, sent_bytes, spread
 
 ONE_SHOT, TWO_SHOT = "int8_token/one_shot", "int8_token/two_shot"
@@ -28,6 +28,12 @@ SMALL, SMALL_ROUNDS = 2**22, 4
 TIMES = ["ranks", "T x H", "plain", "one-shot", "two-shot", "naive upstream", "naive fp32"]
 RATIOS = ["ranks", "T x H", "one-shot / plain", "two-shot / plain", "upstream / one-shot", "fp32 / one-shot", "bar"]
 BYTES = ["ranks", "T x H", "bf16 ring", "one-shot", "two-shot", "one-shot / ring", "two-shot / ring"]
+
+TITLES = {
+    "ratios": "Ratios",
+    "milliseconds": "Milliseconds",
+    "megabytes": "Megabytes sent by a rank: counted, and equal to the model",
+}
 
 Shape = tuple[int, int]
 Timings = Mapping[str, Timing]
@@ -108,6 +114,10 @@ def words(ranks: Sequence[int], rounds: int, load: tuple[float, float]) -> str:
     return "\n".join(lines)
 
 
+def _style(cell: str) -> str:
+    return "green" if cell == "met" else "red" if cell.startswith("missed") else ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables and writes them to reports/."""
     parser = argparse.ArgumentParser(prog="python -m suites.numerics.bench", description=__doc__)
@@ -120,24 +130,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = chosen.sizes.split(",") if chosen.sizes else FULL if chosen.full else SIZES
     shapes = [(int(tokens), int(width)) for tokens, width in (size.split("x") for size in sizes)]
     before = os.getloadavg()[0]
-    cells: dict[str, list[list[str]]] = {"times": [], "ratios": [], "bytes": []}
+    found: dict[str, list[list[str]]] = {"ratios": [], "milliseconds": [], "megabytes": []}
     with Cluster(counts) as cluster:
         for ranks in counts:
             for shape in shapes:
                 rounds = chosen.rounds * (SMALL_ROUNDS if shape[0] * shape[1] < SMALL else 1)
                 timings = compare(cluster, ranks, contenders(ranks, shape), shape, rounds)
                 start = [str(ranks), f"{shape[0]} x {shape[1]}"]
-                cells["times"].append([*start, *times(timings)])
-                cells["ratios"].append([*start, *ratios(ranks, timings)])
-                cells["bytes"].append([*start, *sent(cluster, ranks, shape)])
-    text = [
-        "# All-reduce on the CPU",
-        words(counts, chosen.rounds, (before, os.getloadavg()[0])),
-        f"## Ratios\n\n{table(RATIOS, cells['ratios'])}",
-        f"## Milliseconds\n\n{table(TIMES, cells['times'])}",
-        f"## Megabytes sent by a rank: counted, and equal to the model\n\n{table(BYTES, cells['bytes'])}",
+                found["ratios"].append([*start, *ratios(ranks, timings)])
+                found["milliseconds"].append([*start, *times(timings)])
+                found["megabytes"].append([*start, *sent(cluster, ranks, shape)])
+    text = f"# All-reduce on the CPU\n\n{words(counts, chosen.rounds, (before, os.getloadavg()[0]))}"
+    heads = {"ratios": RATIOS, "milliseconds": TIMES, "megabytes": BYTES}
+    data = {name: [dict(zip(heads[name], row, strict=True)) for row in rows] for name, rows in found.items()}
+    sections = [
+        Section(
+            title=TITLES[name], head=heads[name], rows=[[Marked(cell, _style(cell)) for cell in row] for row in rows]
+        )
+        for name, rows in found.items()
     ]
-    publish("bench", "\n\n".join(text))
+    publish("bench", text, data=data, sections=sections)
     return 0
 
 

@@ -13,6 +13,7 @@ from harness.collective import quant_all_reduce
 from suites.numerics.cluster import Cluster
 from suites.numerics.standin_npu import a2_kernel
 from suites.numerics.steps import OneShot
+from suites.numerics.subject import load_function
 from suites.numerics.traffic import Traffic
 
 PLAIN = "plain all-reduce"
@@ -75,10 +76,12 @@ def naive_upstream(x: Tensor, group: distributed.ProcessGroup) -> Tensor:
 
 
 def contender(name: str) -> Contender:
-    """By name: one of this module's three, or ``codec/algorithm`` of the library."""
+    """By name: one of this module's three, ``codec/algorithm`` of the library, or ``package.module:function``."""
     own: dict[str, Contender] = {PLAIN: plain, NAIVE_UPSTREAM: naive_upstream, NAIVE_FP32: OneShot()}
     if name in own:
         return own[name]
+    if ":" in name:
+        return load_function(name)
     codec, _, algorithm = name.partition("/")
     return lambda x, group: quant_all_reduce(x, group, codec=codec, algorithm=algorithm)
 

@@ -1,5 +1,6 @@
 """The report of the speeds: its bars, its ratios and its bytes. Speed itself is not tested."""
 
+import json
 import os
 from pathlib import Path
 
@@ -82,9 +83,11 @@ def test_a_run_prints_and_keeps_a_row_a_size(
 ) -> None:
     monkeypatch.setattr(paper, "REPORTS", tmp_path)
     assert main(["--ranks", "2", "--sizes", "3x64,5x128", "--rounds", "1"]) == 0
-    [report] = tmp_path.glob("*-bench/report.md")
+    report = tmp_path / "latest-bench" / "report.md"
     text = report.read_text(encoding="utf-8")
     assert text in capsys.readouterr().out
+    data = json.loads(report.with_suffix(".json").read_text(encoding="utf-8"))["bench"]
+    assert [row["T x H"] for row in data["ratios"]] == ["3 x 64", "5 x 128"]
     for title in ("Ratios", "Milliseconds", "Megabytes"):
         section = text.partition(f"## {title}")[2].partition("##")[0]
         rows = [line for line in section.splitlines() if line.startswith("| 2")]

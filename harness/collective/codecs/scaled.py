@@ -16,6 +16,10 @@ SUBNORMAL_SLACK = 2.0**-149
 """Absolute error of one fp32 operation among subnormal numbers, where relative precision is lost."""
 
 
+FEW_STEPS = 8
+"""Where a normal distribution's density may still change over one step."""
+
+
 class ScaledCodec(Codec):
     """Stores ``round(x / s)`` with ``s = amax / largest``, where ``amax`` is the block's largest magnitude.
 
@@ -105,10 +109,17 @@ class ScaledCodec(Codec):
         return from_blocks(bound, x.shape[-1])
 
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
-        """``step^2 / 12``, or ``x^2`` for what is rounded to zero (Bennett 1948, high-resolution noise)."""
+        """``step^2 / 12`` (Bennett 1948, high-resolution noise), but for two kinds of values.
+
+        Fewer than ``FEW_STEPS`` steps from zero the data's density is not flat over a step, and what rounding
+        takes off is computed. A block's largest magnitude lies on the grid and has no error: one value in 32
+        is worth 0.14 dB.
+        """
         v, scale = self._magnitudes(x.abs())
-        smallest = self.half_step(torch.zeros_like(v))
-        noise = torch.where(v < smallest, v.square(), self.half_step(v).square() / 3)
+        step = 2 * self.half_step(v)
+        few = v < FEW_STEPS * 2 * self.half_step(torch.zeros_like(v))
+        noise = torch.where(few, (v - step * (v / step).round()).square(), step.square() / 12)
+        noise[v >= self.largest * (1 - 2.0**-40)] = 0
         return from_blocks(noise * scale.square(), x.shape[-1])
 
     def _magnitudes(self, magnitudes: Tensor) -> tuple[Tensor, Tensor]:
