@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.collective.activations import Activation, save_activations
-from harness.collective.algorithms.exchange import all_gather
+from harness.collective.algorithms.exchange import everyones
 
 TOKENS = 64
 """A prefill of fewer tokens is passed over: a server warms up with a handful."""
@@ -37,5 +37,5 @@ class Capture:
     def message(self, site: str, layer: int, group: Any, x: Tensor) -> None:  # noqa: ANN401 - GroupCoordinator
         """Keep one call's messages, `[T, H]` on each rank."""
         if self._open:
-            (values,) = all_gather((x.detach().contiguous(),), group.device_group)
+            values = everyones(x.detach(), group.device_group)
             self._captured.append(Activation(layer=layer, site=site, values=values.cpu()))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.collective import get_codec
-from harness.collective.algorithms.exchange import all_gather
+from harness.collective.algorithms.exchange import everyones
 from harness.sglang_plugin.measure import Sample
 from harness.sglang_plugin.recorder import Log
 
@@ -109,7 +109,7 @@ class LiveCheck:
         rank = torch.distributed.get_rank(group.device_group)
         for row in range(0, len(message), rows):
             block = torch.stack((message[row : row + rows], served[row : row + rows]))
-            (gathered,) = all_gather((block,), group.device_group)
+            gathered = everyones(block, group.device_group)
             # NPUs compute no fp64.
             where = gathered.device if gathered.device.type == "cuda" else torch.device("cpu")
             gathered = gathered.to(where)
