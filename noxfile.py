@@ -1,4 +1,4 @@
-"""The sessions people use: `nox -s accuracy`, `numerics`, `tests`, `lint`, `nightly`. See README.md.
+"""The sessions people use: `nox -s accuracy`, `calibrate`, `numerics`, `nightly`, `tests`, `lint`. See README.md.
 
 Two environments serve all of them, made once under .nox/ and kept apart: the harness's own (lm-eval, no
 torch) and SGLang's on the CPU. On a host with accelerators SGLang is the user's: the interpreter that runs
@@ -25,6 +25,7 @@ REQUIREMENTS = ROOT / "requirements"
 CACHE = Path(os.environ.get("HARNESS_CACHE", ROOT / ".cache"))
 PACKAGES = CACHE / "packages"
 MODEL = CACHE / "models" / "SmolLM2-135M-Instruct"
+ACTIVATIONS = CACHE / "activations.pt"
 PLUGIN = ENVIRONMENTS / "plugin"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 
@@ -35,6 +36,7 @@ SERVER_SIDE = (
     "harness/sglang_plugin",
     "harness/cpu_shims",
     "suites/numerics",
+    "tests/broken_codecs",
     "tests/collective",
     "tests/server_side",
 )
@@ -52,6 +54,12 @@ def accuracy(session: nox.Session) -> None:
 
 
 @nox.session
+def calibrate(session: nox.Session) -> None:
+    """Run a suite's baseline alone and propose thresholds. Options: -- --help."""
+    end_with(run_accuracy(session, session.posargs, command="calibrate"))
+
+
+@nox.session
 def numerics(session: nox.Session) -> None:
     """Run the numerical tests of the bundled collective, or of another with -- --impl module:function."""
     device, _ = taken(session.posargs, "--device", "cpu")
@@ -61,12 +69,20 @@ def numerics(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time the collective on the CPU, as ratios within one run, or its kernels with -- --device cuda."""
-    interpreter, rest = taken(session.posargs, "--server-python", "")
-    device, _ = taken(rest, "--device", "cpu")
-    on_cpu = device == "cpu" and not interpreter
-    python = server_cpu_environment(session) if on_cpu else Path(interpreter or sys.executable)
-    env = server_env() if on_cpu else {"PYTHONPATH": path_of(ROOT)}
-    end_with(run(session, python, "-m", "suites.numerics.bench", *rest, env=env))
+    device, rest = taken(session.posargs, "--device", "cpu")
+    if device == "cpu":
+        end_with(run_module(session, "suites.numerics.bench"))
+        return
+    interpreter, rest = taken(rest, "--server-python", "")
+    python = Path(interpreter or sys.executable)
+    module = ("-m", "suites.numerics.bench", "--device", device)
+    end_with(run(session, python, *module, *rest, env={"PYTHONPATH": path_of(ROOT)}))
+
+
+@nox.session
+def table(session: nox.Session) -> None:
+    """Show every codec's errors, noise, bytes and time, as `numerics` does at its end. Options: -- --help."""
+    end_with(prepare_activations(session, session.posargs) or run_module(session, "suites.numerics.table"))
 
 
 @nox.session
@@ -79,7 +95,7 @@ def nightly(session: nox.Session) -> None:
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
     for name in (name for name, of in suites(session).items() if of == device):
-        codes[name] = run_accuracy(session, ["--suite", name, *rest])
+        codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
     for name, code in codes.items():
         session.log(f"{name}: exit code {code}")
     end_with(min((code if code in WORST_FIRST else ERROR for code in codes.values()), key=WORST_FIRST.index))
@@ -87,7 +103,7 @@ def nightly(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests, the real end-to-end run among them. A part of them: -- tests/test_stats.py."""
+    """Run all tests, the real end-to-end run among them. A part of them: -- tests/stats."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
     prepare_assets(session, server)
@@ -132,8 +148,8 @@ def lint(session: nox.Session) -> None:
     end_with(max(codes))
 
 
-def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
-    """Prepare what a suite needs, run it, and return the harness's exit code."""
+def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str = "accuracy") -> int:
+    """Prepare what a suite needs, run a command of the harness on it, and return its exit code."""
     python = harness_environment(session)
     suite, _ = taken(arguments, "--suite", DEFAULT_SUITE)
     interpreter, _ = taken(arguments, "--server-python", os.environ.get("HARNESS_SERVER_PYTHON", ""))
@@ -147,7 +163,7 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str]) -> int:
         prepare_plugin(session)
         if "--dry-run" in arguments:
             prepare_packages(session)
-    return run(session, python, "-m", "harness", "accuracy", *arguments, env=harness_env(server))
+    return run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
 
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
@@ -159,7 +175,14 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
         return run(
             session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": path_of(tools, ROOT)}
         )
+    if code := prepare_activations(session, rest):
+        return code
     return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+
+
+def run_module(session: nox.Session, module: str) -> int:
+    """Run a module of the numerical suite with the session's arguments, and return its exit code."""
+    return run(session, server_cpu_environment(session), "-m", module, *session.posargs, env=server_env())
 
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
@@ -223,6 +246,19 @@ def prepare_assets(session: nox.Session, server: Path) -> None:
     prepare_packages(session)
     convert = (str(server), "-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
     session.run(*convert, env=server_env(), external=True)
+
+
+def prepare_activations(session: nox.Session, arguments: Sequence[str]) -> int:
+    """Capture real activations from a server on the CPU, once, and return 0, or ERROR.
+
+    The numerical suite's table is of them too, but not with arguments that ask for another implementation or a part.
+    """
+    if ACTIVATIONS.exists() or any(of.startswith(("--impl", "--check", "--help", "-k")) for of in arguments):
+        return PASS
+    server = server_cpu_environment(session)
+    prepare_assets(session, server)
+    capture = ("-m", "harness.assets.activations", f"--out={ACTIVATIONS}")
+    return ERROR if run(session, harness_environment(session), *capture, env=harness_env(server)) else PASS
 
 
 def prepare_packages(session: nox.Session) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -42,71 +42,139 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
+# The options that `accuracy` and `calibrate` share.
+SuiteName = Annotated[str, typer.Option(help="Which suite of suites/accuracy.")]
+ServerPython = Annotated[
+    Path | None, typer.Option(envvar="HARNESS_SERVER_PYTHON", help="The interpreter that has SGLang.")
+]
+PluginPath = Annotated[Path | None, typer.Option(envvar="HARNESS_PLUGIN_PATH", hidden=True, help="Made by nox.")]
+ModelPath = Annotated[str | None, typer.Option(help="Another place of the suite's model.")]
+Data = Annotated[Source | None, typer.Option(help="Where the data comes from; default: as the suite says.")]
+DataFolder = Annotated[Path | None, typer.Option(help="The folder of `--data folder`.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")]
+Reports = Annotated[Path, typer.Option(help="Where the run's folder goes.")]
+
+
 @app.command()
 def accuracy(  # noqa: PLR0917 - typer makes an option of each
-    suite: Annotated[str, typer.Option(help="Which suite of suites/accuracy.")] = DEFAULT_SUITE,
-    server_python: Annotated[
-        Path | None, typer.Option(envvar="HARNESS_SERVER_PYTHON", help="The interpreter that has SGLang.")
-    ] = None,
-    plugin_path: Annotated[
-        Path | None, typer.Option(envvar="HARNESS_PLUGIN_PATH", hidden=True, help="Made by nox.")
-    ] = None,
-    model_path: Annotated[str | None, typer.Option(help="Another place of the suite's model.")] = None,
-    data: Annotated[
-        Source | None, typer.Option(help="Where the data comes from; default: as the suite says.")
-    ] = None,
-    data_folder: Annotated[Path | None, typer.Option(help="The folder of `--data folder`.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")] = None,
-    reports: Annotated[Path, typer.Option(help="Where the run's folder goes.")] = ROOT / "reports",
+    suite: SuiteName = DEFAULT_SUITE,
+    server_python: ServerPython = None,
+    plugin_path: PluginPath = None,
+    model_path: ModelPath = None,
+    data: Data = None,
+    data_folder: DataFolder = None,
+    limit: Limit = None,
+    port: Port = None,
+    reports: Reports = ROOT / "reports",
     *,
+    live_check: Annotated[
+        bool, typer.Option(" /--no-live-check", help="Sum none of the compressed calls exactly.")
+    ] = True,
+    noise_floor: Annotated[
+        bool | None, typer.Option(help="Run the baseline once more, to see what changes by itself.")
+    ] = None,
+    early_stop: Annotated[
+        bool | None, typer.Option(help="End a task as soon as its verdict is certain; default: as the suite says.")
+    ] = None,
+    together: Annotated[
+        bool, typer.Option("--together", help="Have both servers up at once, each on devices of its own.")
+    ] = False,
+    reuse_baseline: Annotated[
+        Path | None, typer.Option(help="A run's folder: its baseline is taken, if everything about it is equal.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report."""
-    if server_python is None or plugin_path is None:
-        raise HarnessError(
-            "the server's interpreter and the plugin's folder are not known: start through `nox -s accuracy`, or set "
-            "HARNESS_SERVER_PYTHON and HARNESS_PLUGIN_PATH"
-        )
-    # From here on the files are checked, each as early as it can be.
-    suite_content, thresholds = load(suite)
-    source = data or suite_content.data
-    prepared = _cache() / "data" / source.value
-    try:
-        manifest = prepare(source, prepared, packages=_cache() / "packages", folder=data_folder)
-    except HarnessError as error:
-        if not dry_run or source is Source.PACKAGED:
-            raise
-        # A dry run is for any machine: the packaged data shows the requests' form where the suite's is out of reach.
-        typer.echo(
-            f"{error}\nThe requests below are made of the packaged data, {STAND_IN_QUESTIONS} a task at most.\n"
-        )
-        limit = min(limit or STAND_IN_QUESTIONS, STAND_IN_QUESTIONS)
-        prepared = _cache() / "data" / Source.PACKAGED.value
-        manifest = prepare(Source.PACKAGED, prepared, packages=_cache() / "packages")
-    plan = make_plan(
-        suite_content,
-        thresholds,
-        Options(
-            suite=suite,
-            server_python=server_python,
-            plugin_path=plugin_path,
-            model_path=model_path,
-            limit=limit,
-            port=port,
-            reports=reports,
-            dry_run=dry_run,
-        ),
-        data=prepared,
-        data_manifest=manifest,
-        repeat=repeat_command(),
+    options = _options(
+        suite,
+        server_python,
+        plugin_path,
+        model_path=model_path,
+        limit=limit,
+        port=port,
+        reports=reports,
+        live_check=live_check,
+        dry_run=dry_run,
+        noise_floor=noise_floor,
+        early_stop=early_stop,
+        together=together,
+        reuse_baseline=reuse_baseline,
     )
+    plan = _plan(options, data, data_folder)
     if dry_run:
         from harness.dry_run import show_plan  # noqa: PLC0415 - lm-eval takes seconds to import
 
         show_plan(plan, _console())
         return
     raise SystemExit(_run(plan))
+
+
+@app.command()
+def calibrate(  # noqa: PLR0917 - see above
+    suite: SuiteName = DEFAULT_SUITE,
+    server_python: ServerPython = None,
+    plugin_path: PluginPath = None,
+    model_path: ModelPath = None,
+    data: Data = None,
+    data_folder: DataFolder = None,
+    limit: Limit = None,
+    port: Port = None,
+    reports: Reports = ROOT / "reports",
+    *,
+    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 1,
+) -> None:
+    """Run a suite's baseline alone and propose thresholds, with reasons and a ready change of thresholds.yaml."""
+    options = _options(
+        suite,
+        server_python,
+        plugin_path,
+        model_path=model_path,
+        limit=limit,
+        port=port,
+        reports=reports,
+        early_stop=False,
+        baselines=runs,
+    )
+    plan = _plan(options, data, data_folder)
+    from harness.pipeline import calibrate as run_calibration  # noqa: PLC0415 - lm-eval takes seconds to import
+    from harness.progress import Display  # noqa: PLC0415
+    from harness.report.calibration import show_calibration  # noqa: PLC0415
+
+    console = _console()
+    found = run_calibration(plan, Display(console))
+    show_calibration(found, console, Path(plan.folder))
+    raise SystemExit(ERROR if found.errors else 0)
+
+
+def _options(suite: str, server_python: Path | None, plugin_path: Path | None, **chosen: Any) -> Options:  # noqa: ANN401 - checked by Options
+    if server_python is None or plugin_path is None:
+        raise HarnessError(
+            "the server's interpreter and the plugin's folder are not known: start through `nox -s accuracy`, or set "
+            "HARNESS_SERVER_PYTHON and HARNESS_PLUGIN_PATH"
+        )
+    return Options(suite=suite, server_python=server_python, plugin_path=plugin_path, **chosen)
+
+
+def _plan(options: Options, data: Source | None, data_folder: Path | None) -> Plan:
+    """Check the files, each as early as it can be, prepare the data, and plan."""
+    content, thresholds = load(options.suite)
+    source = data or content.data
+    prepared = _cache() / "data" / source.value
+    try:
+        manifest = prepare(source, prepared, packages=_cache() / "packages", folder=data_folder)
+    except HarnessError as error:
+        if not options.dry_run or source is Source.PACKAGED:
+            raise
+        # A dry run is for any machine: the packaged data shows the requests' form where the suite's is out of reach.
+        typer.echo(
+            f"{error}\nThe requests below are made of the packaged data, {STAND_IN_QUESTIONS} a task at most.\n"
+        )
+        limit = min(options.limit or STAND_IN_QUESTIONS, STAND_IN_QUESTIONS)
+        options = options.model_copy(update={"limit": limit})
+        prepared = _cache() / "data" / Source.PACKAGED.value
+        manifest = prepare(Source.PACKAGED, prepared, packages=_cache() / "packages")
+    return make_plan(content, thresholds, options, data=prepared, data_manifest=manifest, repeat=repeat_command())
 
 
 @app.command()

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from harness.assets.data import Source
 from harness.errors import ConfigError, HarnessError, Problem
+from harness.fidelity.settings import FidelityRun, FidelityThreshold
 from harness.yaml_file import Strict, YamlFile
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,16 +48,43 @@ class Server(Strict):
     start_timeout_s: Positive = 600
 
 
-class Compression(Strict):
-    """What stands behind the flag. On an NPU it is always SGLang's own code, and these say nothing.
+class LiveCheckOptions(Strict):
+    """How much of what is compressed is also summed exactly: see harness.live_check.
 
     Attributes:
-        codec: A codec of harness.collective.
+        every: All calls of the first pass that compresses, and then every so many calls; 0 is none. A prime that
+            is no model's number of layers gets round to every layer and site.
+    """
+
+    every: Annotated[int, Field(ge=0)] = 97
+
+
+class Compression(Strict):
+    """What stands behind the flag. On an NPU it is always SGLang's own code, and codec and algorithm say nothing.
+
+    Attributes:
+        codec: A codec of harness.collective, or `module:function`: an implementation under test, which the
+            server's Python must be able to import.
+        claims: The codec of harness.collective whose bound and bytes an implementation under test claims.
         algorithm: An algorithm of harness.collective.
+        live_check: The live check.
     """
 
     codec: str = "int8_token"
+    claims: str | None = None
     algorithm: str = "one_shot"
+    live_check: LiveCheckOptions = LiveCheckOptions()
+
+    @model_validator(mode="after")
+    def _claims_if_under_test(self) -> Self:
+        under_test = ":" in self.codec
+        if under_test and self.claims is None:
+            raise ValueError(
+                f"has an implementation under test, {self.codec}: say with `claims` which codec's bound applies"
+            )
+        if self.claims is not None and not under_test:
+            raise ValueError(f"has `claims` beside the codec {self.codec}, which claims itself: remove it")
+        return self
 
 
 class KnownAnswer(Strict):
@@ -80,15 +108,22 @@ class TaskRun(Strict):
         questions: How many of the task's questions, from the first on.
         concurrency: Requests under way at once; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
+        early_stop: Whether the task ends as soon as its verdict is certain.
     """
 
     questions: Positive
     concurrency: Positive = 1
     max_new_tokens: Positive | None = None
+    early_stop: bool = False
 
 
 class Suite(Strict):
-    """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks."""
+    """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks.
+
+    Attributes:
+        fidelity: How far the arms' predictions of fixed text are apart, or None where that is not measured.
+        noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
+    """
 
     description: str
     device: Literal["cpu", "cuda", "npu"]
@@ -98,7 +133,23 @@ class Suite(Strict):
     known_answer: KnownAnswer
     data: Annotated[Source, Field(strict=False)]
     tasks: Annotated[dict[str, TaskRun], Field(min_length=1)]
+    fidelity: FidelityRun | None = None
+    noise_floor: bool = False
     request_timeout_s: Positive = 600
+
+
+class Calibration(Strict):
+    """The measurement that a threshold rests on.
+
+    Attributes:
+        questions: How many were asked.
+        sglang: SGLang's version.
+        date: When, as YYYY-MM-DD.
+    """
+
+    questions: Positive
+    sglang: str
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
 class Threshold(Strict):
@@ -107,19 +158,28 @@ class Threshold(Strict):
     Attributes:
         metric: lm-eval's name of the metric and the filter it is taken from, `metric,filter`.
         floor: Smallest accuracy of the compressed arm, 0 to 1.
+        floor_rule: `point`, upstream's: the number itself; `confident`: what the number says with 95 % confidence.
         max_drop: Largest accuracy that compression may cost against the baseline, 0 to 1 (0.02 is 2 points).
+        max_flips: Largest share of questions that compression may turn from right to wrong or back, less what
+            the baseline does by itself where that was measured, 0 to 1.
         max_truncated: Largest share of answers that ended at the token cap, 0 to 1.
         min_questions: Fewer questions than these decide nothing about the floor.
         report_only: The result is shown and judged by nobody.
+        protocol: The protocol that the numbers hold for, as the harness words it; another one is refused.
+        calibration: The measurement behind the numbers, where there is one.
         source: Where the numbers come from.
     """
 
     metric: str
     floor: Share | None = None
+    floor_rule: Literal["point", "confident"] = "point"
     max_drop: Share | None = None
+    max_flips: Share | None = None
     max_truncated: Share | None = None
     min_questions: Positive = 1
     report_only: bool = False
+    protocol: str | None = None
+    calibration: Calibration | None = None
     source: str
 
     @model_validator(mode="after")
@@ -129,13 +189,38 @@ class Threshold(Strict):
             raise ValueError("has `report_only: true` beside a floor or a max_drop: keep one or the other")
         if not judged and not self.report_only:
             raise ValueError("judges nothing: give a `floor` or a `max_drop`, or say `report_only: true`")
+        if self.floor_rule != "point" and self.floor is None:
+            raise ValueError("has a `floor_rule` and no `floor`: add the floor, or remove the rule")
+        if self.calibration is not None and self.protocol is None:
+            raise ValueError(
+                "has a `calibration` without its `protocol`: a number holds for the protocol it was made with"
+            )
         return self
 
 
-class Thresholds(Strict):
-    """thresholds.yaml: per model and task, what is accepted and why."""
+class ModelThresholds(Strict):
+    """What is accepted of one model: a row a task, and one for its predictions of fixed text.
 
-    models: dict[str, dict[str, Threshold]]
+    Attributes:
+        fidelity: How far the predictions may move; None: a large shift is a warning.
+    """
+
+    # Every other key is a task's row, and checked as one.
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Threshold]
+
+    fidelity: FidelityThreshold | None = None
+
+    @property
+    def tasks(self) -> dict[str, Threshold]:
+        """The tasks' rows, by task."""
+        return self.__pydantic_extra__
+
+
+class Thresholds(Strict):
+    """thresholds.yaml: per model, what is accepted and why."""
+
+    models: dict[str, ModelThresholds]
 
 
 def suite_names() -> list[str]:
@@ -186,10 +271,13 @@ def _read(path: Path, model: type[FileT], problems: list[Problem]) -> YamlFile[F
 def _unknown_names(thresholds: YamlFile[Thresholds], suites: dict[str, Path]) -> list[Problem]:
     """Find models that no suite runs and tasks that do not exist: a typing error would never be noticed."""
     models: set[str] = set()
+    with_fidelity: set[str] = set()
     unreadable: list[Problem] = []
     for file in suites.values():
         if (suite := _read(file, Suite, unreadable)) is not None:
             models.add(suite.content.model.name)
+            if suite.content.fidelity is not None:
+                with_fidelity.add(suite.content.model.name)
     tasks = task_names()
     problems = []
     for model, rows in thresholds.content.models.items():
@@ -199,9 +287,12 @@ def _unknown_names(thresholds: YamlFile[Thresholds], suites: dict[str, Path]) ->
             problems.append(thresholds.problem(("models", model), f"is the model of no suite; there are: {known}"))
         problems += [
             thresholds.problem(("models", model, task), f"is not a task; there are: {', '.join(tasks)}")
-            for task in rows
+            for task in rows.tasks
             if task not in tasks
         ]
+        if rows.fidelity is not None and model in models - with_fidelity and not unreadable:
+            message = f"is measured by no suite of {model}: give one the key `fidelity`, or remove this row"
+            problems.append(thresholds.problem(("models", model, "fidelity"), message))
     return problems
 
 
@@ -209,10 +300,11 @@ def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | N
     problems = []
     content = suite.content
     tasks = task_names()
+    rows = thresholds.content.models.get(content.model.name) if thresholds is not None else None
     for task in content.tasks:
         if task not in tasks:
             problems.append(suite.problem(("tasks", task), f"is not a task; there are: {', '.join(tasks)}"))
-        elif thresholds is not None and task not in thresholds.content.models.get(content.model.name, {}):
+        elif thresholds is not None and (rows is None or task not in rows.tasks):
             message = f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
             problems.append(suite.problem(("tasks", task), message))
     for index, argument in enumerate(content.server.args):

@@ -7,7 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.evaluate import Task
-from harness.pipeline import check_metrics
+from harness.fidelity.measure import protocol
+from harness.fidelity.records import FIDELITY
+from harness.fidelity.texts import build_texts, hash_texts
+from harness.pipeline import check_tasks
 from harness.plan import Plan
 
 
@@ -26,7 +29,7 @@ def show_plan(plan: Plan, console: Console) -> None:
         say(f"\n{arm.name}:\n{arm.shell()}")
     with tempfile.TemporaryDirectory() as folder:
         tasks = [Task(name, of, Path(plan.data), Path(folder)) for name, of in plan.tasks.items()]
-        check_metrics(tasks)
+        check_tasks(tasks)
         for task in tasks:
             prompts = task.prompts()
             digest = hashlib.sha256("\0".join(prompts).encode()).hexdigest()
@@ -36,6 +39,15 @@ def show_plan(plan: Plan, console: Console) -> None:
                 say(f"  {name}: {value!r}")
             say(f"  threshold: {task.plan.threshold.model_dump(exclude_none=True)}")
             say(f"  the first prompt ends in: {prompts[0][-200:]!r}")
+    if plan.fidelity is not None:
+        texts, threshold = build_texts(Path(plan.data), plan.fidelity.texts), plan.fidelity.threshold
+        say(f"\n{FIDELITY}: {len(texts)} texts on each arm, {plan.fidelity.concurrency} at a time")
+        characters = sum(len(text.content) for text in texts)
+        say(f"  texts: {characters} characters in all, SHA-256 {hash_texts(texts)[:16]}")
+        for name, value in protocol(plan.fidelity).items():
+            say(f"  {name}: {value!r}")
+        accepted = threshold.model_dump(exclude_none=True) if threshold else "none: a large shift is a WARNING"
+        say(f"  threshold: {accepted}")
     say(f"\nthe run's folder: {plan.folder}")
     for reason in plan.refused:
         say(f"on this machine the run would be refused: {reason}")

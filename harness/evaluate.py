@@ -5,18 +5,19 @@ own, since lm-eval's API models send two requests where one will do, cut prompts
 an empty answer for a failed request, which then counts as a wrong one.
 """
 
-import hashlib
 import json
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import datasets
+import lm_eval.api.task as lm_eval_task
 import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -26,16 +27,17 @@ from lm_eval.tasks import TaskManager
 
 from harness import plan as planning
 from harness.client import Client, RequestFailed
+from harness.concurrently import concurrently
 from harness.errors import HarnessError
-from harness.samples import Sample
+from harness.samples import Sample, hash_tokens
 
 datasets.disable_progress_bars()
+# Its bar for building prompts would come once for each part of a task, between the lines of our own progress.
+lm_eval_task.tqdm = partial(lm_eval_task.tqdm, disable=True)
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 Outcome = dict[str, Any]
 Key = tuple[int, int]
-In = TypeVar("In")
-Out = TypeVar("Out")
 FIRST_TOKENS = 3
 # What lm-eval is told of a failed request, since it must be told a number. Its sample is marked as failed and no
 # result rests on it. Finite, for lm-eval takes a softmax of it.
@@ -103,6 +105,23 @@ class Task:
             "metrics": self.metric_and_filter,
         }
 
+    def protocol_text(self) -> str:
+        """Return the protocol in one line: what a threshold records and a run is compared by.
+
+        What the number of questions, the server and the data are is recorded apart from it.
+        """
+        of = self.protocol()
+        few = of["fewshot"]
+        parts = [
+            f"{of['task']} version {of['version']}",
+            of["output_type"],
+            f"{few['count']} shots" + (f" ({few['rows']})" if few["count"] else ""),
+            f"BOS: {of['bos']}",
+        ]
+        if of["max_new_tokens"] is not None:
+            parts.append(f"at most {of['max_new_tokens']} tokens, stop {json.dumps(of['stop'])}")
+        return "; ".join(parts)
+
     def prompts(self) -> list[str]:
         """Return the text of every question's prompt, in the order they are asked."""
         self._task.build_all_requests(limit=self.plan.questions, rank=0, world_size=1)
@@ -116,11 +135,13 @@ class Task:
         record: Path,
         after_failure: Callable[[], None],
         advance: Callable[[], None],
+        documents: range | None = None,
     ) -> list[Sample]:
-        """Ask every question of one server.
+        """Ask questions of one server.
 
         Args:
             client: The server.
+            documents: Which of the task's documents; all questions of the plan if None.
             record: File to which each request's outcome is added as soon as it is known.
             after_failure: Called after each failed request; it raises if the server is gone.
             advance: Called after each question.
@@ -132,6 +153,7 @@ class Task:
             HarnessError: The server is gone, or an outcome cannot be written.
         """
         bos = self._task.config.metadata["bos"] == "tokenizer"
+        chosen = documents or range(self.plan.questions)
         with _appending(record) as write:
             model = _ServerModel(
                 client,
@@ -141,12 +163,13 @@ class Task:
                 write=write,
                 after_failure=after_failure,
                 advance=advance,
+                first_document=chosen.start,
             )
             # `evaluate` filters and scores; a bootstrap of its own would only cost time.
             results = evaluate(
                 lm=model,
                 task_dict={"tasks": {self.name: self._task}, "groups": {}},
-                limit=self.plan.questions,
+                samples={self.name: list(chosen)},
                 bootstrap_iters=0,
             )
         metrics = {filter_: metric for metric, filter_ in (of.split(",") for of in self.metric_and_filter)}
@@ -157,6 +180,25 @@ class Task:
 
     def _max_new_tokens(self, generation: Mapping[str, Any]) -> int:
         return self.plan.max_new_tokens or int(generation["max_gen_toks"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question as it goes to the server.
+
+    Attributes:
+        instances: lm-eval's requests that make it up: one, or one a choice.
+        prompt: Token ids.
+        choices: Token ids of each choice; none for a text to be generated.
+    """
+
+    instances: list[Instance]
+    prompt: list[int]
+    choices: list[list[int]]
+
+
+# For each question what is known of each of its requests, or why nothing is.
+Answers: TypeAlias = list[list[Outcome] | RequestFailed]
 
 
 class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
@@ -172,6 +214,7 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         write: Callable[[Outcome], None],
         after_failure: Callable[[], None],
         advance: Callable[[], None],
+        first_document: int,
     ) -> None:
         super().__init__()
         self.outcomes: dict[Key, Outcome] = {}
@@ -182,81 +225,94 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         self._write = write
         self._after_failure = after_failure
         self._advance = advance
+        # lm-eval numbers the documents of a part from 0, and its samples by the whole.
+        self._first_document = first_document
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Score continuations; those of one document and prompt go out as one request."""
+        """Score continuations; those of one document and prompt are one question."""
         documents: dict[tuple[int, str], list[Instance]] = defaultdict(list)
         for instance in requests:
             documents[_doc_id(instance), instance.args[0]].append(instance)
-        self._map(self._score, list(documents.values()))
-        outcomes = [self.outcomes[_key(instance)] for instance in requests]
+        self._in_batches(self._score, list(documents.values()))
+        outcomes = [self.outcomes[self._key(instance)] for instance in requests]
         return [(of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Generate one text for each request."""
-        self._map(self._generate, requests)
-        return [self.outcomes[_key(instance)]["text"] or "" for instance in requests]
+        self._in_batches(self._generate, [[request] for request in requests])
+        return [self.outcomes[self._key(instance)]["text"] or "" for instance in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Refuse: no task of ours asks for it."""
         raise NotImplementedError(f"no task of the harness scores whole texts, {len(requests)} requests do")
 
-    def _score(self, choices: Sequence[Instance]) -> None:
-        common = _outcome()
-        try:
-            context = self._tokens(choices[0].args[0])
-            wholes = [self._tokens(choice.args[0] + choice.args[1]) for choice in choices]
-            # A tokenizer may merge the end of the prompt with the choice: both are cut where all agree.
-            shared = min(_shared(context, whole) for whole in wholes)
-            prompt = context[:shared]
-            common |= _of_prompt(prompt)
-            scores = self._client.score(prompt, [whole[shared:] for whole in wholes])
-        except RequestFailed as error:
-            for choice in choices:
-                self._keep(choice, common | {"error": str(error)})
-            self._after_failure()
-        else:
-            for index, choice in enumerate(choices):
-                scored = {"logprob": scores.logprobs[index], "greedy": scores.greedy[index]}
-                self._keep(choice, common | {"choice": choice.args[1]} | scored)
-        self._advance()
+    def _in_batches(self, ask: Callable[[list[Asked]], Answers], questions: Sequence[list[Instance]]) -> None:
+        """Ask `concurrency` questions at a time, in order, each batch in one request, and keep every outcome."""
+        for start in range(0, len(questions), self._concurrency):
+            batch = questions[start : start + self._concurrency]
+            prepared = list(concurrently(self._prepared, batch, self._concurrency))
+            answered = iter(ask([of for of in prepared if not isinstance(of, RequestFailed)]))
+            answers = [of if isinstance(of, RequestFailed) else next(answered) for of in prepared]
+            for instances, asked, answer in zip(batch, prepared, answers, strict=True):
+                common = _outcome() | ({} if isinstance(asked, RequestFailed) else _of_prompt(asked.prompt))
+                found = [{"error": str(answer)} for _ in instances] if isinstance(answer, RequestFailed) else answer
+                for instance, outcome in zip(instances, found, strict=True):
+                    self._keep(instance, common | outcome)
+                self._advance()
+            if any(isinstance(of, RequestFailed) for of in answers):
+                self._after_failure()
 
-    def _generate(self, request: Instance) -> None:
-        context, options = request.args
-        outcome = _outcome()
+    def _prepared(self, instances: list[Instance]) -> Asked | RequestFailed:
+        """Return a question as token ids: a prompt, and its choices if it has any."""
+        scored = instances[0].request_type == "loglikelihood"
         try:
-            prompt = self._tokens(context)
-            outcome |= _of_prompt(prompt)
-            generation = self._client.generate(
-                prompt, max_new_tokens=self._max_new_tokens(options), stop=options["until"]
-            )
+            context = self._tokens(instances[0].args[0])
+            if not scored:
+                return Asked(instances=instances, prompt=context, choices=[])
+            wholes = [self._tokens(choice.args[0] + choice.args[1]) for choice in instances]
         except RequestFailed as error:
-            self._keep(request, outcome | {"error": str(error)})
-            self._after_failure()
-        else:
-            found = {
-                "text": generation.text,
-                "finish_reason": generation.finish_reason,
-                "generated_tokens": generation.tokens,
-            }
-            self._keep(request, outcome | found)
-        self._advance()
+            return error
+        # A tokenizer may merge the end of the prompt with the choice: both are cut where all agree.
+        shared = min(_shared(context, whole) for whole in wholes)
+        return Asked(instances=instances, prompt=context[:shared], choices=[whole[shared:] for whole in wholes])
+
+    def _score(self, batch: list[Asked]) -> Answers:
+        found = self._client.score_many([(of.prompt, of.choices) for of in batch])
+        return [
+            scores
+            if isinstance(scores, RequestFailed)
+            else [
+                {"choice": choice.args[1], "logprob": logprob, "greedy": greedy}
+                for choice, logprob, greedy in zip(of.instances, scores.logprobs, scores.greedy, strict=True)
+            ]
+            for of, scores in zip(batch, found, strict=True)
+        ]
+
+    def _generate(self, batch: list[Asked]) -> Answers:
+        if not batch:
+            return []
+        # A task's options are the same for each of its questions.
+        options = batch[0].instances[0].args[1]
+        found = self._client.generate_many(
+            [of.prompt for of in batch], max_new_tokens=self._max_new_tokens(options), stop=options["until"]
+        )
+        return [
+            of
+            if isinstance(of, RequestFailed)
+            else [{"text": of.text, "finish_reason": of.finish_reason, "generated_tokens": of.tokens}]
+            for of in found
+        ]
 
     def _tokens(self, text: str) -> list[int]:
         return self._client.tokenize(text, special=self._special_tokens)
 
     def _keep(self, instance: Instance, outcome: Outcome) -> None:
-        self.outcomes[_key(instance)] = outcome
-        self._write({"task": instance.task_name, "doc_id": instance.doc_id, "request": instance.idx, **outcome})
+        document, request = key = self._key(instance)
+        self.outcomes[key] = outcome
+        self._write({"task": instance.task_name, "doc_id": document, "request": request, **outcome})
 
-    def _map(self, ask: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-        """Ask in order, `concurrency` at a time; when one raises, none of those waiting is asked."""
-        pool = ThreadPoolExecutor(self._concurrency)
-        try:
-            return list(pool.map(ask, items))
-        finally:
-            # Without waiting: requests under way end with the server, which must not wait for them.
-            pool.shutdown(wait=False, cancel_futures=True)
+    def _key(self, instance: Instance) -> Key:
+        return (self._first_document + _doc_id(instance), instance.idx)
 
 
 def _load(name: str, plan: planning.Task, data: Path, folder: Path) -> Any:  # noqa: ANN401 - lm-eval's task
@@ -337,7 +393,7 @@ def _outcome() -> Outcome:
 
 def _of_prompt(prompt: Sequence[int]) -> Outcome:
     return {
-        "prompt_hash": hashlib.sha256(json.dumps(list(prompt)).encode()).hexdigest(),
+        "prompt_hash": hash_tokens(prompt),
         "prompt_tokens": len(prompt),
         "first_tokens": list(prompt[:FIRST_TOKENS]),
     }
@@ -353,10 +409,6 @@ def _doc_id(instance: Instance) -> int:
     if instance.doc_id is None:
         raise HarnessError("lm-eval built a request without a document number")
     return int(instance.doc_id)
-
-
-def _key(instance: Instance) -> Key:
-    return (_doc_id(instance), instance.idx)
 
 
 @contextmanager

@@ -5,12 +5,13 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from harness.config import ROOT, TASKS, KnownAnswer, Suite, Threshold, Thresholds
 from harness.errors import HarnessError
+from harness.fidelity.settings import FidelityPlan
 from harness.model_folder import check_model
 from harness.yaml_file import Strict
 
@@ -18,8 +19,12 @@ PORT = "<free port>"
 API_KEY = "<random key>"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 PLUGIN = "tp_compression_harness"
+CHECK_EVERY = "HARNESS_PLUGIN_CHECK_EVERY"
 
-ArmName = Literal["baseline", "compressed"]
+BASELINE = "baseline"
+COMPRESSED = "compressed"
+# The first one's settings, started afresh.
+AGAIN = "baseline-again"
 
 
 class Options(Strict):
@@ -33,7 +38,13 @@ class Options(Strict):
         limit: At most so many questions a task.
         port: A fixed port for the servers.
         reports: Where the run's folder goes.
+        live_check: Whether the suite's live check runs.
         dry_run: Plan even what could not be carried out here.
+        noise_floor: Whether the baseline runs once more, to see what changes by itself.
+        early_stop: Whether tasks end as soon as their verdict is certain.
+        together: Whether the baseline's and the compressed server are up at once, each on devices of its own.
+        reuse_baseline: The folder of an earlier run whose baseline is taken instead of measuring it again.
+        baselines: For a calibration: how often the baseline runs, and nothing else does.
     """
 
     suite: str
@@ -43,21 +54,27 @@ class Options(Strict):
     limit: Annotated[int, Field(gt=0)] | None = None
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
+    live_check: bool = True
     dry_run: bool = False
+    noise_floor: bool | None = None
+    early_stop: bool | None = None
+    together: bool = False
+    reuse_baseline: Annotated[Path, Field(strict=False)] | None = None
+    baselines: Annotated[int, Field(gt=0)] | None = None
 
 
 class Arm(Strict):
-    """One of the two servers.
+    """One server of the run.
 
     Attributes:
-        name: `baseline` or `compressed`.
+        name: `baseline`, `compressed` or `baseline-again`; of a calibration also `baseline-2` and so on.
         compressed: Whether the flag is on.
         argv: Its command; PORT and API_KEY stand for what is chosen at the start.
         env: Variables set on top of the harness's own environment.
         engagement: The folder where each rank's plugin writes its log.
     """
 
-    name: ArmName
+    name: str
     compressed: bool
     argv: list[str]
     env: dict[str, str]
@@ -71,6 +88,11 @@ class Arm(Strict):
     def environment(self) -> dict[str, str]:
         """Return the whole environment that the server gets."""
         return {**os.environ, **self.env}
+
+    @property
+    def check_every(self) -> int:
+        """The live check's interval in compressed calls; 0 for none, as in an arm that does not compress."""
+        return int(self.env.get(CHECK_EVERY, "0")) if self.compressed else 0
 
     def shell(self) -> str:
         """Return the command and its variables as one could type them."""
@@ -86,6 +108,8 @@ class Task(Strict):
         questions: How many questions, from the first on.
         concurrency: Requests under way at once, the same in both arms.
         max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
+        early_stop: Whether the task ends as soon as its verdict is certain.
+        judged_tasks: How many tasks of the run are judged by a `max_drop`: FAILs are corrected for it.
         threshold: What is accepted.
     """
 
@@ -93,6 +117,8 @@ class Task(Strict):
     questions: int
     concurrency: int
     max_new_tokens: int | None
+    early_stop: bool = False
+    judged_tasks: int = 1
     threshold: Threshold
 
 
@@ -110,12 +136,15 @@ class Plan(Strict):
         folder: The run's folder.
         data: The prepared data's folder.
         data_manifest: What the data is and hashes to.
-        arms: Both arms, in the order they run.
+        arms: The arms, in the order they run.
         tasks: The tasks, in the order they run.
+        fidelity: The fixed texts that are predicted after the tasks, or None.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
         port: A fixed port, or None for a free one.
+        together: Whether the baseline's and the compressed server are up at once.
+        reuse_baseline: The folder of the run whose baseline is taken, or None.
         repeat: The command that repeats the run.
         refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
     """
@@ -132,14 +161,17 @@ class Plan(Strict):
     data_manifest: dict[str, Any]
     arms: list[Arm]
     tasks: dict[str, Task]
+    fidelity: FidelityPlan | None = None
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
     port: int | None
+    together: bool = False
+    reuse_baseline: str | None = None
     repeat: str
     refused: list[str] = Field(default_factory=list)
 
-    def arm(self, name: ArmName) -> Arm:
+    def arm(self, name: str) -> Arm:
         """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)
 
@@ -184,9 +216,14 @@ def make_plan(
         refused.append(str(error))
     if not (options.plugin_path / "harness" / "sglang_plugin").is_dir():
         refused.append(f"{options.plugin_path} does not hold the plugin: start through nox, which puts it there")
+    if options.together and options.port is not None:
+        refused.append("--together needs a port for each server: leave --port out, free ones are found")
+    if options.together and options.reuse_baseline is not None:
+        refused.append("--together and --reuse-baseline exclude each other: a reused baseline has no server")
     if refused and not options.dry_run:
         raise HarnessError("\n".join(refused))
     rows = thresholds.models[suite.model.name]
+    judged_tasks = sum(rows.tasks[name].max_drop is not None for name in suite.tasks)
     return Plan(
         run_id=run_id,
         suite=options.suite,
@@ -199,8 +236,8 @@ def make_plan(
         data=str(data),
         data_manifest=data_manifest,
         arms=[
-            make_arm("baseline", suite, options, model_path=model_path, python=python, folder=folder),
-            make_arm("compressed", suite, options, model_path=model_path, python=python, folder=folder),
+            make_arm(name, suite, options, model_path=model_path, python=python, folder=folder)
+            for name in arm_names(suite, options)
         ],
         tasks={
             name: Task(
@@ -208,22 +245,39 @@ def make_plan(
                 questions=min(task.questions, options.limit or task.questions),
                 concurrency=task.concurrency,
                 max_new_tokens=task.max_new_tokens,
-                threshold=rows[name],
+                early_stop=(task.early_stop if options.early_stop is None else options.early_stop)
+                and rows.tasks[name].max_drop is not None,
+                judged_tasks=max(1, judged_tasks),
+                threshold=rows.tasks[name],
             )
             for name, task in suite.tasks.items()
         },
+        # Calibration has no arm to compare with.
+        fidelity=suite.fidelity.plan(rows.fidelity, limit=options.limit)
+        if suite.fidelity and options.baselines is None
+        else None,
         known_answer=suite.known_answer,
         start_timeout_s=suite.server.start_timeout_s,
         request_timeout_s=suite.request_timeout_s,
         port=options.port,
+        together=options.together,
+        reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
         repeat=repeat,
         refused=refused,
     )
 
 
-def make_arm(name: ArmName, suite: Suite, options: Options, *, model_path: str, python: Path, folder: Path) -> Arm:
-    """Plan one arm. The two differ in `--enable-quant-communications` and in where they write, and in no more."""
-    compressed = name == "compressed"
+def arm_names(suite: Suite, options: Options) -> list[str]:
+    """Return which arms run, in order; the baseline again comes last, when the machine has drifted if it does."""
+    if options.baselines is not None:
+        return [BASELINE, *(f"{BASELINE}-{run}" for run in range(2, options.baselines + 1))]
+    wanted = suite.noise_floor if options.noise_floor is None else options.noise_floor
+    return [BASELINE, COMPRESSED, AGAIN] if wanted else [BASELINE, COMPRESSED]
+
+
+def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, python: Path, folder: Path) -> Arm:
+    """Plan one arm. All differ in where they write, the compressed one in the flag, and none in anything else."""
+    compressed = name == COMPRESSED
     engagement = folder / name / "engagement"
     shims = [str(CPU_SHIMS)] if suite.device == "cpu" else []
     outer = [path for path in (os.environ.get("PYTHONPATH"),) if path]
@@ -234,7 +288,10 @@ def make_arm(name: ArmName, suite: Suite, options: Options, *, model_path: str, 
         "HARNESS_PLUGIN_DIR": str(engagement),
         "HARNESS_PLUGIN_CODEC": suite.compression.codec,
         "HARNESS_PLUGIN_ALGORITHM": suite.compression.algorithm,
+        CHECK_EVERY: str(suite.compression.live_check.every if options.live_check else 0),
     }
+    if suite.compression.claims:
+        env["HARNESS_PLUGIN_CLAIMS"] = suite.compression.claims
     if allowed := os.environ.get("SGLANG_PLUGINS"):
         # The user's list of plugins would keep ours out.
         env["SGLANG_PLUGINS"] = f"{allowed},{PLUGIN}"
@@ -257,6 +314,9 @@ def make_arm(name: ArmName, suite: Suite, options: Options, *, model_path: str, 
     ]
     if compressed:
         argv.append("--enable-quant-communications")
+        if options.together and suite.device != "cpu":
+            # The devices after the baseline's.
+            argv += ["--base-gpu-id", str(suite.server.tp)]
     return Arm(name=name, compressed=compressed, argv=argv, env=env, engagement=str(engagement))
 
 
@@ -280,4 +340,5 @@ def check_interpreter(python: Path) -> Path:
 
 def repeat_command(arguments: list[str] | None = None) -> str:
     """Return the command line that started this process, as a person would type it again."""
-    return shlex.join(("nox", "-s", "accuracy", "--", *(sys.argv[2:] if arguments is None else arguments)))
+    given = sys.argv[1:] if arguments is None else arguments
+    return shlex.join(("nox", "-s", *given[:1], "--", *given[1:]))

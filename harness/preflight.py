@@ -19,10 +19,12 @@ class Sglang:
     Attributes:
         version: Its version.
         settings: The names of all its server arguments.
+        packages: What else is installed beside it, in one line that changes when any of it does.
     """
 
     version: str
     settings: frozenset[str]
+    packages: str
 
 
 def check_sglang(plan: Plan) -> Sglang:
@@ -42,6 +44,7 @@ def check_sglang(plan: Plan) -> Sglang:
         # From `serve` on; the parser wants a number where the plan has a placeholder.
         "arms": {of.name: ["1" if argument == PORT else argument for argument in of.argv[2:]] for of in plan.arms},
         "codec": arm.env["HARNESS_PLUGIN_CODEC"],
+        "claims": arm.env.get("HARNESS_PLUGIN_CLAIMS"),
     }
     try:
         done = subprocess.run(
@@ -57,7 +60,7 @@ def check_sglang(plan: Plan) -> Sglang:
         )
         found = json.loads(done.stdout)
         version, problems = str(found["sglang"]), found["problems"]
-        settings = frozenset(found["settings"])
+        settings, packages = frozenset(found["settings"]), str(found["packages"])
     except subprocess.TimeoutExpired as error:
         raise HarnessError(f"{plan.server_python} did not import SGLang within {TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
@@ -73,4 +76,4 @@ def check_sglang(plan: Plan) -> Sglang:
         ) from error
     if problems:
         raise HarnessError("\n".join(problems))
-    return Sglang(version=version, settings=settings)
+    return Sglang(version=version, settings=settings, packages=packages)

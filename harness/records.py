@@ -1,6 +1,7 @@
 """What a run leaves on disk beside samples and logs, and where. Written as it goes, read by the report."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ from harness.yaml_file import Strict
 PLAN = "plan.json"
 RUN = "run.json"
 ARM = "arm.json"
+FINGERPRINT = "fingerprint.json"
 REQUESTS = "requests.jsonl"
 TASKS = "tasks"
 
@@ -23,10 +25,14 @@ class TaskRecord(Strict):
 
     Attributes:
         seconds: How long it took.
+        questions: How many were asked: fewer than planned where the verdict was certain before.
         protocol: Everything that decides what was asked and how it was read.
+        protocol_text: The same in the one line that a threshold records.
     """
 
     seconds: float
+    questions: int
+    protocol_text: str
     protocol: dict[str, Any]
 
 
@@ -85,6 +91,43 @@ def read(file: Path, model: type[RecordT]) -> RecordT:
         raise HarnessError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise HarnessError(f"{file} is not a {model.__name__} of this version: {error}") from error
+
+
+def write_lines(file: Path, found: Iterable[BaseModel]) -> None:
+    """Write a record a line, each as soon as it is there.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with file.open("w", encoding="utf-8", buffering=1) as out:
+        out.writelines(record.model_dump_json() + "\n" for record in found)
+
+
+def read_lines(file: Path, model: type[RecordT], what: str) -> list[RecordT]:
+    """Read a file that holds a record a line.
+
+    Args:
+        file: The file.
+        model: The records' type.
+        what: What one is called, with its article.
+
+    Raises:
+        HarnessError: The file is missing, or a line is none.
+    """
+    try:
+        # Not splitlines(): a generated text may hold characters that Unicode takes for line ends. A file that
+        # was cut off within a character is refused below, by its line.
+        with file.open(encoding="utf-8", errors="replace") as content:
+            lines = list(content)
+    except OSError as error:
+        raise HarnessError(f"{file} cannot be read: {error.strerror}; that task was not finished") from error
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(model.model_validate_json(line))
+        except ValueError as error:
+            raise HarnessError(f"{file}:{number}: is not {what}: {error}") from error
+    return found
 
 
 def settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """One question's result in one arm, its file form, and the pairing of both arms' results."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.records import read_lines, write_lines
 from harness.yaml_file import Strict
 
 
@@ -76,17 +78,23 @@ class Pairing:
     faults: tuple[str, ...]
 
 
-def pair(baseline: Sequence[Sample], compressed: Sequence[Sample]) -> Pairing:
-    """Pair both arms' samples of one task and filter by document, checking that they saw the same prompt.
+def pair(
+    baseline: Sequence[Sample],
+    compressed: Sequence[Sample],
+    *,
+    names: tuple[str, str] = ("baseline", "compressed"),
+) -> Pairing:
+    """Pair two arms' samples of one task and filter by document, checking that they saw the same prompt.
 
     Args:
         baseline: The baseline arm's samples.
-        compressed: The compressed arm's samples.
+        compressed: The other arm's samples.
+        names: What the two arms are called in faults.
     """
     ours = {sample.key: sample for sample in baseline}
     theirs = {sample.key: sample for sample in compressed}
     faults: list[str] = []
-    for arm, samples, found in (("baseline", baseline, ours), ("compressed", compressed, theirs)):
+    for arm, samples, found in ((names[0], baseline, ours), (names[1], compressed, theirs)):
         if len(found) < len(samples):
             faults.append(f"{len(samples) - len(found)} questions stand twice in the {arm} arm")
     if only := sorted(ours.keys() ^ theirs.keys()):
@@ -107,6 +115,11 @@ def pair(baseline: Sequence[Sample], compressed: Sequence[Sample]) -> Pairing:
     return Pairing(pairs=tuple(pairs), failed=tuple(failed), faults=tuple(faults))
 
 
+def hash_tokens(tokens: Sequence[int]) -> str:
+    """Return the SHA-256 of token ids."""
+    return hashlib.sha256(json.dumps(list(tokens)).encode()).hexdigest()
+
+
 def sample_file(folder: Path, task: str) -> Path:
     """Return where an arm's samples of a task are kept."""
     return folder / f"samples-{task}.jsonl"
@@ -118,8 +131,7 @@ def write_samples(file: Path, samples: Iterable[Sample]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    with file.open("w", encoding="utf-8") as out:
-        out.writelines(sample.model_dump_json() + "\n" for sample in samples)
+    write_lines(file, samples)
 
 
 def read_samples(file: Path) -> list[Sample]:
@@ -128,17 +140,4 @@ def read_samples(file: Path) -> list[Sample]:
     Raises:
         HarnessError: The file is missing, or a line is not a sample.
     """
-    try:
-        # Not splitlines(): a generated text may hold characters that Unicode takes for line ends. A file that
-        # was cut off within a character is refused below, by its line.
-        with file.open(encoding="utf-8", errors="replace") as content:
-            lines = list(content)
-    except OSError as error:
-        raise HarnessError(f"{file} cannot be read: {error.strerror}; that task was not finished") from error
-    samples = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            samples.append(Sample.model_validate_json(line))
-        except ValueError as error:
-            raise HarnessError(f"{file}:{number}: is not a sample: {error}") from error
-    return samples
+    return read_lines(file, Sample, "a sample")

@@ -6,15 +6,17 @@ Imports the standard library, SGLang and the collective only.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
 from typing import Any, NoReturn
 
 PLUGIN_GROUP = "sglang.srt.plugins"
 PLUGIN = "tp_compression_harness"
+NAMED_PACKAGES = frozenset({"torch", "torch-npu", "transformers", "triton", "sgl-kernel", "flashinfer-python"})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,17 +30,23 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Answer a request.
 
     Args:
-        request: `arms`, the `sglang serve` arguments of each arm by name; `codec`, a codec's name.
+        request: `arms`, the `sglang serve` arguments of each arm by name; `codec`, a codec's name or an
+            implementation's, `module:function`; `claims`, in the latter case, a codec's name.
 
     Returns:
-        `sglang`, its version; `settings`, the names of all its server arguments; `problems`, sentences, empty
-        where the plan can run.
+        `sglang`, its version; `settings`, the names of all its server arguments; `packages`, what is installed
+        beside it, in one line; `problems`, sentences, empty where the plan can run.
     """
     problems: list[str] = []
     try:
         sglang = version("sglang")
     except PackageNotFoundError:
-        return {"sglang": "", "settings": [], "problems": [f"SGLang is not installed for {sys.executable}"]}
+        return {
+            "sglang": "",
+            "settings": [],
+            "packages": "",
+            "problems": [f"SGLang is not installed for {sys.executable}"],
+        }
     try:
         import_module("sglang.srt.plugins.hook_registry")
     except ImportError as error:
@@ -48,16 +56,22 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         )
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
         problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
-    try:
-        import_module("harness.collective").get_codec(request["codec"])
-    except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
-        problems.append(f"the codec {request['codec']!r} cannot be used: {error}")
+    codec = request["codec"]
+    for name in (codec, request.get("claims")):
+        try:
+            if name is not None and ":" in name:
+                import_module("harness.collective.implementation").load_implementation(name)
+            elif name is not None:
+                import_module("harness.collective").get_codec(name)
+        except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
+            problems.append(f"the codec {name!r} cannot be used: {error}")
     try:
         server_args = import_module("sglang.srt.server_args").ServerArgs
     except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way
         return {
             "sglang": sglang,
             "settings": [],
+            "packages": _packages(),
             "problems": [*problems, f"SGLang {sglang} cannot be imported: {error!r}"],
         }
     problems += _argument_problems(server_args, sglang, request["arms"])
@@ -65,7 +79,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     settings: Iterable[str] = getattr(server_args, "__struct_fields__", ()) or getattr(
         server_args, "__dataclass_fields__", ()
     )
-    return {"sglang": sglang, "settings": list(settings), "problems": problems}
+    return {"sglang": sglang, "settings": list(settings), "packages": _packages(), "problems": problems}
+
+
+def _packages() -> str:
+    """Name the packages that a server's numbers depend on most, and hash all of them with their versions."""
+    found = {f"{of.metadata['Name']} {of.version}" for of in distributions()}
+    named = sorted(of for of in found if of.split()[0].lower().replace("_", "-") in NAMED_PACKAGES)
+    digest = hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+    return f"{', '.join(named)}; all {len(found)}: {digest[:16]}"
 
 
 def _argument_problems(server_args: Any, sglang: str, arms: dict[str, list[str]]) -> list[str]:  # noqa: ANN401 - SGLang's

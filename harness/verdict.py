@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from harness.config import Threshold
-from harness.stats import ALPHA, PairedCounts, paired_bounds, questions_to_decide
+from harness.drop import Drop
+from harness.stats import ALPHA, PairedCounts, questions_to_decide
+from harness.stats.flips import Excess
+from harness.stats.proportion import chance_to_pass_floor, share_bounds
 
 
 class Verdict(StrEnum):
@@ -30,13 +33,17 @@ class TaskNumbers:
     Attributes:
         name: The task.
         counts: The paired table.
-        failed: Requests that failed, in either arm.
+        drop: The test of the drop; None where the threshold has no `max_drop`.
+        flips: Questions that turned from right to wrong or back, and what of it the baseline does by itself.
+        failed: Requests that failed, in any arm.
         truncated: Share of the compressed arm's answers that the token cap cut, None for scored choices.
         faults: Why the arms cannot be compared.
     """
 
     name: str
     counts: PairedCounts
+    drop: Drop | None = None
+    flips: Excess | None = None
     failed: int = 0
     truncated: float | None = None
     faults: tuple[str, ...] = ()
@@ -58,9 +65,9 @@ class Judged:
 def judge_task(numbers: TaskNumbers, threshold: Threshold) -> Judged:
     """Judge one task.
 
-    The floor is upstream's point rule on the compressed arm's accuracy. The drop is a non-inferiority test
-    on paired questions with both errors held at 5 %: PASS where the one-sided lower bound of the difference
-    is above -max_drop, FAIL where the upper bound is below it, INCONCLUSIVE between.
+    The floor is read by upstream's point rule on the compressed arm's accuracy, or by its exact bounds. The drop
+    is a non-inferiority test on paired questions with both errors held at 5 %: PASS where it is shown that
+    compression costs less than max_drop, FAIL where it is shown to cost more, INCONCLUSIVE between.
 
     Args:
         numbers: What was measured.
@@ -82,6 +89,7 @@ def judge_task(numbers: TaskNumbers, threshold: Threshold) -> Judged:
         for judged in (
             _judge_floor(numbers, threshold),
             _judge_drop(numbers, threshold),
+            _judge_flips(numbers, threshold),
             _judge_truncation(numbers, threshold),
         )
         if judged is not None
@@ -117,22 +125,39 @@ def _judge_floor(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
     if threshold.floor is None:
         return None
     counts = numbers.counts
-    accuracy = (counts.both_right + counts.compressed_only) / counts.n
+    right = counts.both_right + counts.compressed_only
+    accuracy = right / counts.n
     said = f"{numbers.name}: compressed accuracy {accuracy:.4f} of {counts.n} questions, floor {threshold.floor:g}"
     if counts.n < threshold.min_questions:
         too_few = f"{said}, which holds for {threshold.min_questions} questions or more: too little data"
         return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(too_few,))
-    if accuracy < threshold.floor:
-        return Judged(verdict=Verdict.FAIL, reasons=(f"{said}: below it",))
-    return Judged(verdict=Verdict.PASS, reasons=(f"{said}: reached",))
+    if threshold.floor_rule == "confident":
+        return _judge_floor_confidently(said, right, counts.n, threshold.floor)
+    reached = accuracy >= threshold.floor
+    chance = chance_to_pass_floor(counts.n, threshold.floor)
+    text = (
+        f"{said} (point rule): {'reached' if reached else 'below it'}; a model exactly at the floor would pass "
+        f"{chance:.0%} of such runs"
+    )
+    return Judged(verdict=Verdict.PASS if reached else Verdict.FAIL, reasons=(text,))
+
+
+def _judge_floor_confidently(said: str, right: int, n: int, floor: float) -> Judged:
+    low, high = share_bounds(right, n, ALPHA)
+    between = f"{said} (confident rule): true accuracy {{}} ({1 - ALPHA:.0%} sure)"
+    if low >= floor:
+        return Judged(verdict=Verdict.PASS, reasons=(between.format(f"above {low:.4f}"),))
+    if high < floor:
+        return Judged(verdict=Verdict.FAIL, reasons=(between.format(f"below {high:.4f}"),))
+    text = f"{said} (confident rule): the true accuracy lies between {low:.4f} and {high:.4f}, which decides nothing"
+    return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
 
 
 def _judge_drop(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
-    if threshold.max_drop is None:
+    if threshold.max_drop is None or numbers.drop is None:
         return None
-    counts, margin = numbers.counts, threshold.max_drop
-    low, high = paired_bounds(counts)
-    sure = f"{1 - ALPHA:.0%}"
+    counts, margin, drop = numbers.counts, threshold.max_drop, numbers.drop
+    sure = f"{1 - ALPHA:.0%} sure{drop.because}"
     said = (
         f"{numbers.name}: accuracy changed by {_points(counts.delta)} on {counts.n} paired questions "
         f"({counts.baseline_only} lost, {counts.compressed_only} won), allowed drop {margin * 100:g} points"
@@ -140,11 +165,11 @@ def _judge_drop(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
     if counts.n < threshold.min_questions:
         too_few = f"{said}; decided from {threshold.min_questions} questions on: too little data"
         return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(too_few,))
-    if low > -margin:
-        text = f"{said}: the true change is above {_points(low)} ({sure} sure)"
+    if drop.passes:
+        text = f"{said}: the true change is above {_points(drop.low)} ({sure})"
         return Judged(verdict=Verdict.PASS, reasons=(text,))
-    if high < -margin:
-        text = f"{said}: the true change is below {_points(high)} ({sure} sure)"
+    if drop.fails:
+        text = f"{said}: the true change is below {_points(drop.high)} ({sure})"
         return Judged(verdict=Verdict.FAIL, reasons=(text,))
     needed = questions_to_decide(counts, margin)
     more = (
@@ -152,7 +177,29 @@ def _judge_drop(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
         if needed and needed > counts.n
         else "more questions would decide"
     )
-    text = f"{said}: the true change lies between {_points(low)} and {_points(high)}, which decides nothing; {more}"
+    text = (
+        f"{said}: the true change lies between {_points(drop.low)} and {_points(drop.high)}{drop.because}, which "
+        f"decides nothing; {more}"
+    )
+    return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
+
+
+def _judge_flips(numbers: TaskNumbers, threshold: Threshold) -> Judged | None:
+    if threshold.max_flips is None or numbers.flips is None:
+        return None
+    flips = numbers.flips
+    itself = "" if flips.noise_share is None else f", {flips.noise_share:.1%} by itself"
+    said = (
+        f"{numbers.name}: {flips.share:.1%} of {numbers.counts.n} questions turned from right to wrong or "
+        f"back{itself}, allowed {threshold.max_flips:.1%}"
+    )
+    if flips.high <= threshold.max_flips:
+        text = f"{said}: the true share is below {flips.high:.1%} ({1 - ALPHA:.0%} sure)"
+        return Judged(verdict=Verdict.PASS, reasons=(text,))
+    if flips.low > threshold.max_flips:
+        text = f"{said}: the true share is above {flips.low:.1%} ({1 - ALPHA:.0%} sure)"
+        return Judged(verdict=Verdict.FAIL, reasons=(text,))
+    text = f"{said}: the true share lies between {flips.low:.1%} and {flips.high:.1%}, which decides nothing"
     return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
 
 

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from harness.assets.data import Source, prepare
 from harness.config import TASKS, KnownAnswer, Threshold
-from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, ArmName, Plan, Task
+from harness.fidelity.settings import FidelityPlan
+from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, Plan, Task
 from harness.progress import Display
 
 FAKE_SERVER = Path(__file__).parent / "fake_server.py"
@@ -24,9 +25,19 @@ def display() -> Display:
     return Display(Console(width=160))
 
 
+@pytest.fixture(scope="session")
+def server_python() -> Path:
+    """Give SGLang's interpreter, or skip what needs a real server."""
+    if "HARNESS_SERVER_PYTHON" not in os.environ:
+        pytest.skip("SGLang's interpreter is not known: run these through `nox -s tests`")
+    return Path(os.environ["HARNESS_SERVER_PYTHON"])
+
+
 @pytest.fixture
-def no_strays() -> Iterator[None]:
-    """Fail if a process that the test started is still there after it."""
+def no_strays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail if a server that the test started is still there after it."""
+    # Another session of tests on the same machine has servers of its own.
+    ours = str(tmp_path_factory.getbasetemp())
     before = {process.pid for process in psutil.process_iter()}
     yield
     mine = [
@@ -34,7 +45,7 @@ def no_strays() -> Iterator[None]:
         for process in psutil.process_iter(["pid", "cmdline", "environ"])
         if process.pid not in before
         and process.info["pid"] != os.getpid()
-        and "HARNESS_PLUGIN_DIR" in (process.info["environ"] or {})
+        and (process.info["environ"] or {}).get("HARNESS_PLUGIN_DIR", "").startswith(ours)
     ]
     assert not mine, f"left behind: {[process.info['cmdline'] for process in mine]}"
 
@@ -48,7 +59,7 @@ def tiny_data(tmp_path: Path) -> Path:
     problems = [f'{{"question": "What is {n} + 0?", "answer": "It is {n}.\\n#### {n}"}}\n' for n in range(1, 15)]
     for split in ("train", "test"):
         (raw / "gsm8k" / f"{split}.jsonl").write_text("".join(problems))
-    rows = [f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n' for n in range(12)]
+    rows = [f'{{"question": "is {n} even", "passage": "{n} is a number", "label": {1 - n % 2}}}\n' for n in range(60)]
     (raw / "boolq" / "validation.jsonl").write_text("".join(rows))
     prepare(Source.FOLDER, tmp_path / "data", packages=tmp_path, folder=raw)
     return tmp_path / "data"
@@ -61,7 +72,7 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
     def make(baseline: str = "good", compressed: str = "good", *, questions: int = 6, start_s: int = 20) -> Plan:
         folder = tmp_path / "reports" / "run"
 
-        def arm(name: ArmName, mode: str) -> Arm:
+        def arm(name: str, mode: str) -> Arm:
             engagement = folder / name / "engagement"
             argv = [sys.executable, str(FAKE_SERVER), mode, "--port", PORT, "--api-key", API_KEY]
             if name == "compressed":
@@ -96,6 +107,7 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
                 "boolq": task("boolq", "acc,none", max_drop=0.9),
                 "gsm8k": task("gsm8k", "exact_match,last-number"),
             },
+            fidelity=FidelityPlan(texts={"boolq": 9}, max_tokens=16, top_k=5, concurrency=2, threshold=None),
             known_answer=KNOWN,
             start_timeout_s=start_s,
             request_timeout_s=20,

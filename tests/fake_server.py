@@ -6,6 +6,7 @@ where a real one can run.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 
 TP = 2
 LAYERS = 2
+OK = 200
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -52,6 +54,17 @@ class Handler(BaseHTTPRequestHandler):
             self.reply({})
 
     def generate(self, body: dict[str, Any]) -> None:
+        if isinstance(body["input_ids"][0], int):
+            self.reply(*self.answer(body))
+            return
+        each = [
+            self.answer({name: of[index] if isinstance(of, list) else of for name, of in body.items()})
+            for index in range(len(body["input_ids"]))
+        ]
+        failed = [of for of in each if of[1] != OK]
+        self.reply(*(failed[0] if failed else ([content for content, _ in each], OK)))
+
+    def answer(self, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
         Handler.generated += 1
         write_proof(self.compressed, len(body["input_ids"]))
         # The known answer takes three requests; faults begin after it.
@@ -61,21 +74,37 @@ class Handler(BaseHTTPRequestHandler):
             sys.stdout.flush()
             os._exit(7)
         if self.mode == "fails-some" and asked > 0 and asked % 3 == 0:
-            self.reply({"error": "out of luck"}, 500)
-            return
+            return {"error": "out of luck"}, 500
         text = "".join(chr(token) for token in body["input_ids"])
         right = " banana" if self.mode == "wrong-answer" else " Paris"
         meta: dict[str, Any] = {"finish_reason": {"type": "length"}, "completion_tokens": 4}
-        if body.get("return_logprob"):
+        if body.get("return_text_in_logprobs"):
+            meta |= self.predictions(body["input_ids"], body["top_logprobs_num"])
+        elif body.get("return_logprob"):
             choice = text.rsplit("is", 1)[-1] if "France" in text else text
             best = choice == right or text.endswith(" yes")
             start = body["logprob_start_len"] + 1
             scored = body["input_ids"][start:]
             meta["input_token_logprobs"] = [[-0.1 if best else -5.0, token, None] for token in scored]
             meta["input_top_logprobs"] = [[[-0.1, token, None]] for token in scored]
-        self.reply({"text": right if "France" in text else " 7", "meta_info": meta})
+        return {"text": right if "France" in text else " 7", "meta_info": meta}, OK
 
-    def reply(self, content: dict[str, Any], status: int = 200) -> None:
+    def predictions(self, tokens: list[int], top: int) -> dict[str, Any]:
+        """The token that follows is the likeliest, less so with compression; the others share what is left."""
+        likely = -1.0 if self.compressed else -0.5
+        others = math.log((1 - math.exp(likely)) / (2 * top))
+        actual: list[list[Any]] = [[None, tokens[0], chr(tokens[0])]]
+        tops: list[Any] = [None]
+        for token in tokens[1:]:
+            actual.append([None if self.mode == "no-number" else likely, token, chr(token)])
+            tops.append([[likely, token, chr(token)], *([others, of, "?"] for of in range(1000, 999 + top))])
+        if self.mode == "other-tokens":
+            actual[-1][1] += 1
+        if self.mode == "short-top":
+            tops[-1].pop()
+        return {"input_token_logprobs": actual, "input_top_logprobs": tops}
+
+    def reply(self, content: dict[str, Any] | list[dict[str, Any]], status: int = OK) -> None:
         data = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))

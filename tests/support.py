@@ -5,14 +5,16 @@ import os
 import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import log
 from pathlib import Path
 from typing import Any
 
 from harness import config, records
-from harness.plan import ArmName, Options, Plan, make_plan
-from harness.records import ArmRecord, RunRecord, TaskRecord
+from harness.fidelity.records import TextRecord, fidelity_file
+from harness.plan import Options, Plan, make_plan
+from harness.records import ArmRecord, RunRecord, TaskRecord, write_lines
 from harness.samples import Sample, sample_file, write_samples
-from harness.sglang_plugin.recorder import Recorder
+from harness.sglang_plugin.recorder import Log, Recorder
 
 LAYERS = 3
 WIDTH = 8
@@ -137,6 +139,23 @@ def make_choice(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
     return make_sample(doc_id, right=right, **{**usual, **changed})
 
 
+def make_predictions(
+    name: str = "boolq/0", predictions: int = 3, *, likely: float = 0.6, **changed: Any
+) -> TextRecord:
+    """Return a text whose every prediction is: token 1 with `likely`, token 2 with 0.2; token 1 follows."""
+    usual: dict[str, Any] = {
+        "text": name,
+        "text_hash": f"hash of {name}",
+        "tokens": [9] + [1] * predictions,
+        "pieces": [f" {number}" for number in range(1, predictions + 1)],
+        "logprobs": [log(likely)] * predictions,
+        "top_tokens": [[1, 2]] * predictions,
+        "top_logprobs": [[log(likely), log(0.2)]] * predictions,
+        "best": [" one"] * predictions,
+    }
+    return TextRecord(**{**usual, **changed})
+
+
 def failed(sample: Sample) -> Sample:
     """Return the sample as it is when its request failed."""
     nothing = {"answer": None, "right": None, "text": None, "finish_reason": None, "generated_tokens": None}
@@ -165,10 +184,61 @@ def count(recorder: Recorder, site: str, tokens: int = 1, *, quantized: bool = T
     recorder.count(site, quantized=quantized, elements=tokens * WIDTH, wire_bytes=tokens * (WIDTH + 4))
 
 
+def tally(tokens: int = 3, **changed: Any) -> dict[str, Any]:
+    """Return what the plugin measures of one checked call over some tokens: INT8's usual 40 dB."""
+    usual = {
+        "tokens": tokens,
+        "elements": tokens * WIDTH,
+        "beyond": 0,
+        "over_bound": 0.5 if tokens else 0.0,
+        "signal": 100.0 * tokens,
+        "error": 0.01 * tokens,
+        "claimed": 0.01 * tokens,
+        "nonzero": tokens * WIDTH,
+        "flushed": tokens,
+        "crest": 4.0 if tokens else 0.0,
+    }
+    return {**usual, **changed}
+
+
+def checked(call: int, **changed: Any) -> dict[str, Any]:
+    """Return one checked call: calls alternate between the sites, layer by layer."""
+    usual = {
+        "call": call,
+        "site": ("attention", "ffn")[call % 2],
+        "layer": call // 2 % LAYERS,
+        "token0": tally(1),
+        "rest": tally(),
+        "nonfinite": 0,
+        "worst": {"row": 1, "column": 2, "served": 1.5, "expected": 1.25, "allowed": 0.5},
+        "differing": 0,
+        "differing_most": None,
+    }
+    return {**usual, **changed}
+
+
+def write_live_check(
+    folder: Path, samples: Sequence[dict[str, Any]] | None = None, *, ranks: Iterable[int] = (0, 1), **end: Any
+) -> None:
+    """Write the live checks that ranks leave when all is well: one pass, all of its calls."""
+    usual = {"calls": 2 * LAYERS, "pass_seconds": 2.0, "check_seconds": 0.5}
+    for rank in ranks:
+        log = Log(folder / f"live-rank-{rank}.jsonl")
+        log.write({"rank": rank, "every": 97, "codec": "int8_token", "algorithm": "one_shot"})
+        calls = [checked(call) for call in range(2 * LAYERS)] if samples is None else samples
+        log.write({**usual, **end, "samples": calls})
+
+
 def write_arm(
-    plan: Plan, name: ArmName, tasks: dict[str, Sequence[Sample]], *, known_answer: bool = True, **args: Any
+    plan: Plan,
+    name: str,
+    tasks: dict[str, Sequence[Sample]],
+    *,
+    known_answer: bool = True,
+    likely: float = 0.6,
+    **args: Any,
 ) -> Path:
-    """Write what one finished arm leaves."""
+    """Write what one finished arm leaves; it predicts the fixed texts' tokens with the probability `likely`."""
     folder = Path(plan.folder) / name
     folder.mkdir(parents=True)
     compressed = name == "compressed"
@@ -176,20 +246,35 @@ def write_arm(
         server_args={"tp_size": 2, "port": 1, "enable_quant_communications": compressed, **args},
         known_answer=known_answer,
         seconds_to_ready=12.34,
-        tasks={task: TaskRecord(seconds=5.0, protocol={"bos": "none", "shots": 5}) for task in tasks},
+        tasks={
+            task: TaskRecord(
+                seconds=5.0,
+                questions=len({of.doc_id for of in samples}),
+                protocol={"bos": "none", "shots": 5},
+                protocol_text=f"{task} version 1",
+            )
+            for task, samples in tasks.items()
+        },
     )
     records.write(folder / records.ARM, record)
     for task, samples in tasks.items():
         write_samples(sample_file(folder, task), samples)
+    if plan.fidelity is not None:
+        names = [f"{source}/{of}" for source, count in plan.fidelity.texts.items() for of in range(count)]
+        write_lines(fidelity_file(folder), [make_predictions(text, 12, likely=likely) for text in names])
     write_engagement(folder / "engagement", compressed=compressed)
+    if compressed:
+        write_live_check(folder / "engagement")
     return folder
 
 
-def write_run(plan: Plan, errors: Sequence[str] = ()) -> None:
+def write_run(plan: Plan, errors: Sequence[str] = (), versions: dict[str, str] | None = None) -> None:
     """Write what the run as a whole leaves."""
     os.makedirs(plan.folder, exist_ok=True)  # noqa: PTH103 - the plan holds text
     records.write(Path(plan.folder) / records.PLAN, plan)
-    record = RunRecord(started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions={"python": "3.11"})
+    record = RunRecord(
+        started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions=versions or {"python": "3.11"}
+    )
     records.write(Path(plan.folder) / records.RUN, record)
 
 

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,9 @@ def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
     assert "gsm8k: 3 questions on each arm, 16 at a time" in ran.out
     assert "What is 5 and 1?\\nAnswer:'" in ran.out
     assert "'max_drop': 0.1" in ran.out
+    assert "fidelity: 6 texts on each arm, 1 at a time" in ran.out
+    assert "  texts: {'gsm8k': 3, 'boolq': 3}" in ran.out
+    assert "  threshold: none: a large shift is a WARNING" in ran.out
     assert not (harness.folder / "reports").exists()
 
 
@@ -190,7 +194,8 @@ def test_a_report_is_built_again_and_ends_with_the_runs_code(
     write_arm(plan, "compressed", {"boolq": boolq(*range(lost)), "gsm8k": gsm8k()})
     ran = harness("report", plan.folder)
     assert ran.code == code
-    assert f"\n{verdict} smollm2-cpu: " in ran.out
+    assert re.search(rf"^{verdict} (with \d WARNINGS?, )?smollm2-cpu: ", ran.out, re.MULTILINE)
+    assert ("WARNING boolq: more answers are lost than won" in ran.out) is (lost > 0)
     assert "\x1b" not in ran.out
     assert (Path(plan.folder) / "report.json").is_file()
     assert not (harness.folder / "reports" / "latest").exists()

@@ -59,6 +59,38 @@ def test_a_failed_request_is_no_wrong_answer(fake_plan: MakePlan, tmp_path: Path
         assert "out of luck" in sample.error
 
 
+def test_a_part_of_the_questions_keeps_the_numbers_of_the_whole(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan()
+    task = Task("gsm8k", plan.tasks["gsm8k"], Path(plan.data), tmp_path / "tasks")
+    samples: list[Sample] = []
+    with running(plan, plan.arm("baseline"), tmp_path, lambda _text: None) as server:
+        for documents in (range(2), range(2, 6)):
+            samples += task.run(
+                server.client,
+                record=tmp_path / "requests.jsonl",
+                after_failure=server.check_alive,
+                advance=lambda: None,
+                documents=documents,
+            )
+    # The second question scored, and it alone, asks for what the server always says.
+    assert [(sample.doc_id, sample.right) for sample in samples] == [(of, of == 1) for of in range(6)]
+    assert len({sample.prompt_hash for sample in samples}) == 6
+    outcomes = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
+    assert sorted(of["doc_id"] for of in outcomes) == list(range(6))
+
+
+def test_the_protocol_in_one_line(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan()
+    tasks = {name: Task(name, plan.tasks[name], Path(plan.data), tmp_path) for name in plan.tasks}
+    assert tasks["gsm8k"].protocol_text() == (
+        "gsm8k.yaml version 1.0; generate_until; 5 shots (first_n of test); BOS: what the tokenizer adds; "
+        'at most 8 tokens, stop ["Question", "Assistant:", "<|separator|>"]'
+    )
+    assert tasks["boolq"].protocol_text() == (
+        "boolq.yaml version 2.0; multiple_choice; 0 shots; BOS: what the tokenizer adds"
+    )
+
+
 def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(fake_plan: MakePlan, tmp_path: Path) -> None:
     with pytest.raises(ServerDiedError, match=r"(?s)exit code 7 during the run.*told to die"):
         ask(fake_plan("dies-in-task"), "gsm8k", tmp_path)
@@ -68,7 +100,7 @@ def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(fake_plan:
 
 def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan(questions=500)
-    with pytest.raises(HarnessError, match=r"boolq: 500 questions are asked for, the data in .* has 12 to score"):
+    with pytest.raises(HarnessError, match=r"boolq: 500 questions are asked for, the data in .* has 60 to score"):
         Task("boolq", plan.tasks["boolq"], Path(plan.data), tmp_path)
 
 

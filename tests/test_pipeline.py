@@ -22,7 +22,9 @@ MakePlan = Callable[..., Plan]
 @pytest.fixture(autouse=True)
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server is no SGLang: what asks an installed one is tested in test_preflight.py."""
-    monkeypatch.setattr(pipeline, "check_sglang", lambda _plan: Sglang(version="fake", settings=SETTINGS))
+    monkeypatch.setattr(
+        pipeline, "check_sglang", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none")
+    )
 
 
 def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
@@ -36,10 +38,14 @@ def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
     assert written["tasks"]["boolq"]["paired"]["both_right"] == 3
     assert written["tasks"]["gsm8k"]["verdict"] == "REPORTED"
     assert (Path(plan.folder).parent / "latest" / "report.md").exists()
+    assert report.fidelity is not None
+    assert (report.fidelity.verdict, report.fidelity.compressed.texts) == ("REPORTED", 9)
+    assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
     assert "secret" not in (Path(plan.folder) / "report.json").read_text()
     said = capsys.readouterr().out
     assert "baseline: boolq: 6 questions in" in said
     assert "compressed: gsm8k: 6 questions in" in said
+    assert "baseline: fidelity: 9 texts in" in said
 
 
 def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) -> None:
@@ -48,6 +54,7 @@ def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) 
     assert any("requests failed" in reason for reason in report.reasons)
     assert report.tasks["boolq"].compressed.failed > 0
     assert report.tasks["boolq"].baseline.failed == 0
+    assert any(reason.startswith("fidelity: ") and "failed" in reason for reason in report.reasons)
 
 
 def test_a_server_that_dies_makes_an_error_and_keeps_the_other_arm(fake_plan: MakePlan, display: Display) -> None:
@@ -137,6 +144,84 @@ def test_ctrl_c_ends_the_server_and_leaves_a_report(
     report = build_report(Path(plan.folder))
     assert report.verdict == "ERROR"
     assert report.reasons[0] == "interrupted by the user"
+
+
+def test_a_threshold_made_for_another_protocol_is_refused_with_both_shown(
+    fake_plan: MakePlan, display: Display
+) -> None:
+    plan = fake_plan()
+    rows = {
+        name: of.threshold.model_copy(update={"protocol": "gsm8k.yaml version 0.9; 8 shots"})
+        for name, of in plan.tasks.items()
+    }
+    tasks = {name: of.model_copy(update={"threshold": rows[name]}) for name, of in plan.tasks.items()}
+    with pytest.raises(HarnessError) as refused:
+        pipeline.run(plan.model_copy(update={"tasks": tasks}), display)
+    text = str(refused.value)
+    assert text.count("  threshold: gsm8k.yaml version 0.9; 8 shots\n") == 2
+    assert "  run:       gsm8k.yaml version 1.0; generate_until; 5 shots" in text
+    assert not (Path(plan.folder) / "baseline").exists()
+
+
+def with_arm(plan: Plan, name: str) -> Plan:
+    """Return the plan with one more arm, a double of the baseline."""
+    of = plan.arms[0]
+    engagement = str(Path(plan.folder) / name / "engagement")
+    env = {**of.env, "HARNESS_PLUGIN_DIR": engagement}
+    again = of.model_copy(update={"name": name, "engagement": engagement, "env": env})
+    return plan.model_copy(update={"arms": [*plan.arms, again]})
+
+
+def early(plan: Plan, *, together: bool = False, **changed: object) -> Plan:
+    """Return the plan with a boolq of 60 questions that may end early, alone."""
+    task = plan.tasks["boolq"].model_copy(update={"early_stop": True, "questions": 60, **changed})
+    return plan.model_copy(update={"tasks": {"boolq": task}, "together": together})
+
+
+def test_the_baseline_again_runs_last_and_is_compared(fake_plan: MakePlan, display: Display) -> None:
+    report = pipeline.run(with_arm(fake_plan(), "baseline-again"), display)
+    assert report.verdict == "PASS", report.reasons
+    assert list(report.arms) == ["baseline", "compressed", "baseline-again"]
+    for task in report.tasks.values():
+        assert task.noise is not None
+        assert (task.noise.answers_changed, task.noise.baseline_only) == (0, 0)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_task_ends_when_its_verdict_is_certain(
+    fake_plan: MakePlan, display: Display, capsys: pytest.CaptureFixture[str], *, together: bool
+) -> None:
+    plan = with_arm(early(fake_plan(), together=together), "baseline-again")
+    report = pipeline.run(plan, display)
+    assert report.verdict == "PASS", report.reasons
+    task = report.tasks["boolq"]
+    assert task.n == task.asked < task.planned == 60
+    folder = Path(plan.folder)
+    asked = {arm.name: len((folder / arm.name / "samples-boolq.jsonl").read_text().splitlines()) for arm in plan.arms}
+    # Alone, the baseline is asked first, when nothing can be certain yet.
+    assert asked == {
+        "baseline": task.n if together else 60,
+        "compressed": task.n,
+        "baseline-again": task.n,
+    }
+    assert f"{task.n} questions of 60: the verdict was certain" in capsys.readouterr().out
+    assert "corrected for" in report.reasons[0]
+    assert build_report(folder) == report
+
+
+def test_a_task_cut_off_before_it_was_certain_is_an_error(fake_plan: MakePlan, display: Display) -> None:
+    plan = early(fake_plan())
+    n = pipeline.run(plan, display).tasks["boolq"].n
+    folder = Path(plan.folder)
+    for arm in ("baseline", "compressed"):
+        file = folder / arm / "samples-boolq.jsonl"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[: n - 1]))
+    assert "1 of" in build_report(folder).reasons[0]
+    record = folder / "compressed" / "arm.json"
+    record.write_text(record.read_text().replace(f'"questions": {n}', f'"questions": {n - 1}'))
+    report = build_report(folder)
+    assert report.verdict == "ERROR"
+    assert f"ended after {n - 1} of 60 questions, though nothing was certain then" in report.reasons[0]
 
 
 def test_a_threshold_that_names_no_metric_of_its_task_is_refused_before_any_server(

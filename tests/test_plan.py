@@ -8,8 +8,8 @@ import pytest
 
 from harness import config
 from harness.errors import HarnessError
-from harness.plan import API_KEY, PORT, Arm, Plan, check_interpreter, repeat_command
-from tests.support import make, make_options, safetensors, write_interpreter
+from harness.plan import API_KEY, PORT, Arm, Plan, check_interpreter, make_plan, repeat_command
+from tests.support import MANIFEST, make, make_options, safetensors, write_interpreter
 
 SUITES = config.suite_names()
 
@@ -39,6 +39,13 @@ def test_arms_differ_in_the_flag_and_their_own_folders_only(suite: str, tmp_path
     assert without(compressed, plan) == ([*argv, "--enable-quant-communications"], env)
     assert baseline.engagement != compressed.engagement
     assert env["HARNESS_PLUGIN_DIR"] == "<own>/engagement"
+
+
+def test_the_baseline_again_is_the_baselines_double(tmp_path: Path) -> None:
+    plan = make(tmp_path, noise_floor=True)
+    assert [arm.name for arm in plan.arms] == ["baseline", "compressed", "baseline-again"]
+    assert without(plan.arm("baseline-again"), plan) == without(plan.arm("baseline"), plan)
+    assert plan.arm("baseline-again").compressed is False
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -138,7 +145,7 @@ def test_tasks_carry_their_thresholds(tmp_path: Path) -> None:
     _, thresholds = config.load("smollm2-cpu")
     plan = make(tmp_path)
     for name, task in plan.tasks.items():
-        assert task.threshold == thresholds.models[plan.model][name]
+        assert task.threshold == thresholds.models[plan.model].tasks[name]
         assert Path(task.file).is_file()
     assert plan.tasks["gsm8k"].max_new_tokens == 64
     assert plan.tasks["boolq"].max_new_tokens is None
@@ -207,9 +214,28 @@ def test_a_virtual_environments_link_is_kept(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert repeat_command(["--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
+    assert repeat_command(["accuracy", "--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
     monkeypatch.setattr(sys, "argv", ["harness", "accuracy", "--limit", "4", "--model-path", "it's"])
     assert shlex.split(repeat_command()) == [
         *("nox", "-s", "accuracy", "--", "--limit", "4"),
         *("--model-path", "it's"),
     ]
+
+
+def test_the_live_check_runs_in_the_compressed_arm_unless_it_is_switched_off(tmp_path: Path) -> None:
+    on, off = make(tmp_path), make(tmp_path, live_check=False)
+    assert [arm.check_every for arm in on.arms] == [0, 97]
+    assert [arm.check_every for arm in off.arms] == [0, 0]
+    assert {arm.env["HARNESS_PLUGIN_CHECK_EVERY"] for arm in off.arms} == {"0"}
+    assert not any("HARNESS_PLUGIN_CLAIMS" in arm.env for arm in on.arms)
+
+
+def test_an_implementation_under_test_and_its_claim_reach_the_plugin(tmp_path: Path) -> None:
+    options = make_options(tmp_path)
+    suite, thresholds = config.load(options.suite)
+    tested = config.Compression(codec="some.kernel:all_reduce", claims="int8_token")
+    changed = suite.model_copy(update={"compression": tested})
+    plan = make_plan(changed, thresholds, options, data=tmp_path, data_manifest=MANIFEST, repeat="-")
+    for arm in plan.arms:
+        assert arm.env["HARNESS_PLUGIN_CODEC"] == "some.kernel:all_reduce"
+        assert arm.env["HARNESS_PLUGIN_CLAIMS"] == "int8_token"

@@ -26,15 +26,15 @@ def refused(plan: Plan) -> str:
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    script = """echo '{"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"]}'"""
+    script = """echo '{"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"], "packages": "torch 2"}'"""
     assert check_sglang(planned(tmp_path, script)) == Sglang(
-        version="0.5.23", settings=frozenset({"tp_size", "port"})
+        version="0.5.23", settings=frozenset({"tp_size", "port"}), packages="torch 2"
     )
 
 
 def test_it_is_asked_with_both_arms_arguments_in_the_servers_environment(tmp_path: Path) -> None:
     script = f"""cat > {tmp_path}/request; env > {tmp_path}/env; echo "$@" > {tmp_path}/arguments
-echo '{{"sglang": "1", "problems": [], "settings": []}}'"""
+echo '{{"sglang": "1", "problems": [], "settings": [], "packages": ""}}'"""
     plan = planned(tmp_path, script)
     check_sglang(plan)
     request = json.loads((tmp_path / "request").read_text())
@@ -53,7 +53,7 @@ echo '{{"sglang": "1", "problems": [], "settings": []}}'"""
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
     problems = ["one is wrong", "two is wrong", "three is wrong"]
-    script = f"""echo '{json.dumps({"sglang": "1", "problems": problems, "settings": []})}'"""
+    script = f"""echo '{json.dumps({"sglang": "1", "problems": problems, "settings": [], "packages": ""})}'"""
     assert refused(planned(tmp_path, script)).splitlines() == problems
 
 

@@ -12,7 +12,11 @@ ARM = ArmRecord(
     server_args={"tp_size": 2, "nested": {"a": [1, None]}},
     known_answer=True,
     seconds_to_ready=1.5,
-    tasks={"gsm8k": TaskRecord(seconds=2.25, protocol={"stop": ["Question"], "cap": None})},
+    tasks={
+        "gsm8k": TaskRecord(
+            seconds=2.25, questions=3, protocol={"stop": ["Question"], "cap": None}, protocol_text="x"
+        )
+    },
 )
 RUN = RunRecord(started="2026-01-02T03:04:05+00:00", seconds=3.0, errors=["one\ntwo"], versions={"python": "3"})
 

@@ -7,22 +7,28 @@ import pytest
 from harness import records
 from harness.config import Threshold
 from harness.errors import HarnessError
+from harness.fidelity.records import fidelity_file
+from harness.fidelity.settings import FidelityThreshold
 from harness.plan import Plan
-from harness.report.build import build_report, margin
+from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
+from harness.report.tasks import margin
 from harness.report.write import write_report
 from harness.samples import sample_file, write_samples
 from tests.support import (
     FACTS,
     boolq,
+    checked,
     failed,
     finished,
     gsm8k,
     make,
     make_choice,
     make_sample,
+    tally,
     write_arm,
     write_engagement,
+    write_live_check,
     write_run,
 )
 
@@ -109,6 +115,30 @@ def test_a_report_built_again_is_the_same(plan: Plan) -> None:
     assert [(folder / name).read_bytes() for name in ("report.json", "report.md")] == before
 
 
+def test_the_baseline_again_shows_what_changes_by_itself(tmp_path: Path) -> None:
+    plan = make(tmp_path, noise_floor=True)
+    folder = finished(plan)
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "compression is not proven: baseline-again arm: rank 0 left no proof" in why
+    write_arm(plan, "baseline-again", {"boolq": boolq(3, 4, 5), "gsm8k": gsm8k()})
+    report = build_report(folder)
+    assert report.verdict == "PASS"
+    noise = report.tasks["boolq"].noise
+    assert noise is not None
+    assert (noise.baseline_only, noise.compressed_only, noise.answers_changed) == (1, 0, 1)
+    write_report(report, folder)
+    assert "| boolq | 1 / 0 | 1 |" in (folder / "report.md").read_text()
+
+
+def test_a_run_without_the_baseline_again_has_no_noise_floor(plan: Plan) -> None:
+    folder = finished(plan)
+    report = build_report(folder)
+    assert [of.noise for of in report.tasks.values()] == [None, None]
+    write_report(report, folder)
+    assert "What changes by itself" not in (folder / "report.md").read_text()
+
+
 def test_margins(plan: Plan) -> None:
     assert margin(make_choice()) == pytest.approx(1.0)
     assert margin(make_choice(right=False)) == pytest.approx(-1.0)
@@ -119,8 +149,8 @@ def test_margins(plan: Plan) -> None:
     shift = build_report(Path(plan.folder)).tasks["boolq"].paired.margin_shift
     assert shift is not None
     assert shift.mean == pytest.approx(-0.5)
-    assert shift.spread == pytest.approx(math.sqrt(0.75))
-    assert shift.largest == pytest.approx(2.0)
+    assert shift.spread == pytest.approx(math.sqrt(0.75 * 128 / 127))
+    assert shift.largest == pytest.approx(-2.0)
 
 
 def test_a_failed_request_is_an_error_and_no_wrong_answer(plan: Plan) -> None:
@@ -215,7 +245,7 @@ def test_a_baseline_that_compressed_is_an_error(plan: Plan) -> None:
 def test_arms_that_differ_in_more_than_the_flag(plan: Plan) -> None:
     verdict, _, why = reasons(finished(plan, dtype="float16", port=9, random_seed=4))
     assert verdict == "ERROR"
-    assert why == "the arms differ in dtype: None in the baseline, 'float16' in the other"
+    assert why == "the arms differ in dtype: None in the baseline, 'float16' in compressed"
 
 
 def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> None:
@@ -230,3 +260,95 @@ def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(HarnessError, match=f"{name} cannot be read"):
         build_report(folder)
+
+
+def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    samples = [checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0))]
+    for rank in (0, 1):
+        (folder / "compressed" / "engagement" / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(folder / "compressed" / "engagement", samples)
+    report = build_report(folder)
+    assert report.verdict == "ERROR"
+    start = "compression did not run right: compressed arm: rank 0, layer 0, ffn: 1 of 32 elements are further"
+    assert report.reasons[0].startswith(start)
+
+
+def test_the_live_check_is_of_the_compressed_arm_alone(plan: Plan) -> None:
+    report = build_report(finished(plan))
+    assert report.arms["baseline"].live_check is None
+    checked_sums = report.arms["compressed"].live_check
+    assert checked_sums is not None
+    assert checked_sums.faults == []
+
+
+def test_an_implementation_under_test_is_named(plan: Plan) -> None:
+    folder = finished(plan)
+    engagement = folder / "compressed" / "engagement"
+    for rank in (0, 1):
+        (engagement / f"rank-{rank}.jsonl").unlink()
+    write_engagement(engagement, compressed=True, implementation="some.kernel:all_reduce")
+    note = "implementation under test: some.kernel:all_reduce, which claims to be int8_token (one_shot)"
+    assert note in build_report(folder).notes
+
+
+def test_the_fixed_texts_predictions_are_compared(plan: Plan) -> None:
+    folder = finished(plan, likely=0.3)
+    report = build_report(folder)
+    fidelity = report.fidelity
+    assert fidelity is not None
+    assert (fidelity.verdict, report.verdict) == ("REPORTED", "PASS")
+    assert (fidelity.compressed.texts, fidelity.noise) == (32, None)
+    assert fidelity.compressed.overall is not None
+    assert fidelity.compressed.overall.kl.mean == pytest.approx(0.6 * math.log(2) + 0.2 * math.log(0.2 / 0.5))
+    assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
+    write_report(report, folder)
+    text = (folder / "report.md").read_text()
+    assert "| all | 384 | 0.233 (0.233 to 0.233) |" in text
+    assert "| gsm8k/9 | " not in text
+    assert "| boolq/0 | 0 | `''` | `' 1'` | 0.233 | `' one'` | `' one'` |" in text
+
+
+def test_predictions_of_a_baseline_and_its_double(tmp_path: Path) -> None:
+    plan = make(tmp_path, noise_floor=True)
+    folder = finished(plan, likely=0.3)
+    write_arm(plan, "baseline-again", {"boolq": boolq(3, 4), "gsm8k": gsm8k()}, likely=0.3)
+    fidelity = build_report(folder).fidelity
+    assert fidelity is not None
+    assert fidelity.noise is not None
+    assert fidelity.noise.overall == fidelity.compressed.overall
+    # It moves as far by itself.
+    assert fidelity.warnings == []
+
+
+def test_predictions_are_judged_where_there_is_a_threshold(plan: Plan) -> None:
+    assert plan.fidelity is not None
+    row = FidelityThreshold(max_mean_kl=0.1, source="a test")
+    judged = plan.model_copy(update={"fidelity": plan.fidelity.model_copy(update={"threshold": row})})
+    report = build_report(finished(judged, likely=0.3))
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert report.reasons[0].startswith(
+        "fidelity: mean KL divergence 0.2326 nats, allowed 0.1: the true value is above"
+    )
+
+
+def test_missing_predictions_are_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    file = fidelity_file(folder / "compressed")
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:9]))
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert "fidelity: 23 of 32 texts are missing in the compressed arm" in why
+    file.unlink()
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert why.startswith("fidelity: compressed arm: ")
+    assert why.count("fidelity: ") == 1
+
+
+def test_a_run_without_fixed_texts_says_nothing_of_them(plan: Plan) -> None:
+    folder = finished(plan.model_copy(update={"fidelity": None}))
+    report = build_report(folder)
+    assert report.fidelity is None
+    write_report(report, folder)
+    assert "fixed text" not in (folder / "report.md").read_text()

@@ -62,8 +62,10 @@ def test_markdown_tables_are_whole(plan: Plan) -> None:
     lines = markdown(report).splitlines()
     assert lines[0] == "# PASS: smollm2-cpu"
     tables = [index for index, line in enumerate(lines) if line.startswith("|---")]
-    assert len(tables) == 3
-    for index, rows in zip(tables, (2, 2, 4), strict=True):
+    # Accuracy of two tasks, the margins of one, predictions at all positions and apart, the farthest of them, two
+    # thresholds, two ranks of each arm; checked sums: both sites' two kinds of tokens, and the worst layers.
+    assert len(tables) == 7
+    for index, rows in zip(tables, (2, 1, 4, 10, 2, 4, 2 * 2 + 6), strict=True):
         width = lines[index].count("|")
         body = lines[index - 1 : index + 1 + rows]
         assert all(line.startswith(("| ", "|---")) for line in body)
@@ -71,7 +73,7 @@ def test_markdown_tables_are_whole(plan: Plan) -> None:
         assert not lines[index + 1 + rows].startswith("|")
     row = next(line for line in lines if line.startswith("| boolq | 128 of 128"))
     assert "| 0.984 | 0.984 | +0.0 |" in row
-    assert "| 1 / 1 | 2 | - / - | 0 / 0 | PASS |" in row
+    assert "| 1 / 1 | 0.75 | 2 | - / - | 0 / 0 | PASS |" in row
     assert f"Build this report again: `python -m harness report {plan.folder}`" in lines
     assert "Implementation: harness.collective, codec int8_token, one_shot, 3 layers." in lines
 
@@ -87,6 +89,8 @@ def test_the_terminal_shows_tables_whole_and_the_verdict_in_words(plan: Plan) ->
     assert any(line.startswith("PASS smollm2-cpu: SmolLM2-135M-Instruct on cpu") for line in lines)
     assert lines[-1] == "report: reports/x/report.md"
     assert sum("compressed" in line and "0.0 MiB" in line for line in lines) == 2
+    assert "Predictions of fixed text: REPORTED" in text
+    assert any("tokens 1-7" in line and "0 (0 to 0)" in line for line in lines)
 
 
 def test_colour_is_for_terminals(plan: Plan) -> None:

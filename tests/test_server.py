@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.plan import ArmName, Plan
+from harness.plan import Plan
 from harness.server import ServerDiedError, running, tail
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
 
 
-def start(plan: Plan, tmp_path: Path, arm: ArmName = "baseline") -> None:
+def start(plan: Plan, tmp_path: Path, arm: str = "baseline") -> None:
     with running(plan, plan.arm(arm), tmp_path, lambda _text: None):
         pass
 

@@ -7,7 +7,7 @@ from harness import config, plan
 from harness.config import Threshold
 from harness.errors import HarnessError
 from harness.evaluate import Task
-from harness.pipeline import check_metrics
+from harness.pipeline import check_tasks
 from suites.tasks import gsm8k_sglang
 from tests.support import GSM8K_ROWS as ROWS
 from tests.support import PASSAGES, write_rows
@@ -153,8 +153,8 @@ def test_boolq_prompts(data: Path) -> None:
 @pytest.mark.parametrize("suite", config.suite_names())
 def test_thresholds_name_metrics_that_their_tasks_have(suite: str, data: Path) -> None:
     content, thresholds = config.load(suite)
-    rows = thresholds.models[content.model.name]
-    check_metrics([load(name, data, metric=rows[name].metric) for name in content.tasks])
+    rows = thresholds.models[content.model.name].tasks
+    check_tasks([load(name, data, metric=rows[name].metric) for name in content.tasks])
 
 
 def test_all_wrong_metrics_are_named_at_once(data: Path) -> None:
@@ -164,7 +164,7 @@ def test_all_wrong_metrics_are_named_at_once(data: Path) -> None:
         load("gsm8k_lm_eval", data, metric="exact_match,last-number"),
     ]
     with pytest.raises(HarnessError) as caught:
-        check_metrics(tasks)
+        check_tasks(tasks)
     first, second = str(caught.value).splitlines()
     assert first == "thresholds.yaml: boolq: metric 'acc' is none of the task's: acc,none"
     assert "gsm8k_lm_eval: metric 'exact_match,last-number' is none of the task's" in second
@@ -194,3 +194,13 @@ def test_rows_without_the_tasks_columns(tmp_path: Path) -> None:
     write_rows(tmp_path / "boolq" / "validation.jsonl", [{"frage": "x"}])
     with pytest.raises(HarnessError, match="boolq"):
         load("boolq", tmp_path, questions=1).prompts()
+
+
+@pytest.mark.parametrize("suite", config.suite_names())
+def test_every_thresholds_protocol_is_its_suites(suite: str, data: Path) -> None:
+    content, thresholds = config.load(suite)
+    rows = thresholds.models[content.model.name].tasks
+    tasks = [load(name, data, metric=rows[name].metric) for name in content.tasks]
+    for task in tasks:
+        assert rows[task.name].protocol in (None, task.protocol_text())
+        assert rows[task.name].protocol is not None or rows[task.name].report_only

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -6,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.config import Threshold
+from harness.drop import DropToTest, check_drops
 from harness.stats import PairedCounts, paired_bounds
+from harness.stats.flips import excess_flips
 from harness.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run, judge_task, worst
 
 
@@ -19,9 +22,18 @@ def threshold(**keys: Any) -> Threshold:
     return Threshold(metric="acc,none", source="a paper", **keys)
 
 
+def judge(of: TaskNumbers, **keys: Any) -> Judged:
+    """Judge a task, its drop tested as that of the run's only task."""
+    accepted = threshold(**keys)
+    if accepted.max_drop is not None:
+        test = DropToTest(counts=of.counts, max_drop=accepted.max_drop, design=None)
+        of = replace(of, drop=check_drops({"gsm8k": test})["gsm8k"])
+    return judge_task(of, accepted)
+
+
 def judged(of: TaskNumbers, **keys: Any) -> tuple[Verdict, str]:
     """Return the verdict and its only reason."""
-    result = judge_task(of, threshold(**keys))
+    result = judge(of, **keys)
     (reason,) = result.reasons
     assert reason.startswith("gsm8k: ")
     return result.verdict, reason
@@ -42,10 +54,13 @@ def test_exactly_at_the_floor_is_reached_and_one_less_is_not(n: int) -> None:
 def test_upstreams_floor_at_200_questions() -> None:
     verdict, reason = judged(numbers(170, both_wrong=30), floor=0.85)
     assert verdict is Verdict.PASS
-    assert reason == "gsm8k: compressed accuracy 0.8500 of 200 questions, floor 0.85: reached"
+    assert reason == (
+        "gsm8k: compressed accuracy 0.8500 of 200 questions, floor 0.85 (point rule): reached; a model exactly at "
+        "the floor would pass 55% of such runs"
+    )
     verdict, reason = judged(numbers(169, both_wrong=31), floor=0.85)
     assert verdict is Verdict.FAIL
-    assert reason == "gsm8k: compressed accuracy 0.8450 of 200 questions, floor 0.85: below it"
+    assert "0.8450 of 200 questions, floor 0.85 (point rule): below it; " in reason
 
 
 def test_the_floor_is_the_compressed_arms() -> None:
@@ -71,12 +86,12 @@ def test_the_drop_is_judged_by_the_bounds(right: int, lost: int, won: int, wrong
 def test_bounds_just_around_the_margin() -> None:
     of = numbers(80, lost=9, won=3, both_wrong=8)
     low, high = paired_bounds(of.counts)
-    assert judged(of, max_drop=-low + 1e-6)[0] is Verdict.PASS
+    assert judged(of, max_drop=-low + 0.005)[0] is Verdict.PASS
     assert judged(of, max_drop=-low - 1e-6)[0] is Verdict.INCONCLUSIVE
     worse = numbers(60, lost=30, won=2, both_wrong=8)
     _, high = paired_bounds(worse.counts)
     assert judged(worse, max_drop=-high + 1e-6)[0] is Verdict.INCONCLUSIVE
-    assert judged(worse, max_drop=-high - 1e-6)[0] is Verdict.FAIL
+    assert judged(worse, max_drop=-high - 0.005)[0] is Verdict.FAIL
 
 
 def test_a_pass_says_what_it_is_sure_of() -> None:
@@ -90,7 +105,7 @@ def test_a_fail_says_what_it_is_sure_of() -> None:
     verdict, reason = judged(numbers(500, lost=120, won=10, both_wrong=370), max_drop=0.05)
     assert verdict is Verdict.FAIL
     assert "changed by -11.0 points" in reason
-    assert "is below -9.3 points (95% sure)" in reason
+    assert "is below -9.2 points (95% sure)" in reason
 
 
 @pytest.mark.parametrize("n", [1, 16, 132])
@@ -101,7 +116,9 @@ def test_all_equal_but_too_few_is_inconclusive_and_says_how_many_more(n: int) ->
 
 
 def test_all_equal_on_enough_questions_passes() -> None:
-    assert judged(numbers(0, both_wrong=133), max_drop=0.02)[0] is Verdict.PASS
+    # 0.98**149 is the first below 5 %; the score interval alone would be sure at 133.
+    assert judged(numbers(0, both_wrong=148), max_drop=0.02)[0] is Verdict.INCONCLUSIVE
+    assert judged(numbers(0, both_wrong=149), max_drop=0.02)[0] is Verdict.PASS
 
 
 def test_inconclusive_says_how_many_more() -> None:
@@ -128,27 +145,65 @@ def test_all_discordant(lost: int, won: int, verdict: Verdict) -> None:
 @pytest.mark.parametrize("keys", [{"floor": 0.5}, {"max_drop": 0.5}, {"floor": 0.5, "max_drop": 0.5}])
 def test_fewer_questions_than_the_minimum_decide_nothing(keys: dict[str, float]) -> None:
     for right in (0, 199):
-        result = judge_task(numbers(right, lost=199 - right), threshold(min_questions=200, **keys))
+        result = judge(numbers(right, lost=199 - right), min_questions=200, **keys)
         assert result.verdict is Verdict.INCONCLUSIVE
         assert len(result.reasons) == len(keys)
         assert all("200 questions" in reason and "too little data" in reason for reason in result.reasons)
-    assert judge_task(numbers(200), threshold(min_questions=200, **keys)).verdict is Verdict.PASS
+    assert judge(numbers(200), min_questions=200, **keys).verdict is Verdict.PASS
 
 
 def test_the_worst_part_decides_and_only_its_reasons_are_given() -> None:
     keys = {"floor": 0.5, "max_drop": 0.1, "max_truncated": 0.1}
-    result = judge_task(numbers(100, truncated=0.2), threshold(**keys))
+    result = judge(numbers(100, truncated=0.2), **keys)
     assert result.verdict is Verdict.FAIL
     assert result.reasons == ("gsm8k: 20.0% of the compressed arm's answers ended at the token cap, allowed 10.0%",)
-    result = judge_task(numbers(10, lost=90, truncated=0.2), threshold(**keys))
+    result = judge(numbers(10, lost=90, truncated=0.2), **keys)
     assert result.verdict is Verdict.FAIL
     assert len(result.reasons) == 3
-    result = judge_task(numbers(10, truncated=0.1), threshold(**keys))
+    result = judge(numbers(10, truncated=0.1), **keys)
     assert result.verdict is Verdict.INCONCLUSIVE
     assert [("allowed drop" in reason) for reason in result.reasons] == [True]
-    result = judge_task(numbers(100, truncated=0.1), threshold(**keys))
+    result = judge(numbers(100, truncated=0.1), **keys)
     assert result.verdict is Verdict.PASS
     assert len(result.reasons) == 3
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict", "said"),
+    [(190, Verdict.PASS, "above 0.91"), (150, Verdict.FAIL, "below 0.7"), (172, Verdict.INCONCLUSIVE, "between 0.8")],
+)
+def test_the_confident_rule_asks_for_a_bound(right: int, verdict: Verdict, said: str) -> None:
+    found, reason = judged(numbers(right, both_wrong=200 - right), floor=0.85, floor_rule="confident")
+    assert found is verdict
+    assert "(confident rule)" in reason
+    assert said in reason
+
+
+def flips(turned: int, by_itself: int | None, n: int = 200) -> Any:
+    again = None if by_itself is None else [of < by_itself for of in range(n)]
+    return excess_flips([of < turned for of in range(n)], again)
+
+
+@pytest.mark.parametrize(
+    ("turned", "by_itself", "verdict"),
+    [
+        (2, None, Verdict.PASS),
+        (40, None, Verdict.FAIL),
+        (10, None, Verdict.INCONCLUSIVE),
+        # All of them turn without compression too.
+        (40, 40, Verdict.PASS),
+        (40, 2, Verdict.FAIL),
+    ],
+)
+def test_flips_are_judged_beyond_those_that_happen_by_themselves(
+    turned: int, by_itself: int | None, verdict: Verdict
+) -> None:
+    of = numbers(200, flips=flips(turned, by_itself))
+    found = judge(of, floor=0.0, max_flips=0.05)
+    assert found.verdict is verdict
+    (reason,) = [text for text in found.reasons if "turned from right to wrong" in text]
+    assert "allowed 5.0%" in reason
+    assert ("by itself" in reason) is (by_itself is not None)
 
 
 def test_truncation_is_not_asked_of_scored_choices() -> None:
@@ -164,7 +219,7 @@ def test_what_was_not_measured_is_an_error_whatever_is_accepted(keys: dict[str, 
     verdict, reason = judged(numbers(100, failed=1), **keys)
     assert verdict is Verdict.ERROR
     assert "1 request failed" in reason
-    result = judge_task(numbers(100, faults=("one", "two")), threshold(**keys))
+    result = judge(numbers(100, faults=("one", "two")), **keys)
     assert result == Judged(verdict=Verdict.ERROR, reasons=("gsm8k: one", "gsm8k: two"))
 
 

@@ -63,7 +63,17 @@ def noise(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tensor:
         power = power + codec.noise_power(exact, dtype)
     # The last of the sums is rounded to the result's dtype, those before it to fp32.
     partial = x.cumsum(dim=0)[1:-1]
-    return power + _rounding(partial, torch.float32).sum(dim=0) + _rounding(exact, dtype)
+    rounding = _rounding(partial, torch.float32).sum(dim=0) + _rounding(exact, dtype)
+    # What arrives exactly leaves nothing to chance: sums of short numbers are often exact, or half-way.
+    return torch.where(power == 0, _summed(inputs).sub_(exact).square_(), power + rounding)
+
+
+def _summed(inputs: Tensor) -> Tensor:
+    """The sum in fp32 in rank order, rounded once to the inputs' dtype; in fp64."""
+    total = inputs[0].float()
+    for x in inputs[1:]:
+        total = total + x.float()
+    return total.to(inputs.dtype).double()
 
 
 def _rounding(value: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,19 +2,17 @@
 
 import shlex
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
 from harness import records
-from harness.engagement import Engagement, read_engagement
-from harness.errors import HarnessError
-from harness.plan import Arm, Plan
-from harness.plan import Task as TaskPlan
+from harness.engagement import NOT_PROVEN, Engagement, read_engagement
+from harness.live_check import NOT_RIGHT, read_live_check
+from harness.plan import BASELINE, COMPRESSED, Arm, Plan
 from harness.records import ArmRecord, RunRecord
-from harness.report.model import SCHEMA_VERSION, ArmReport, ArmScore, MarginShift, Paired, Report, TaskReport
-from harness.samples import Pair, Pairing, Sample, pair, read_samples, sample_file
-from harness.stats import PairedCounts, mcnemar_drop, paired_bounds
-from harness.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run, judge_task
+from harness.report.fidelity import fidelity_report
+from harness.report.model import SCHEMA_VERSION, ArmReport, FidelityReport, Report, TaskReport
+from harness.report.tasks import task_reports
+from harness.verdict import EXIT_CODES, Judged, Verdict, judge_run
 
 # Arguments in which the arms may differ: the flag under test, and what is chosen anew at each start.
 MAY_DIFFER = frozenset({"enable_quant_communications", "port", "api_key", "random_seed", "nccl_port"})
@@ -35,10 +33,12 @@ def build_report(folder: Path) -> Report:
     arms: dict[str, ArmReport] = {
         arm.name: _arm_report(folder / arm.name, plan, arm, arm_records[arm.name]) for arm in plan.arms
     }
-    errors = list(run.errors) or _arm_errors(arms)
-    tasks = {name: _task_report(folder, name, task, arm_records) for name, task in plan.tasks.items()}
-    judged = [Judged(verdict=Verdict(task.verdict), reasons=tuple(task.reasons)) for task in tasks.values()]
-    if arms["compressed"].known_answer is False:
+    errors = list(run.errors) or _arm_errors(plan, arms)
+    tasks = task_reports(folder, plan.tasks, arm_records)
+    fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
+    measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
+    judged = [Judged(verdict=Verdict(of.verdict), reasons=tuple(of.reasons)) for of in measured]
+    if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
         )
@@ -54,9 +54,11 @@ def build_report(folder: Path) -> Report:
         verdict=verdict.verdict,
         exit_code=EXIT_CODES[verdict.verdict],
         reasons=list(verdict.reasons),
-        notes=_notes(plan, tasks, arms["compressed"].engagement),
+        warnings=[text for of in measured for text in of.warnings],
+        notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
+        fidelity=fidelity,
         data=plan.data_manifest,
         timings=_timings(run, arm_records),
         versions={**run.versions, **_server_versions(arms)},
@@ -76,114 +78,28 @@ def _arm_report(folder: Path, plan: Plan, arm: Arm, record: ArmRecord | None) ->
         known_answer=record.known_answer if record else None,
         seconds_to_ready=record.seconds_to_ready if record else None,
         engagement=read_engagement(folder / "engagement", tp=plan.tp, compressed=arm.compressed),
+        live_check=read_live_check(folder / "engagement", tp=plan.tp, every=arm.check_every),
     )
 
 
-def _arm_errors(arms: dict[str, ArmReport]) -> list[str]:
+def _arm_errors(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:
     """Find what makes a finished run unfit to be judged: no proof, or arms that differ in more than the flag."""
-    errors = [
-        f"compression is not proven: {name} arm: {fault}"
+    errors = [f"{NOT_PROVEN}: {name} arm: {fault}" for name, arm in arms.items() for fault in arm.engagement.faults]
+    errors += [
+        f"{NOT_RIGHT}: {name} arm: {fault}"
         for name, arm in arms.items()
-        for fault in arm.engagement.faults
+        if arm.live_check is not None
+        for fault in arm.live_check.faults
     ]
-    baseline, compressed = arms["baseline"].server_args, arms["compressed"].server_args
+    baseline = arms[BASELINE].server_args
+    may_differ = MAY_DIFFER | {"base_gpu_id"} if plan.together else MAY_DIFFER
     differing = [
-        f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {compressed.get(name)!r} in the other"
-        for name in sorted((baseline.keys() | compressed.keys()) - MAY_DIFFER)
-        if baseline.get(name) != compressed.get(name)
+        f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {of.server_args.get(name)!r} in {arm}"
+        for arm, of in arms.items()
+        for name in sorted((baseline.keys() | of.server_args.keys()) - may_differ)
+        if baseline.get(name) != of.server_args.get(name)
     ]
     return errors + differing
-
-
-def _task_report(folder: Path, name: str, task: TaskPlan, arm_records: dict[str, ArmRecord | None]) -> TaskReport:
-    filter_ = task.threshold.metric.split(",")[1]
-    samples: dict[str, list[Sample]] = {}
-    faults: list[str] = []
-    for arm in ("baseline", "compressed"):
-        try:
-            found = read_samples(sample_file(folder / arm, name))
-        except HarnessError as error:
-            faults.append(f"{arm} arm: {error}")
-            found = []
-        samples[arm] = [sample for sample in found if sample.filter == filter_]
-    pairing = pair(samples["baseline"], samples["compressed"])
-    counts = _counts(pairing)
-    scores = {
-        arm: _arm_score(pairing, samples[arm], arm, name, arm_records[arm]) for arm in ("baseline", "compressed")
-    }
-    missing = task.questions - len(pairing.pairs) - len({sample.doc_id for sample in pairing.failed})
-    if not faults and not pairing.faults and missing:
-        faults.append(f"{missing} of {task.questions} questions are missing")
-    numbers = TaskNumbers(
-        name=name,
-        counts=counts,
-        failed=len(pairing.failed),
-        truncated=scores["compressed"].truncated,
-        # Without samples the pairing's own faults only say that again.
-        faults=tuple(faults) or pairing.faults,
-    )
-    judged = judge_task(numbers, task.threshold)
-    low, high = paired_bounds(counts)
-    record = arm_records["baseline"]
-    return TaskReport(
-        n=counts.n,
-        asked=task.questions,
-        baseline=scores["baseline"],
-        compressed=scores["compressed"],
-        paired=Paired(
-            both_right=counts.both_right,
-            baseline_only=counts.baseline_only,
-            compressed_only=counts.compressed_only,
-            both_wrong=counts.both_wrong,
-            delta=counts.delta,
-            delta_low=low,
-            delta_high=high,
-            mcnemar_p=mcnemar_drop(counts),
-            answers_changed=sum(of.baseline.answer != of.compressed.answer for of in pairing.pairs),
-            margin_shift=_margin_shift(pairing.pairs),
-        ),
-        verdict=judged.verdict,
-        reasons=list(judged.reasons),
-        threshold=task.threshold,
-        protocol=record.tasks[name].protocol if record and name in record.tasks else None,
-    )
-
-
-def _counts(pairing: Pairing) -> PairedCounts:
-    table = [(bool(of.baseline.right), bool(of.compressed.right)) for of in pairing.pairs]
-    return PairedCounts(
-        both_right=table.count((True, True)),
-        baseline_only=table.count((True, False)),
-        compressed_only=table.count((False, True)),
-        both_wrong=table.count((False, False)),
-    )
-
-
-def _arm_score(pairing: Pairing, samples: list[Sample], arm: str, task: str, record: ArmRecord | None) -> ArmScore:
-    paired = [of.baseline if arm == "baseline" else of.compressed for of in pairing.pairs]
-    generated = [sample for sample in samples if sample.finish_reason is not None]
-    return ArmScore(
-        accuracy=fmean(bool(sample.right) for sample in paired) if paired else None,
-        failed=sum(sample.error is not None for sample in samples),
-        truncated=fmean(sample.finish_reason == "length" for sample in generated) if generated else None,
-        seconds=record.tasks[task].seconds if record and task in record.tasks else None,
-    )
-
-
-def margin(sample: Sample) -> float | None:
-    """Return logp(right choice) - logp(best wrong choice) of a scored sample, in nats; None for a generated one."""
-    if sample.choices is None or sample.logprobs is None:
-        return None
-    right = sample.choices.index(sample.target)
-    return sample.logprobs[right] - max(of for index, of in enumerate(sample.logprobs) if index != right)
-
-
-def _margin_shift(pairs: tuple[Pair, ...]) -> MarginShift | None:
-    margins = [(margin(of.baseline), margin(of.compressed)) for of in pairs]
-    shifts = [after - before for before, after in margins if before is not None and after is not None]
-    if not shifts:
-        return None
-    return MarginShift(mean=fmean(shifts), spread=pstdev(shifts), largest=max(abs(shift) for shift in shifts))
 
 
 def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
@@ -196,6 +112,14 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
             notes.append(
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
+        calibration = task.threshold.calibration
+        if calibration is not None and calibration.sglang != engagement.facts.get("sglang", calibration.sglang):
+            notes.append(
+                f"{name}: its threshold was calibrated with SGLang {calibration.sglang} on {calibration.date}, this "
+                f"is {engagement.facts['sglang']}"
+            )
+    if plan.reuse_baseline is not None:
+        notes.append(f"the baseline was not measured in this run but taken from {plan.reuse_baseline}")
     implementation = engagement.facts.get("implementation")
     if implementation == "harness.collective":
         codec, algorithm = engagement.facts.get("codec"), engagement.facts.get("algorithm")
@@ -203,6 +127,9 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
             f"compressed by the bundled quant_all_reduce ({codec}, {algorithm}) on {plan.device}; SGLang's own on an "
             "NPU was not run"
         )
+    elif implementation and ":" in implementation:
+        codec, algorithm = engagement.facts.get("codec"), engagement.facts.get("algorithm")
+        notes.append(f"implementation under test: {implementation}, which claims to be {codec} ({algorithm})")
     return notes
 
 
@@ -216,5 +143,5 @@ def _timings(run: RunRecord, arm_records: dict[str, ArmRecord | None]) -> dict[s
 
 
 def _server_versions(arms: dict[str, ArmReport]) -> dict[str, str]:
-    facts: dict[str, Any] = arms["baseline"].engagement.facts
+    facts: dict[str, Any] = arms[BASELINE].engagement.facts
     return {name: str(facts[name]) for name in ("sglang", "torch") if name in facts}

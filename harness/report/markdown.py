@@ -4,7 +4,9 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.report.model import Report
+from harness.fidelity.compare import Estimate, Shift
+from harness.report.live_check import decibels, live_check_line, worst_layers
+from harness.report.model import FidelityReport, Report
 
 TEMPLATE = "report.md.jinja"
 
@@ -19,10 +21,17 @@ def markdown(report: Report) -> str:
         autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
     environment.filters["item"] = item
+    environment.filters["live_check_line"] = live_check_line
+    environment.filters["worst_layers"] = worst_layers
+    environment.filters["decibels"] = decibels
     environment.filters["cell"] = cell
     environment.filters["share"] = share
     environment.filters["points"] = points
     environment.filters["size"] = size
+    environment.filters["interval"] = interval
+    environment.filters["small"] = small
+    environment.filters["quoted"] = quoted
+    environment.globals["shifts"] = shifts
     return environment.get_template(TEMPLATE).render(report=report)
 
 
@@ -50,3 +59,26 @@ def points(value: float) -> str:
 def size(count: int) -> str:
     """Return a number of bytes in MiB."""
     return f"{count / 2**20:.1f} MiB"
+
+
+def small(value: float) -> str:
+    """Return a number of any size to three digits."""
+    return f"{value:.3g}"
+
+
+def interval(estimate: Estimate) -> str:
+    """Return an estimate with its bounds."""
+    return f"{small(estimate.mean)} ({small(estimate.low)} to {small(estimate.high)})"
+
+
+def quoted(text: str) -> str:
+    """Return text of a model for one cell of a table, its spaces and line ends visible."""
+    shown = repr(text).replace("|", "\\|").replace("`", "'")
+    return f"`{shown}`"
+
+
+def shifts(fidelity: FidelityReport) -> list[tuple[str, Shift]]:
+    """Return the rows of the table of predictions: all, each class of positions, and what the baseline does alone."""
+    overall, noise = fidelity.compressed.overall, fidelity.noise.overall if fidelity.noise else None
+    rows = [("all", overall), *fidelity.compressed.positions.items(), ("all, baseline against itself", noise)]
+    return [(name, shift) for name, shift in rows if shift is not None]

@@ -5,8 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness.report.markdown import points, share, size
-from harness.report.model import Report
+from harness.report.live_check import live_check_line
+from harness.report.markdown import interval, points, share, shifts, size, small
+from harness.report.model import FidelityReport, Report
 from harness.report.write import MARKDOWN
 from harness.verdict import Verdict
 
@@ -22,14 +23,29 @@ STYLES = {
 def show(report: Report, console: Console, folder: Path) -> None:
     """Print the report's tables and its verdict; without a terminal the same in plain text."""
     console.print(_tasks(report))
+    if report.fidelity is not None:
+        console.print(_fidelity(report.fidelity))
     console.print(_ranks(report))
+    for arm in report.arms.values():
+        if arm.live_check is not None:
+            console.print(live_check_line(arm.live_check), markup=False, highlight=False)
     for note in report.notes:
         console.print(f"to know: {note}", markup=False, highlight=False)
     console.print(f"\n{report.verdict}", style=STYLES[Verdict(report.verdict)], end=" ")
-    console.print(f"{report.suite}: {report.model} on {report.device}", markup=False, highlight=False)
+    console.print(f"{headline(report)} on {report.device}", markup=False, highlight=False)
+    for warning in report.warnings:
+        console.print("  WARNING", style=STYLES[Verdict.INCONCLUSIVE], end=" ")
+        console.print(warning, markup=False, highlight=False)
     for reason in report.reasons:
         console.print(f"  {reason}", markup=False, highlight=False)
     console.print(f"report: {folder / MARKDOWN}", markup=False, highlight=False, soft_wrap=True)
+
+
+def headline(report: Report) -> str:
+    """Return what follows the verdict: how many warnings there are, the suite and the model."""
+    count = len(report.warnings)
+    warned = f"with {count} WARNING{'S' if count > 1 else ''}, " if count else ""
+    return f"{warned}{report.suite}: {report.model}"
 
 
 def _tasks(report: Report) -> Table:
@@ -42,7 +58,7 @@ def _tasks(report: Report) -> Table:
         "change",
         "95 % sure between",
         "lost/won",
-        "changed",
+        "changed (by itself)" if any(task.noise for task in report.tasks.values()) else "changed",
         "verdict",
     ):
         table.add_column(name, justify="left" if name in ("task", "verdict") else "right")
@@ -56,8 +72,31 @@ def _tasks(report: Report) -> Table:
             points(paired.delta),
             f"{points(paired.delta_low)} {points(paired.delta_high)}",
             f"{paired.baseline_only}/{paired.compressed_only}",
-            str(paired.answers_changed),
+            f"{paired.answers_changed}" + (f" ({task.noise.answers_changed})" if task.noise else ""),
             f"[{STYLES[Verdict(task.verdict)]}]{task.verdict}[/]",
+        )
+    return table
+
+
+def _fidelity(fidelity: FidelityReport) -> Table:
+    table = Table(title=f"Predictions of fixed text: {fidelity.verdict}", title_justify="left")
+    for name in (
+        "predictions",
+        "n",
+        "mean KL (95 % sure between)",
+        "99 %",
+        "same top token",
+        "log-likelihood a token",
+    ):
+        table.add_column(name, justify="left" if name == "predictions" else "right")
+    for name, shift in shifts(fidelity):
+        table.add_row(
+            name,
+            str(shift.predictions),
+            interval(shift.kl),
+            small(shift.kl_percentiles["99"]),
+            share(shift.same_top.mean),
+            small(shift.loglikelihood.mean),
         )
     return table
 

@@ -1,15 +1,14 @@
 """Writes a report to its run's folder and points `latest` to it."""
 
-import os
 from pathlib import Path
 
 from harness import records
+from harness.latest import point_latest
 from harness.report.markdown import markdown
 from harness.report.model import Report
 
 JSON = "report.json"
 MARKDOWN = "report.md"
-LATEST = "latest"
 
 
 def write_report(report: Report, folder: Path, *, latest: bool = True) -> None:
@@ -25,10 +24,5 @@ def write_report(report: Report, folder: Path, *, latest: bool = True) -> None:
     """
     records.write(folder / JSON, report)
     (folder / MARKDOWN).write_text(markdown(report), encoding="utf-8")
-    if not latest:
-        return
-    link = folder.parent / LATEST
-    # Made aside and moved over the old one, so that `latest` never points nowhere.
-    fresh = folder.parent / f".{LATEST}-{os.getpid()}"
-    fresh.symlink_to(folder.name, target_is_directory=True)
-    fresh.replace(link)
+    if latest:
+        point_latest(folder)

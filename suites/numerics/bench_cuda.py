@@ -16,6 +16,7 @@ from harness.collective import get_codec
 from harness.collective.backends.base import Backend
 from harness.collective.backends.choice import choose_backend
 from harness.collective.codec import Codec, Parts
+from harness.collective.messages import MessageFormat
 from suites.numerics.gpu_timing import Call, copy_microseconds, microseconds, sets_beyond_cache
 from suites.numerics.paper import publish, table
 
@@ -105,37 +106,41 @@ def _of_codec(name: str, backend: str, shape: tuple[int, int], ranks: tuple[int,
 
     plain = shape[0] * shape[1] * torch.bfloat16.itemsize
     encoded = shape[0] * codec.row_bytes(shape[1], torch.bfloat16)
-    inputs = _inputs(shape, sets_beyond_cache(plain + encoded))
-    yield measured("quantize", 1, [_quantizing(worker, codec, x) for x in inputs], plain + encoded)
+    message = MessageFormat(codec, *shape, torch.bfloat16)
+    sets = sets_beyond_cache(plain + encoded)
+    inputs = [torch.randn(shape, device="cuda").bfloat16() for _ in range(sets)]
+    messages = message.empty(sets, inputs[0].device)
+    calls = [_quantizing(worker, codec, x, _own(message, one)) for x, one in zip(inputs, messages, strict=True)]
+    yield measured("quantize", 1, calls, plain + encoded)
     for count in ranks:
         sets = sets_beyond_cache(count * encoded + plain)
-        gathered = [_gathered(worker, codec, inputs, count) for _ in range(sets)]
-        for operation, work, size in (
-            ("dequantize-sum", _summing, count * encoded + plain),
-            ("sum-requantize", _requantizing, count * encoded + encoded),
-        ):
-            yield measured(operation, count, [work(worker, codec, parts, shape[1]) for parts in gathered], size)
+        gathered = [messages.repeat(-(-count // len(messages)), 1)[:count] for _ in range(sets)]
+        sums = [torch.empty_like(inputs[0]) for _ in gathered]
+        calls = [_summing(worker, codec, message.parts(one), out) for one, out in zip(gathered, sums, strict=True)]
+        yield measured("dequantize-sum", count, calls, count * encoded + plain)
+        again = message.empty(sets, inputs[0].device)
+        calls = [
+            _requantizing(worker, codec, message.parts(one), shape[1], _own(message, own))
+            for one, own in zip(gathered, again, strict=True)
+        ]
+        yield measured("sum-requantize", count, calls, count * encoded + encoded)
 
 
-def _inputs(shape: tuple[int, int], sets: int) -> list[Tensor]:
-    return [torch.randn(shape, device="cuda").bfloat16() for _ in range(sets)]
+def _own(message: MessageFormat, buffer: Tensor) -> Parts:
+    """One message's parts, in the buffer itself: these shapes leave every part aligned."""
+    return tuple(part[0] for part in message.parts(buffer.unsqueeze(0)))
 
 
-def _gathered(worker: Backend, codec: Codec, inputs: list[Tensor], ranks: int) -> Parts:
-    encoded = [worker.encode(codec, inputs[rank % len(inputs)]) for rank in range(ranks)]
-    return tuple(torch.stack(parts) for parts in zip(*encoded, strict=True))
+def _quantizing(worker: Backend, codec: Codec, x: Tensor, out: Parts) -> Call:
+    return lambda: worker.encode(codec, x, out)
 
 
-def _quantizing(worker: Backend, codec: Codec, x: Tensor) -> Call:
-    return lambda: worker.encode(codec, x)
+def _summing(worker: Backend, codec: Codec, parts: Parts, out: Tensor) -> Call:
+    return lambda: worker.decode_sum(codec, parts, out)
 
 
-def _summing(worker: Backend, codec: Codec, parts: Parts, width: int) -> Call:
-    return lambda: worker.decode_sum(codec, parts, width, torch.bfloat16)
-
-
-def _requantizing(worker: Backend, codec: Codec, parts: Parts, width: int) -> Call:
-    return lambda: worker.decode_sum_encode(codec, parts, width, torch.bfloat16)
+def _requantizing(worker: Backend, codec: Codec, gathered: Parts, width: int, out: Parts) -> Call:
+    return lambda: worker.decode_sum_encode(codec, gathered, width, torch.bfloat16, out)
 
 
 def of_copy(run: Run, one: Measurement) -> float:

@@ -1,23 +1,32 @@
 """The suite's options, its pool of processes, and its table of subject x check x case."""
 
+import math
+import time
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from harness.collective import UnknownCodecError, codec_names, get_codec
+from harness.collective.implementation import load_implementation
 from suites.numerics.case import DTYPES, Case, in_dtypes
 from suites.numerics.checks import CHECKS
 from suites.numerics.cluster import Cluster
-from suites.numerics.subject import Subject, load_function
-
-ALGORITHMS = ("one_shot", "two_shot")
+from suites.numerics.figures import ALGORITHMS, Figures, measure
+from suites.numerics.subject import Subject
+from suites.numerics.table import ROUNDS, report
 
 RANKS = {"cpu": "2,3,4,8", "cuda": "2,3"}
 """The rank counts by device. Ranks on a GPU are processes that share it. Two would hide an order of addition."""
 
-ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py")
+ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py", "test_table.py")
 """What is left of the suite under --impl: the other files test this library and the suite itself."""
+
+
+STARTED = pytest.StashKey[float]()
+
+FIGURES = pytest.StashKey[Figures]()
+"""What was measured for the table at the session's end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--check", choices=sorted(CHECKS), help="this check only")
     options.addoption("--case", help="this case only, as a failure prints it; with --check")
     options.addoption("--keep-going", action="store_true", help="with --impl: don't stop at the first failure")
+    options.addoption("--limit-s", type=float, help="fail after so many seconds (default: 120 for --impl, else none)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,7 +78,7 @@ def _refuse_mistakes(config: pytest.Config) -> None:
         if option.codec:
             get_codec(option.codec)
         if option.impl:
-            load_function(option.impl)
+            load_implementation(option.impl)
     except UnknownCodecError as error:
         raise pytest.UsageError(f"--codec: {error}") from error
     except (ValueError, TypeError, ImportError) as error:
@@ -82,6 +92,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if item.path.name in wanted]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Notes when the session began."""
+    session.config.stash[STARTED] = time.monotonic()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Ends the session in time. One that is cut off has failed: what wasn't tried isn't known."""
+    option = item.config.option
+    limit = option.limit_s if option.limit_s is not None else 120.0 if option.impl else math.inf
+    if nextitem and time.monotonic() - item.config.stash[STARTED] > limit:
+        item.session.shouldfail = (
+            f"{limit:.0f} seconds are up, and the tests that are left were not run "
+            "(--limit-s allows more, --ranks 2 takes less)"
+        )
+
+
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    """Prints the table people read, and writes it to reports/."""
+    if figures := config.stash.get(FIGURES, None):
+        report(figures, config.option.impl or "the bundled quant_all_reduce")
 
 
 def chosen_ranks(config: pytest.Config) -> list[int]:
@@ -147,3 +179,13 @@ def rank_counts(pytestconfig: pytest.Config) -> list[int]:
 def dtypes(pytestconfig: pytest.Config) -> list[str]:
     """The dtypes that the implementation takes."""
     return chosen_dtypes(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config, cluster: Cluster, rank_counts: list[int], dtypes: list[str]) -> Figures:
+    """Everything in the table, in bf16 where the implementation takes it: timings are of bf16 alone."""
+    dtype = "bf16" if "bf16" in dtypes else dtypes[0]
+    rounds = ROUNDS if dtype == "bf16" else 0
+    measured = measure(cluster, chosen_subjects(pytestconfig), rank_counts, rounds=rounds, dtype=dtype)
+    pytestconfig.stash[FIGURES] = measured
+    return measured

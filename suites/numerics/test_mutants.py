@@ -11,7 +11,7 @@ from suites.numerics.case import DTYPES, in_dtypes
 from suites.numerics.checks import CHECKS
 from suites.numerics.checks.gate import only_prefill_is_compressed
 from suites.numerics.cluster import Cluster
-from suites.numerics.mutation import EQUIVALENTS, GATE_MUTANTS, MUTANTS, Mutant
+from suites.numerics.mutation import EQUIVALENTS, GATE_MUTANTS, MUTANTS, TOO_SMALL_FOR_THE_SQNR, Mutant
 from suites.numerics.trial import ViolationError
 
 
@@ -31,6 +31,16 @@ def test_a_planted_bug_is_killed(cluster: Cluster, rank_counts: list[int], mutan
     violation = first_violation(cluster, rank_counts, mutant)
     assert violation is not None, f"{mutant.name} survived {mutant.killer} over {rank_counts} ranks"
     assert not violation.crashed, f"{mutant.name} was killed for raising, not for its result:\n{violation}"
+
+
+@pytest.mark.parametrize("name", TOO_SMALL_FOR_THE_SQNR)
+def test_the_sqnr_alone_would_let_it_through(cluster: Cluster, rank_counts: list[int], name: str) -> None:
+    """What the tolerance of a prediction can hide, another check sees: these bugs are in the table above."""
+    [mutant] = [one for one in MUTANTS if one.name == name]
+    assert mutant.killer != "predicted_noise"
+    check = CHECKS["predicted_noise"]
+    for case in check.cases(mutant.subject, rank_counts[0]):
+        check.run(cluster, mutant.subject, case)
 
 
 @pytest.mark.parametrize("check", CHECKS)

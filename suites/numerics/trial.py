@@ -20,6 +20,14 @@ class ViolationError(AssertionError):
         self.crashed = crashed
 
 
+def over_bound(out: Tensor, exact: Tensor, bound: Tensor) -> Tensor:
+    """``|out - exact| / bound``, element by element; infinite for what isn't a number."""
+    ratio = ((out - exact).abs() / bound).nan_to_num(nan=torch.inf)
+    # Zero over zero is an exact result where nothing else is allowed.
+    ratio[(out == exact) & (bound == 0)] = 0
+    return ratio
+
+
 class Trial:
     """One check of one subject on a pool of processes."""
 
@@ -56,9 +64,7 @@ class Trial:
         """Fails where ``|out - exact| <= bound`` doesn't hold, naming the worst element."""
         if out.numel() == 0:
             return
-        ratio = ((out - exact).abs() / bound).nan_to_num(nan=torch.inf)
-        # Zero over zero is an exact result where nothing else is allowed.
-        ratio[(out == exact) & (bound == 0)] = 0
+        ratio = over_bound(out, exact, bound)
         if (worst := ratio.max().item()) <= 1:
             return
         flat = int(ratio.argmax())

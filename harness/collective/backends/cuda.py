@@ -18,6 +18,7 @@ from harness.collective.codecs.scaled import ScaledCodec
 from harness.collective.codecs.upstream_bf16 import UpstreamBf16
 from harness.collective.hadamard import BLOCK
 from harness.collective.kernels.form import PLAIN, Form
+from harness.collective.scratch import Scratch
 
 _KINDS: dict[type[Codec], str] = {
     Int8: "int8",
@@ -42,29 +43,28 @@ class Cuda(Backend):
     def __init__(self) -> None:
         self._eager = Eager()
 
-    def encode(self, codec: Codec, x: Tensor) -> Parts:
+    def encode(self, codec: Codec, x: Tensor, out: Parts) -> None:
         form, kernels = _form(codec), _kernels(x)
         if form.kind == PLAIN:
-            return self._eager.encode(codec, x)
-        stored, scales = kernels.encode(x, *form)
-        return stored, scales
+            self._eager.encode(codec, x, out)
+        else:
+            kernels.encode(x, *out, *form)
 
-    def decode_sum(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Tensor:
+    def decode_sum(self, codec: Codec, gathered: Parts, out: Tensor) -> None:
         form, kernels = _form(codec), _kernels(gathered[0])
         if codec.rounds_sum:
-            return self._eager.decode_sum(codec, gathered, width, dtype)
-        scales = None if form.kind == PLAIN else gathered[1]
-        total: Tensor = kernels.decode_sum(gathered[0], scales, width, dtype, *form)
-        return total
+            self._eager.decode_sum(codec, gathered, out)
+        else:
+            kernels.decode_sum(gathered[0], None if form.kind == PLAIN else gathered[1], out, *form)
 
-    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Parts:
+    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
         form, kernels = _form(codec), _kernels(gathered[0])
         if form.kind == PLAIN:
-            return (self.decode_sum(codec, gathered, width, dtype),)
-        if codec.rounds_sum:
-            return self.encode(codec, self._eager.decode_sum(codec, gathered, width, dtype))
-        stored, scales = kernels.decode_sum_encode(gathered[0], gathered[1], width, *form)
-        return stored, scales
+            self.decode_sum(codec, gathered, out[0])
+        elif codec.rounds_sum:
+            self.encode(codec, codec.decode_sum(gathered, width, dtype, Scratch()), out)
+        else:
+            kernels.decode_sum_encode(*gathered, *out, width, *form)
 
 
 def _form(codec: Codec) -> Form:

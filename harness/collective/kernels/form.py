@@ -25,10 +25,6 @@ class Form(NamedTuple):
     hadamard: bool = False
     """Whether each group is transformed first."""
 
-    def stored_width(self, width: int) -> int:
-        """Stored elements of a row."""
-        return -(-width // 2) if self.kind == "int4" else width
-
     def blocks_per_row(self, width: int) -> int:
         """Scales of a row."""
         return group_count(width, self.group or None)

@@ -1,4 +1,4 @@
-"""Allocates results, chooses tiles and launches the kernels.
+"""Chooses tiles and launches the kernels.
 
 Kernels are launched without ``enable_fp_fusion``: torch's operations round after a product and again after a
 sum, and a fused one would round once.
@@ -18,13 +18,13 @@ from harness.collective.kernels.form import Form
 LONGEST_ROW = 1 << 16
 """Columns that share one scale, at most: a row of them stays in the registers of one program."""
 
-_STORED = {"int8": torch.int8, "fp8_e4m3": torch.uint8, "int4": torch.uint8}
 
-
-def encode(x: Tensor, form: Form) -> tuple[Tensor, Tensor]:
-    """Encodes ``x`` ``[T, H]`` of any strides: stored values ``[T, ...]`` and fp32 scales ``[T, blocks]``."""
-    rows, width = x.shape
-    stored, scales = results(rows, width, form, x.device)
+def encode(x: Tensor, stored: Tensor, scales: Tensor, form: Form) -> None:
+    """Encodes ``x`` ``[T, H]`` of any strides to stored values ``[T, ...]`` and fp32 scales ``[T, blocks]``."""
+    if not x.numel():
+        return
+    _must_be_contiguous(stored, scales)
+    width = x.shape[1]
     blocks, columns, rest, warps = _whole_blocks(width, form)
     with torch.cuda.device(x.device):
         encode_kernel[(triton.cdiv(scales.numel(), blocks),)](
@@ -49,27 +49,30 @@ def encode(x: Tensor, form: Form) -> tuple[Tensor, Tensor]:
             num_warps=warps,
             enable_fp_fusion=False,
         )
-    return stored, scales
 
 
-def decode_sum_encode(gathered: Tensor, scales: Tensor, width: int, form: Form) -> tuple[Tensor, Tensor]:
+def decode_sum_encode(
+    gathered: Tensor, gathered_scales: Tensor, stored: Tensor, scales: Tensor, width: int, form: Form
+) -> None:
     """Decodes ``[N, T, ...]``, adds over N in fp32 and rank order, and encodes the sum ``[T, width]``."""
-    ranks, rows = gathered.shape[:2]
-    gathered, scales = _rows_together(gathered), _rows_together(scales)
-    stored, sum_scales = results(rows, width, form, gathered.device)
+    if not stored.numel():
+        return
+    _must_be_contiguous(stored, scales)
+    ranks = len(gathered)
+    gathered, gathered_scales = _rows_together(gathered), _rows_together(gathered_scales)
     blocks, columns, rest, warps = _whole_blocks(width, form)
     with torch.cuda.device(gathered.device):
-        sum_encode_kernel[(triton.cdiv(sum_scales.numel(), blocks),)](
+        sum_encode_kernel[(triton.cdiv(scales.numel(), blocks),)](
             gathered,
-            scales,
+            gathered_scales,
             stored,
-            sum_scales,
-            sum_scales.numel(),
-            sum_scales.shape[1],
+            scales,
+            scales.numel(),
+            scales.shape[1],
             width,
             stored.shape[1],
             gathered.stride(0),
-            scales.stride(0),
+            gathered_scales.stride(0),
             form.largest,
             ranks=ranks,
             group=form.group,
@@ -83,15 +86,17 @@ def decode_sum_encode(gathered: Tensor, scales: Tensor, width: int, form: Form) 
             num_warps=warps,
             enable_fp_fusion=False,
         )
-    return stored, sum_scales
 
 
-def decode_sum(gathered: Tensor, scales: Tensor | None, width: int, form: Form, dtype: torch.dtype) -> Tensor:
-    """Decodes ``[N, T, ...]`` and adds over N in fp32 and rank order: ``[T, width]``, rounded to ``dtype``."""
-    ranks, rows = gathered.shape[:2]
+def decode_sum(gathered: Tensor, scales: Tensor | None, out: Tensor, form: Form) -> None:
+    """Decodes ``[N, T, ...]``, adds over N in fp32 and rank order, and rounds once to ``out`` ``[T, H]``."""
+    if not out.numel():
+        return
+    _must_be_contiguous(out)
+    ranks = len(gathered)
     gathered = _rows_together(gathered)
     scales = gathered if scales is None else _rows_together(scales)
-    out = gathered.new_empty((rows, width), dtype=dtype)
+    rows, width = out.shape
     count = rows * form.blocks_per_row(width)
     blocks, columns, parts, warps = _parts_of_blocks(width, form)
     with torch.cuda.device(gathered.device):
@@ -115,13 +120,6 @@ def decode_sum(gathered: Tensor, scales: Tensor | None, width: int, form: Form, 
             num_warps=warps,
             enable_fp_fusion=False,
         )
-    return out
-
-
-def results(rows: int, width: int, form: Form, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Memory for an encoded matrix: stored values and scales."""
-    stored = torch.empty(rows, form.stored_width(width), dtype=_STORED[form.kind], device=device)
-    return stored, torch.empty(rows, form.blocks_per_row(width), dtype=torch.float32, device=device)
 
 
 class _WholeBlocks(NamedTuple):
@@ -168,3 +166,8 @@ def _parts_of_blocks(width: int, form: Form) -> _PartsOfBlocks:
 def _rows_together(part: Tensor) -> Tensor:
     """The kernels know a stride from rank to rank; within a rank rows must lie one after the other."""
     return part if part[0].is_contiguous() else part.contiguous()
+
+
+def _must_be_contiguous(*results: Tensor) -> None:
+    if not all(result.is_contiguous() for result in results):
+        raise ValueError("the kernels write to contiguous tensors, which messages and results are")

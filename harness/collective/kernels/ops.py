@@ -1,7 +1,8 @@
 """The kernels as torch operators, for ``torch.compile`` and CUDA graphs: ``torch.ops.tp_compression``.
 
-Declared by their schemas: ``torch.library.custom_op`` does the same from annotations, and its checks at each
-call take about as long as preparing the launch.
+They write their results to tensors given to them, as the backends do. Declared by their schemas:
+``torch.library.custom_op`` does the same from annotations, and its checks at each call take about as long as
+preparing the launch.
 """
 
 import torch
@@ -17,60 +18,50 @@ FP8_SINCE = (8, 9)
 _FORM = "str kind, float largest, int group, bool reciprocal, bool hadamard"
 
 _LIBRARY = torch.library.Library("tp_compression", "DEF")
-_LIBRARY.define(f"encode(Tensor x, {_FORM}) -> (Tensor, Tensor)")
-_LIBRARY.define(f"decode_sum(Tensor gathered, Tensor? scales, int width, ScalarType dtype, {_FORM}) -> Tensor")
-_LIBRARY.define(f"decode_sum_encode(Tensor gathered, Tensor scales, int width, {_FORM}) -> (Tensor, Tensor)")
+_LIBRARY.define(f"encode(Tensor x, Tensor(a!) stored, Tensor(b!) scales, {_FORM}) -> ()")
+_LIBRARY.define(f"decode_sum(Tensor gathered, Tensor? scales, Tensor(a!) out, {_FORM}) -> ()")
+_LIBRARY.define(
+    f"decode_sum_encode(Tensor gathered, Tensor gathered_scales, Tensor(a!) stored, Tensor(b!) scales, int width, "
+    f"{_FORM}) -> ()"
+)
 
 
 @torch.library.impl(_LIBRARY, "encode", "CUDA")
-def _encode(x: Tensor, *form: str | float | bool) -> tuple[Tensor, Tensor]:
+def _encode(x: Tensor, stored: Tensor, scales: Tensor, *form: str | float | bool) -> None:
     own = _checked(x, Form._make(form))
     if not own.group and x.shape[1] > launch.LONGEST_ROW:
         raise MissingBackendError(
             f"the cuda backend takes rows of up to {launch.LONGEST_ROW} columns that share one scale, not "
             f"{x.shape[1]}; choose a codec with groups, or backend='eager'",
         )
-    return launch.encode(x, own)
-
-
-@torch.library.register_fake("tp_compression::encode", lib=_LIBRARY)
-def _encode_shapes(x: Tensor, *form: str | float | bool) -> tuple[Tensor, Tensor]:
-    return launch.results(x.shape[0], x.shape[1], Form._make(form), x.device)
+    launch.encode(x, stored, scales, own)
 
 
 @torch.library.impl(_LIBRARY, "decode_sum", "CUDA")
-def _decode_sum(
-    gathered: Tensor, scales: Tensor | None, width: int, dtype: torch.dtype, *form: str | float | bool
-) -> Tensor:
-    return launch.decode_sum(gathered, scales, width, _checked(gathered, Form._make(form)), dtype)
-
-
-@torch.library.register_fake("tp_compression::decode_sum", lib=_LIBRARY)
-def _decode_sum_shapes(
-    gathered: Tensor, _scales: Tensor | None, width: int, dtype: torch.dtype, *_form: str | float | bool
-) -> Tensor:
-    return gathered.new_empty((gathered.shape[1], width), dtype=dtype)
+def _decode_sum(gathered: Tensor, scales: Tensor | None, out: Tensor, *form: str | float | bool) -> None:
+    launch.decode_sum(gathered, scales, out, _checked(gathered, Form._make(form)))
 
 
 @torch.library.impl(_LIBRARY, "decode_sum_encode", "CUDA")
 def _decode_sum_encode(
-    gathered: Tensor, scales: Tensor, width: int, *form: str | float | bool
-) -> tuple[Tensor, Tensor]:
-    return launch.decode_sum_encode(gathered, scales, width, _checked(gathered, Form._make(form)))
+    gathered: Tensor, gathered_scales: Tensor, stored: Tensor, scales: Tensor, width: int, *form: str | float | bool
+) -> None:
+    own = _checked(gathered, Form._make(form))
+    launch.decode_sum_encode(gathered, gathered_scales, stored, scales, width, own)
 
 
+@torch.library.register_fake("tp_compression::encode", lib=_LIBRARY)
+@torch.library.register_fake("tp_compression::decode_sum", lib=_LIBRARY)
 @torch.library.register_fake("tp_compression::decode_sum_encode", lib=_LIBRARY)
-def _decode_sum_encode_shapes(
-    gathered: Tensor, _scales: Tensor, width: int, *form: str | float | bool
-) -> tuple[Tensor, Tensor]:
-    return launch.results(gathered.shape[1], width, Form._make(form), gathered.device)
+def _nothing(*_arguments: object) -> None:
+    """What they write to is there already, so there are no shapes to tell."""
 
 
 encode = torch.ops.tp_compression.encode.default
-"""Encodes ``x`` ``[T, H]``, any strides: stored values ``[T, ...]`` and fp32 scales ``[T, blocks]``."""
+"""Encodes ``x`` ``[T, H]``, any strides, to stored values ``[T, ...]`` and fp32 scales ``[T, blocks]``."""
 
 decode_sum = torch.ops.tp_compression.decode_sum.default
-"""Decodes ``[N, T, ...]`` and adds over N in fp32 and rank order: ``[T, width]``, rounded to ``dtype``."""
+"""Decodes ``[N, T, ...]``, adds over N in fp32 and rank order, and rounds once to ``out`` ``[T, H]``."""
 
 decode_sum_encode = torch.ops.tp_compression.decode_sum_encode.default
 """Decodes and adds like ``decode_sum``, and encodes the unrounded sum."""

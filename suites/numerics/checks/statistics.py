@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from harness.collective import simulate_all_reduce
 from harness.collective.bounds import noise, sqnr_db
 from harness.collective.codecs.int8 import Int8
 from suites.numerics.case import Case
@@ -15,15 +16,7 @@ from suites.numerics.subject import Subject
 from suites.numerics.trial import Trial
 
 TOLERANCE_DB = 0.3
-
-FLOAT_TOLERANCE_DB = 0.5
-"""An FP8 step is as wide as its binade asks, in which the data's density is not flat, as step^2 / 12 has it."""
-
-PLAIN_TOLERANCE_DB = 6.0
-"""Without compression, in what order fp32 sums are formed is not told, so that their roundings are only guessed."""
-
-COARSE_TOLERANCE_DB = 1.0
-"""Beside spikes a step is as wide as the data's own spread, where step^2 / 12 is only roughly right."""
+"""What any codec's prediction may be wrong by. Seen over 12 seeds: 0.15 dB, 0.20 of ``upstream_bf16``."""
 
 _NOT_NOISE = ("int8_hadamard", "spikes:10000")
 """Rotated values there are the spike plus far less than a step, and their errors anything but uniform."""
@@ -39,24 +32,42 @@ def _error(case: Case, out: Tensor) -> tuple[Tensor, Tensor]:
     return exact, out.double() - exact
 
 
+def measured_and_predicted(subject: Subject, case: Case, out: Tensor) -> tuple[float, float]:
+    """SQNR of one result and what ``bounds.noise`` predicts for it, in dB; with spikes, of the other channels."""
+    exact, error = _error(case, out)
+    power = noise(case.inputs(), subject.claimed, subject.algorithm)
+    keep = _judged(case)
+    return sqnr_db(exact[..., keep], error[..., keep].square()), sqnr_db(exact[..., keep], power[..., keep])
+
+
+def _judged(case: Case) -> Tensor:
+    keep = torch.ones(case.shape[-1], dtype=torch.bool)
+    if case.data.startswith("spikes"):
+        keep[list(SPIKE_CHANNELS)] = False
+    return keep
+
+
 @check(_bulk)
 def predicted_noise(trial: Trial, case: Case) -> None:
     """SQNR within 0.3 dB of the claimed codec's prediction, neither worse nor better (5, 17).
 
-    Better means that something else than the claimed compression ran: a plain all-reduce, for one.
+    Better means that something else than the claimed compression ran: a plain all-reduce, for one. Where
+    nothing is compressed, the prediction is a sum in fp32 in rank order, and better is allowed up to the
+    exact sum rounded once: a double one, or a tree's, is no other promise.
     """
     outcome = trial.run(case)[0]
     trial.shaped_like_input(case, outcome, 0)
-    exact, error = _error(case, outcome.out)
-    predicted = sqnr_db(exact, noise(case.inputs(), trial.subject.claimed, trial.subject.algorithm))
-    measured = sqnr_db(exact, error.square())
-    tolerance = TOLERANCE_DB
+    measured, predicted = measured_and_predicted(trial.subject, case, outcome.out)
+    _near(trial, case, measured, predicted)
+
+
+def _near(trial: Trial, case: Case, measured: float, expected: float) -> None:
+    best = expected
     if trial.subject.codec == "none":
-        tolerance = PLAIN_TOLERANCE_DB
-    elif trial.subject.codec.startswith("fp8"):
-        tolerance = FLOAT_TOLERANCE_DB
-    if not abs(measured - predicted) <= tolerance:
-        trial.fail(case, f"SQNR {measured:.2f} dB, predicted {predicted:.2f} +- {tolerance} dB")
+        inputs = case.inputs()
+        best, _ = measured_and_predicted(trial.subject, case, inputs.double().sum(dim=0).to(inputs.dtype))
+    if not expected - TOLERANCE_DB <= measured <= best + TOLERANCE_DB:
+        trial.fail(case, f"SQNR {measured:.2f} dB, expected {expected:.2f} +- {TOLERANCE_DB} dB")
 
 
 def _leaning(subject: Subject, ranks: int) -> Iterator[Case]:
@@ -80,27 +91,24 @@ def unbiased(trial: Trial, case: Case) -> None:
 
 def _spikes(_subject: Subject, ranks: int) -> Iterator[Case]:
     for factor in (30, 100, 254, 1000, 10000):
-        yield Case(ranks=ranks, shape=(16, 512), dtype="fp32", data=f"spikes:{factor}", seed=factor)
+        yield Case(ranks=ranks, shape=(64, 256), dtype="fp32", data=f"spikes:{factor}", seed=factor)
 
 
 @check(_spikes)
 def beside_spikes(trial: Trial, case: Case) -> None:
     """Channels beside spikes keep their bound and the SQNR predicted for them, however little that is (8).
 
-    Two-shot's is not predicted: beside spikes a sum is a few steps high, so that its second encoding errs in
-    step with the first.
+    Two-shot's is what the reference's is: beside spikes a sum is a few steps high, so that its second
+    encoding errs in step with the first, and independent errors predict up to 3 dB too much or too little.
     """
-    keep = torch.ones(case.shape[-1], dtype=torch.bool)
-    keep[list(SPIKE_CHANNELS)] = False
+    subject = trial.subject
     outcome = trial.run(case)[0]
     trial.shaped_like_input(case, outcome, 0)
     trial.within_bound(case, [outcome])
-    if trial.subject.algorithm == "two_shot" or (trial.subject.codec, case.data) == _NOT_NOISE:
-        return
-    exact, error = _error(case, outcome.out)
-    power = noise(case.inputs(), trial.subject.claimed, trial.subject.algorithm)
-    predicted = sqnr_db(exact[:, keep], power[:, keep])
-    measured = sqnr_db(exact[:, keep], error[:, keep].square())
-    tolerance = COARSE_TOLERANCE_DB if trial.subject.codec != "none" else PLAIN_TOLERANCE_DB
-    if not abs(measured - predicted) <= tolerance:
-        trial.fail(case, f"SQNR beside spikes {measured:.2f} dB, predicted {predicted:.2f} +- {tolerance} dB")
+    measured, expected = measured_and_predicted(subject, case, outcome.out)
+    if subject.algorithm == "two_shot" or (subject.codec, case.data) == _NOT_NOISE:
+        reference = simulate_all_reduce(
+            case.inputs(), codec=subject.codec, algorithm=subject.algorithm, backend="eager"
+        )
+        expected, _ = measured_and_predicted(subject, case, reference)
+    _near(trial, case, measured, expected)

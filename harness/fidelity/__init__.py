@@ -1,0 +1,1 @@
+"""How far compression moves the model's predictions of fixed text: measured, kept, compared, judged."""

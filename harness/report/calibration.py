@@ -1,0 +1,81 @@
+"""A calibration's result: calibration.json, calibration.md, and the same on screen."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+from harness import records
+from harness.calibration import CalibrationReport, build_calibration
+from harness.report.markdown import share
+
+JSON = "calibration.json"
+MARKDOWN = "calibration.md"
+TEMPLATE = "calibration.md.jinja"
+
+
+def write_calibration(folder: Path) -> CalibrationReport:
+    """Build a calibration run's result from its files and write it beside them.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    found = build_calibration(folder)
+    records.write(folder / JSON, found)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - Markdown, not HTML
+    )
+    environment.filters["share"] = share
+    (folder / MARKDOWN).write_text(environment.get_template(TEMPLATE).render(found=found), encoding="utf-8")
+    return found
+
+
+def show_calibration(found: CalibrationReport, console: Console, folder: Path) -> None:
+    """Print the proposals, what they rest on, and the change of thresholds.yaml."""
+    table = Table(title=f"Baselines of {found.model}", title_justify="left")
+    for name in (
+        "task",
+        "n",
+        "accuracy",
+        "95 % sure between",
+        "turn by themselves",
+        "floor",
+        "false alarms",
+        "max_drop",
+    ):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for name, of in found.tasks.items():
+        table.add_row(
+            name,
+            str(of.n),
+            " ".join(share(accuracy) for accuracy in of.accuracies),
+            f"{share(of.low)} {share(of.high)}",
+            share(of.noise),
+            share(of.floor),
+            share(of.floor_false_alarm),
+            share(of.max_drop),
+        )
+    console.print(table)
+    for name, of in found.tasks.items():
+        for reason in of.reasons:
+            console.print(f"{name}: {reason}", markup=False, highlight=False)
+        if of.current_floor is not None:
+            text = (
+                f"{name}: today's floor {of.current_floor:g} would be missed in {of.current_false_alarm:.1%} of runs"
+            )
+            console.print(text, markup=False, highlight=False)
+    for error in found.errors:
+        console.print(f"ERROR {error}", markup=False, highlight=False, style="bold red")
+    if found.diff:
+        console.print("\nThe proposal as a change of thresholds.yaml; read it, then apply it with `git apply`:\n")
+        if console.is_terminal:
+            console.print(Syntax(found.diff, "diff"))
+        else:
+            console.print(found.diff, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {folder / MARKDOWN}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,109 @@
+import json
+from collections.abc import Iterator
+from math import exp, log
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.fidelity.compare import compare
+from harness.fidelity.measure import predict_texts, protocol, protocol_text
+from harness.fidelity.records import TextRecord, fidelity_file, read_records
+from harness.fidelity.settings import FidelityPlan
+from harness.fidelity.texts import Text
+from harness.server import running
+from tests.conftest import MakePlan
+
+PLAN = FidelityPlan(texts={"boolq": 7}, max_tokens=16, top_k=5, concurrency=2, threshold=None)
+TEXTS = [Text(name=f"boolq/{number}", content=f"Text {number}: " + "so it goes. " * number) for number in range(7)]
+
+
+def measured(fake_plan: MakePlan, folder: Path, mode: str, arm: str = "baseline") -> list[TextRecord]:
+    plan = fake_plan(mode, mode)
+    folder /= arm
+    folder.mkdir()
+    done: list[int] = []
+    with running(plan, plan.arm(arm), folder, lambda _: None) as server:
+        predict_texts(
+            TEXTS,
+            server.client,
+            PLAN,
+            file=fidelity_file(folder),
+            after_failure=server.check_alive,
+            advance=lambda: done.append(1),
+        )
+    assert len(done) == len(TEXTS)
+    return read_records(folder)
+
+
+pytestmark = pytest.mark.usefixtures("no_strays")
+
+
+def test_both_arms_are_asked_of_the_same_texts(fake_plan: MakePlan, tmp_path: Path) -> None:
+    baseline = measured(fake_plan, tmp_path, "good")
+    assert [of.text for of in baseline] == [of.name for of in TEXTS]
+    for record, text in zip(baseline, TEXTS, strict=True):
+        assert record.tokens == [ord(letter) for letter in text.content[:16]]
+        assert "".join(record.pieces) == text.content[1:16]
+        assert record.error is None
+        assert record.logprobs == [-0.5] * len(record.pieces)
+        assert all(len(of) == 5 for of in record.top_tokens)
+    found = compare(baseline, measured(fake_plan, tmp_path, "good", "compressed"), expected=7)
+    assert (found.texts, found.failed, found.faults) == (7, 0, [])
+    assert found.overall is not None
+    # The other tokens and the lump change alike.
+    p, q = exp(-0.5), exp(-1)
+    assert found.overall.kl.mean == pytest.approx(p * 0.5 + (1 - p) * log((1 - p) / (1 - q)), rel=1e-4)
+    assert found.overall.loglikelihood.mean == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        ("no-number", "the log-probability of token 101 is None, which is no number"),
+        ("other-tokens", "asked for the log-probabilities of 8 tokens, got those of others"),
+        ("short-top", "asked for the 5 most likely tokens, got 4"),
+    ],
+)
+def test_an_answer_that_is_none_is_a_failed_request(fake_plan: MakePlan, tmp_path: Path, mode: str, why: str) -> None:
+    records = measured(fake_plan, tmp_path, mode)
+    assert records[0].error == why
+    assert all(of.error is not None and of.logprobs == [] for of in records)
+
+
+def test_a_failed_request_is_kept_as_one(fake_plan: MakePlan, tmp_path: Path) -> None:
+    records = measured(fake_plan, tmp_path, "fails-some")
+    broken = [of for of in records if of.error is not None]
+    # Two texts are one request, and every third text breaks its.
+    assert [of.text for of in broken] == ["boolq/2", "boolq/3", "boolq/4", "boolq/5"]
+    assert all("HTTP 500" in str(of.error) for of in broken)
+    assert compare(records, records, expected=7).failed == 8
+
+
+def test_a_server_that_dies_ends_it_and_what_was_measured_stays(fake_plan: MakePlan, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="the server ended with exit code 7"):
+        measured(fake_plan, tmp_path, "dies-in-task")
+    assert [of.error is None for of in read_records(tmp_path / "baseline")] == [True, True, False, False]
+
+
+def lines(file: Path) -> Iterator[dict[str, object]]:
+    for line in file.read_text().splitlines():
+        yield json.loads(line)
+
+
+def test_a_record_that_is_not_whole_is_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
+    measured(fake_plan, tmp_path, "good")
+    file = fidelity_file(tmp_path / "baseline")
+    rows = list(lines(file))
+    rows[2]["logprobs"] = [-0.5]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(HarnessError, match=r"(?s)fidelity.jsonl:3: is not a text's predictions: .*each whole"):
+        read_records(tmp_path / "baseline")
+    with pytest.raises(HarnessError, match=r"cannot be read: .*that task was not finished"):
+        read_records(tmp_path / "nowhere")
+
+
+def test_the_protocol_says_what_is_asked() -> None:
+    assert protocol(PLAN)["texts"] == {"boolq": 7}
+    assert (protocol(PLAN)["max_tokens"], protocol(PLAN)["top_k"]) == (16, 5)
+    assert protocol_text(PLAN) == "7 of boolq; to 16 tokens; the 5 most likely; BOS: what the tokenizer adds"

@@ -1,0 +1,43 @@
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.fidelity.texts import build_texts
+
+
+def write(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    solved = [{"question": f"What is {of} + 1?", "answer": f"It is {of + 1}.\n#### {of + 1}"} for of in range(3)]
+    write(tmp_path / "gsm8k" / "test.jsonl", solved)
+    # Several questions share a passage.
+    asked = [{"question": f"q{of}", "passage": f"Passage {of // 2}.", "label": 1} for of in range(6)]
+    write(tmp_path / "boolq" / "validation.jsonl", asked)
+    return tmp_path
+
+
+def test_the_first_texts_of_each_source(data: Path) -> None:
+    texts = build_texts(data, {"gsm8k": 1, "boolq": 2})
+    assert [(of.name, of.content) for of in texts] == [
+        ("gsm8k/0", "What is 0 + 1?\nIt is 1.\n#### 1"),
+        ("boolq/0", "Passage 0."),
+        ("boolq/1", "Passage 1."),
+    ]
+    assert len({of.hash for of in texts}) == 3
+    assert build_texts(data, {"gsm8k": 1, "boolq": 2}) == texts
+
+
+def test_all_that_is_missing_comes_at_once(data: Path) -> None:
+    (data / "gsm8k" / "test.jsonl").unlink()
+    with pytest.raises(HarnessError) as caught:
+        build_texts(data, {"gsm8k": 1, "boolq": 4})
+    first, second = str(caught.value).splitlines()
+    assert first.endswith("gsm8k/test.jsonl cannot be read: No such file or directory")
+    assert second == f"fidelity: 4 texts of boolq are asked for, the data in {data} has 3"

@@ -1,0 +1,145 @@
+"""A stored baseline stands for a run only where everything it depends on is equal."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import pipeline, records
+from harness.errors import HarnessError
+from harness.evaluate import Task
+from harness.fingerprint import Fingerprint, adopt_baseline, hash_of_folder, make_fingerprint
+from harness.plan import Plan
+from harness.preflight import Sglang
+from harness.progress import Display
+
+pytestmark = pytest.mark.usefixtures("no_strays")
+MakePlan = Callable[..., Plan]
+SGLANG = Sglang(version="0.5.23", settings=frozenset({"enable_quant_communications", "tp_size"}), packages="torch 2")
+
+
+@pytest.fixture(autouse=True)
+def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "check_sglang", lambda _plan: SGLANG)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_bytes(b"weights")
+    return folder
+
+
+def with_model(plan: Plan, model: Path, name: str = "run", **changed: object) -> Plan:
+    """Return the plan with a model to hash, in a folder of its own."""
+    folder = Path(plan.folder).parent / name
+    arms = [of.model_copy(update={"engagement": str(folder / of.name / "engagement")}) for of in plan.arms]
+    arms = [of.model_copy(update={"env": {**of.env, "HARNESS_PLUGIN_DIR": of.engagement}}) for of in arms]
+    return plan.model_copy(update={"model_path": str(model), "folder": str(folder), "arms": arms, **changed})
+
+
+def of(plan: Plan, sglang: Sglang = SGLANG) -> Fingerprint:
+    folder = Path(plan.folder) / "tasks"
+    return make_fingerprint(
+        plan, [Task(name, task, Path(plan.data), folder) for name, task in plan.tasks.items()], sglang
+    )
+
+
+def differing(one: Fingerprint, other: Fingerprint) -> set[str]:
+    return {name for name in one.facts | other.facts if one.facts.get(name) != other.facts.get(name)}
+
+
+def test_the_same_plan_elsewhere_and_later_has_the_same_fingerprint(fake_plan: MakePlan, model: Path) -> None:
+    assert of(with_model(fake_plan(), model)) == of(with_model(fake_plan(), model, "another"))
+
+
+def test_each_thing_that_matters_changes_it(
+    fake_plan: MakePlan, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = with_model(fake_plan(), model)
+    before = of(plan)
+    fewer = {**plan.tasks, "boolq": plan.tasks["boolq"].model_copy(update={"questions": 5})}
+    assert differing(before, of(plan.model_copy(update={"tasks": fewer}))) == {"task boolq"}
+    busier = {**plan.tasks, "gsm8k": plan.tasks["gsm8k"].model_copy(update={"concurrency": 9})}
+    assert differing(before, of(plan.model_copy(update={"tasks": busier}))) == {"task gsm8k"}
+    shorter = {**plan.tasks, "gsm8k": plan.tasks["gsm8k"].model_copy(update={"max_new_tokens": 9})}
+    assert differing(before, of(plan.model_copy(update={"tasks": shorter}))) == {"task gsm8k"}
+    assert plan.fidelity is not None
+    shorter_texts = plan.fidelity.model_copy(update={"max_tokens": 9})
+    assert differing(before, of(plan.model_copy(update={"fidelity": shorter_texts}))) == {"fidelity"}
+    turned = dict(reversed(plan.tasks.items()))
+    assert differing(before, of(plan.model_copy(update={"tasks": turned}))) == {"order"}
+    baseline = plan.arms[0]
+    arms = [baseline.model_copy(update={"argv": [*baseline.argv, "--dtype=float16"]}), plan.arms[1]]
+    assert differing(before, of(plan.model_copy(update={"arms": arms}))) == {"arguments"}
+    assert differing(before, of(plan, Sglang(version="0.6", settings=frozenset(), packages="torch 3"))) == {
+        *("sglang", "packages")
+    }
+    monkeypatch.setenv("OMP_NUM_THREADS", "77")
+    assert differing(before, of(plan)) == {"environment"}
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    (model / "weights").write_bytes(b"Weights")
+    assert differing(before, of(plan)) == {"weights"}
+
+
+def test_a_run_takes_a_stored_baseline_and_starts_one_server_less(
+    fake_plan: MakePlan, model: Path, display: Display
+) -> None:
+    first = with_model(fake_plan(), model)
+    pipeline.run(first, display)
+    again = with_model(fake_plan(), model, "again", reuse_baseline=first.folder)
+    report = pipeline.run(again, display)
+    assert not (Path(again.folder) / "baseline" / "server.log").samefile(
+        Path(first.folder) / "baseline" / "server.log"
+    )
+    stored = Path(first.folder) / "baseline" / "samples-boolq.jsonl"
+    assert (Path(again.folder) / "baseline" / "samples-boolq.jsonl").read_text() == stored.read_text()
+    assert report.tasks["boolq"].n == 6
+    assert f"the baseline was not measured in this run but taken from {first.folder}" in report.notes
+
+
+def test_another_baseline_is_refused_with_every_difference(
+    fake_plan: MakePlan, model: Path, display: Display
+) -> None:
+    first = with_model(fake_plan(), model)
+    pipeline.run(first, display)
+    (model / "weights").write_bytes(b"others")
+    other = with_model(fake_plan(questions=5), model, "other", reuse_baseline=first.folder)
+    with pytest.raises(HarnessError, match=r"(?s)cannot stand for this run's.*task boolq.*5 questions.*weights"):
+        pipeline.run(other, display)
+    assert not (Path(other.folder) / "compressed").exists()
+
+
+def test_a_baseline_that_was_not_finished_is_refused(fake_plan: MakePlan, model: Path, display: Display) -> None:
+    first = with_model(fake_plan(), model)
+    pipeline.run(first, display)
+    file = Path(first.folder) / "baseline" / records.ARM
+    record = json.loads(file.read_text())
+    record["tasks"]["boolq"]["questions"] = 4
+    del record["tasks"]["gsm8k"]
+    del record["tasks"]["fidelity"]
+    file.write_text(json.dumps(record))
+    other = with_model(fake_plan(), model, "other", reuse_baseline=first.folder)
+    with pytest.raises(
+        HarnessError, match=r"(?s)boolq: 4 of 6 questions were asked.*gsm8k: 0 of 6.*fidelity: was not finished"
+    ):
+        pipeline.run(other, display)
+
+
+def test_a_model_without_a_folder_is_unknown_and_equals_nothing(fake_plan: MakePlan, tmp_path: Path) -> None:
+    assert hash_of_folder(tmp_path / "nothing") == "unknown"
+    plan = fake_plan()
+    known = of(plan)
+    assert known.facts["weights"] == "unknown"
+    Path(plan.folder).mkdir(parents=True, exist_ok=True)
+    records.write(Path(plan.folder) / records.FINGERPRINT, known)
+    with pytest.raises(HarnessError, match="weights:"):
+        adopt_baseline(plan, Path(plan.folder), known)
+
+
+def test_a_folder_that_is_no_run_is_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan()
+    with pytest.raises(HarnessError, match=r"fingerprint\.json cannot be read"):
+        adopt_baseline(plan, tmp_path, of(plan))

@@ -1,0 +1,109 @@
+"""When a task may end early, on samples whose verdict is plain to see."""
+
+import pytest
+
+from harness.config import Threshold
+from harness.plan import Task
+from harness.samples import Sample
+from harness.stopping import certain, design_of, parts
+from tests.support import failed, make_sample
+
+
+def task(questions: int = 400, *, early_stop: bool = True, judged_tasks: int = 1, **threshold: float | str) -> Task:
+    keys = {"max_drop": 0.05, **threshold}
+    return Task(
+        file="gsm8k.yaml",
+        questions=questions,
+        concurrency=1,
+        max_new_tokens=None,
+        early_stop=early_stop,
+        judged_tasks=judged_tasks,
+        threshold=Threshold(metric="exact_match,last-number", source="test", **keys),  # type: ignore[arg-type]
+    )
+
+
+def answers(n: int, *, wrong: int = 0, **changed: str) -> list[Sample]:
+    return [make_sample(of, right=of >= wrong, **changed) for of in range(n)]
+
+
+def first_end(of: Task, *, wrong: int = 0, share: float = 0.0) -> int | None:
+    """Return the look at which the task ends early; `share` of the questions asked are wrong in one arm."""
+    for part in parts(of)[:-1]:
+        n = part.stop
+        if certain(of, answers(of.questions), answers(n, wrong=max(wrong, round(share * n)))):
+            return n
+    return None
+
+
+def test_a_task_that_may_not_end_early_is_one_part() -> None:
+    assert parts(task(early_stop=False)) == [range(400)]
+    assert design_of(task(early_stop=False)) is None
+    assert not certain(task(early_stop=False), answers(400), answers(400, wrong=300))
+
+
+@pytest.mark.parametrize("questions", [1, 2, 16, 128, 1319, 3270])
+def test_the_parts_cover_every_question_once(questions: int) -> None:
+    covered = [document for part in parts(task(questions)) for document in part]
+    assert covered == list(range(questions))
+    assert all(parts(task(questions)))
+
+
+def test_a_clear_pass_and_a_clear_fail_end_long_before_the_last_question() -> None:
+    passed, fails = first_end(task(1200)), first_end(task(1200), share=0.3)
+    assert passed is not None
+    assert fails is not None
+    assert passed <= 400
+    assert fails <= 400
+
+
+def test_an_undecided_task_goes_on() -> None:
+    assert first_end(task(), share=0.05) is None
+
+
+def test_a_floor_must_be_certain_too() -> None:
+    # 90 % of 400 can only be certain once 360 are right; that it is missed, once 41 are wrong.
+    early = first_end(task(), wrong=0)
+    assert early is not None
+    late = first_end(task(floor=0.9))
+    assert late is None or late >= 360
+    assert first_end(task(floor=0.9, max_drop=0.5), share=0.45) is not None
+
+
+def test_a_confident_floor_and_flips_wait_for_the_end_unless_something_fails() -> None:
+    assert first_end(task(floor=0.5, floor_rule="confident")) is None
+    assert first_end(task(max_flips=0.5)) is None
+    assert first_end(task(1200, max_flips=0.5), share=0.3) is not None
+
+
+def test_answers_cut_off_must_be_certain_too() -> None:
+    assert first_end(task(max_truncated=1.0)) == first_end(task())
+    none_allowed = task(max_truncated=0.0)
+    look = parts(none_allowed)[0].stop
+    assert not certain(none_allowed, answers(400), answers(look))
+    assert certain(none_allowed, answers(400), answers(look, finish_reason="length"))
+
+
+def test_what_cannot_be_judged_is_asked_to_its_end() -> None:
+    look = parts(task())[-2].stop
+    assert certain(task(), answers(400), answers(look))
+    broken = [failed(of) if of.doc_id == 3 else of for of in answers(look)]
+    assert not certain(task(), answers(400), broken)
+    other_prompts = answers(look, prompt_hash="another")
+    assert not certain(task(), answers(400), other_prompts)
+
+
+def test_another_filters_samples_do_not_count() -> None:
+    look = parts(task())[-2].stop
+    strict = [make_sample(of, right=False, filter="strict") for of in range(look)]
+    assert certain(task(), answers(400), [*answers(look), *strict])
+
+
+def test_more_tasks_make_a_fail_harder_and_a_pass_no_harder() -> None:
+    one, many = design_of(task(1200)), design_of(task(1200, judged_tasks=10))
+    assert one is not None
+    assert many is not None
+    assert first_end(task(1200)) == first_end(task(1200, judged_tasks=10))
+    shares = [share / 100 for share in range(6, 30)]
+    ends = [(first_end(task(1200), share=of), first_end(task(1200, judged_tasks=10), share=of)) for of in shares]
+    assert all(other is None or (first is not None and first <= other) for first, other in ends)
+    assert any(first != other for first, other in ends)
