@@ -16,6 +16,7 @@ from harness.validation.drop_cells import DropCell, Rates, is_error
 from harness.validation.other_cells import OtherCell
 from harness.validation.truth import CLEAR
 
+MET = {True: "yes", False: "**no**", None: "reported"}
 JSON, MARKDOWN, PLOT = "validation.json", "validation.md", "validation.svg"
 
 
@@ -64,7 +65,9 @@ The limit of a false-alarm rate is what {alpha:.0%} gives by luck in the worst o
 (99 %). Power lost is the fixed-size test's less that with early stop, on the same answers. A case is clear where the
 score on all questions lies {clear:g} or more standard deviations from 0 on average: an identical model at 1,319
 questions and 5 points or at 3,270 and 2 points, a drop of twice the margin there. With 200 questions and 5 points no
-case is: even if no answer changed, 59 questions are the fewest that any test can decide on.
+case is: even if no answer changed, 59 questions are the fewest that any test can decide on. The verdicts' errors are
+held at the margin, where they are decided. The bounds shown beside them are score bounds, which miss a truth away from
+the margin more often where few answers change; the last row says how often.
 
 ![False alarms, power and questions asked]({plot})
 
@@ -90,7 +93,7 @@ is accepted, where both verdicts are errors.
 def markdown(validation: Validation) -> str:
     """Return the page."""
     drops, others = validation.drops, validation.others
-    missed = [of.name for of in validation.bars if not of.met]
+    missed = [of.name for of in validation.bars if of.met is False]
     return PAGE.format(
         date=validation.date,
         drops=len(drops),
@@ -106,7 +109,7 @@ def markdown(validation: Validation) -> str:
         bars=_table(
             ("bar", "met", "worst seen", "limit", "cells", "worst cell"),
             (
-                (of.name, "yes" if of.met else "**no**", f"{of.worst:.2%}", f"{of.limit:.2%}", of.cells, of.where)
+                (of.name, MET[of.met], f"{of.worst:.2%}", f"{of.limit:.2%}", of.cells, of.where)
                 for of in validation.bars
             ),
         ),
