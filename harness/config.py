@@ -48,16 +48,43 @@ class Server(Strict):
     start_timeout_s: Positive = 600
 
 
-class Compression(Strict):
-    """What stands behind the flag. On an NPU it is always SGLang's own code, and these say nothing.
+class LiveCheckOptions(Strict):
+    """How much of what is compressed is also summed exactly: see harness.live_check.
 
     Attributes:
-        codec: A codec of harness.collective.
+        every: All calls of the first pass that compresses, and then every so many calls; 0 is none. A prime that
+            is no model's number of layers gets round to every layer and site.
+    """
+
+    every: Annotated[int, Field(ge=0)] = 97
+
+
+class Compression(Strict):
+    """What stands behind the flag. On an NPU it is always SGLang's own code, and codec and algorithm say nothing.
+
+    Attributes:
+        codec: A codec of harness.collective, or `module:function`: an implementation under test, which the
+            server's Python must be able to import.
+        claims: The codec of harness.collective whose bound and bytes an implementation under test claims.
         algorithm: An algorithm of harness.collective.
+        live_check: The live check.
     """
 
     codec: str = "int8_token"
+    claims: str | None = None
     algorithm: str = "one_shot"
+    live_check: LiveCheckOptions = LiveCheckOptions()
+
+    @model_validator(mode="after")
+    def _claims_if_under_test(self) -> Self:
+        under_test = ":" in self.codec
+        if under_test and self.claims is None:
+            raise ValueError(
+                f"has an implementation under test, {self.codec}: say with `claims` which codec's bound applies"
+            )
+        if self.claims is not None and not under_test:
+            raise ValueError(f"has `claims` beside the codec {self.codec}, which claims itself: remove it")
+        return self
 
 
 class KnownAnswer(Strict):

@@ -11,6 +11,7 @@ SITES = ("attention", "ffn")
 NEVER_COMPRESSED = frozenset({"DECODE", "IDLE", "OUTSIDE"})
 JUDGED_FACTS = frozenset({"flag", "tp_size", "layers"})
 SHOWN_FAULTS = 3
+NOT_PROVEN = "compression is not proven"
 
 
 class SiteCounts(Strict):
@@ -163,7 +164,7 @@ def _compressed_faults(rank: int, passes: list[dict[str, Any]], layers: int) -> 
                 f"rank {rank} fell back to a plain all-reduce {plain} times in one pass: the quantizing kernel "
                 "is missing there"
             )
-    return _first(faults)
+    return first_few(faults)
 
 
 def _baseline_faults(rank: int, passes: list[dict[str, Any]], _layers: int) -> list[str]:
@@ -175,7 +176,7 @@ def _baseline_faults(rank: int, passes: list[dict[str, Any]], _layers: int) -> l
     return faults
 
 
-def _first(faults: list[str]) -> list[str]:
+def first_few(faults: list[str]) -> list[str]:
     """Keep the first few: thousands of passes can be wrong in the same way."""
     more = len(faults) - SHOWN_FAULTS
     return faults if more <= 0 else [*faults[:SHOWN_FAULTS], f"and {more} more like these on the same rank"]

@@ -255,7 +255,10 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
             answers = [of if isinstance(of, RequestFailed) else next(answered) for of in prepared]
             for instances, asked, answer in zip(batch, prepared, answers, strict=True):
                 common = _outcome() | ({} if isinstance(asked, RequestFailed) else _of_prompt(asked.prompt))
-                found = [{"error": str(answer)} for _ in instances] if isinstance(answer, RequestFailed) else answer
+                if isinstance(answer, RequestFailed):
+                    found = [{"error": str(answer), "choice": _choice(of)} for of in instances]
+                else:
+                    found = answer
                 for instance, outcome in zip(instances, found, strict=True):
                     self._keep(instance, common | outcome)
                 self._advance()
@@ -282,7 +285,7 @@ class _ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
             scores
             if isinstance(scores, RequestFailed)
             else [
-                {"choice": choice.args[1], "logprob": logprob, "greedy": greedy}
+                {"choice": _choice(choice), "logprob": logprob, "greedy": greedy}
                 for choice, logprob, greedy in zip(of.instances, scores.logprobs, scores.greedy, strict=True)
             ]
             for of, scores in zip(batch, found, strict=True)
@@ -346,14 +349,13 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Ke
     document = row["doc_id"]
     own = [outcomes[document, index] for index in range(len(row["resps"]))]
     error = next((outcome["error"] for outcome in own if outcome["error"] is not None), None)
-    scored = own[0]["text"] is None and error is None
-    choices = [outcome["choice"] for outcome in own] if scored else None
-    logprobs = [outcome["logprob"] for outcome in own] if scored else None
-    if scored and choices and logprobs:
-        answer = choices[max(range(len(choices)), key=logprobs.__getitem__)].strip()
-        target = choices[int(row["target"])].strip()
-    else:
-        answer, target = row["filtered_resps"][0], str(row["target"])
+    choices = None if own[0]["choice"] is None else [outcome["choice"].strip() for outcome in own]
+    logprobs = [outcome["logprob"] for outcome in own] if choices and error is None else None
+    answer, target = row["filtered_resps"][0], str(row["target"])
+    if choices:
+        target = choices[int(row["target"])]
+    if choices and logprobs:
+        answer = choices[max(range(len(choices)), key=logprobs.__getitem__)]
     return Sample(
         task=task,
         filter=row["filter"],
@@ -362,7 +364,7 @@ def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Ke
         target=target,
         answer=answer if error is None else None,
         right=bool(row[metric]) if error is None else None,
-        choices=[choice.strip() for choice in choices] if choices else None,
+        choices=choices if error is None else None,
         logprobs=logprobs,
         error=error,
         **{
@@ -385,6 +387,7 @@ def _outcome() -> Outcome:
         "prompt_hash": "",
         "prompt_tokens": 0,
         "first_tokens": [],
+        "choice": None,
         "text": None,
         "generated_tokens": None,
         "finish_reason": None,
@@ -403,6 +406,11 @@ def _shared(context: Sequence[int], whole: Sequence[int]) -> int:
     """Return how many leading tokens of `context` also lead `whole`, leaving at least one of `whole`."""
     limit = min(len(context), len(whole) - 1)
     return next((index for index in range(limit) if context[index] != whole[index]), limit)
+
+
+def _choice(instance: Instance) -> str | None:
+    """Return the choice that a request scores; None where it asks for a text."""
+    return str(instance.args[1]) if instance.request_type == "loglikelihood" else None
 
 
 def _doc_id(instance: Instance) -> int:

@@ -11,13 +11,14 @@ from typing import TypeVar
 from harness import records
 from harness.calibration import CalibrationReport
 from harness.client import RequestFailed
-from harness.engagement import read_engagement
+from harness.engagement import NOT_PROVEN, read_engagement
 from harness.errors import HarnessError
 from harness.evaluate import Task
 from harness.fidelity.measure import predict_texts, protocol, protocol_text
 from harness.fidelity.records import FIDELITY, fidelity_file
 from harness.fidelity.texts import build_texts
 from harness.fingerprint import adopt_baseline, make_fingerprint
+from harness.live_check import NOT_RIGHT, read_live_check
 from harness.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
 from harness.preflight import Sglang, check_sglang
 from harness.progress import Display
@@ -186,19 +187,28 @@ def blaming(arm: Arm) -> Iterator[None]:
 
 
 def check_engaged(plan: Plan, arm: Arm) -> None:
-    """Do nothing if the known answer alone proves that the arm compresses, or that it does not.
+    """Do nothing if the known answer alone proves that the arm compresses, and rightly, or that it does not.
 
-    A plugin that was not loaded is found here, after a minute, rather than when all tasks are done.
+    A plugin that was not loaded or a sum that is wrong is found here, after a minute, rather than when all tasks
+    are done.
 
     Raises:
         HarnessError: There is no proof.
     """
     deadline = time.monotonic() + PROOF_TIMEOUT_S
-    while faults := read_engagement(Path(arm.engagement), tp=plan.tp, compressed=arm.compressed).faults:
+    while missing := _missing_proof(plan, arm):
         # One rank may still be writing the line of a pass whose answer another rank has sent.
         if time.monotonic() > deadline:
-            raise HarnessError("compression is not proven: " + "; ".join(faults))
+            raise HarnessError(missing)
         time.sleep(0.1)
+
+
+def _missing_proof(plan: Plan, arm: Arm) -> str:
+    folder = Path(arm.engagement)
+    engagement = read_engagement(folder, tp=plan.tp, compressed=arm.compressed)
+    live_check = read_live_check(folder, tp=plan.tp, every=arm.check_every)
+    found = {NOT_PROVEN: engagement.faults, NOT_RIGHT: live_check.faults if live_check else []}
+    return "\n".join(f"{what}: {'; '.join(faults)}" for what, faults in found.items() if faults)
 
 
 def run_task(plan: Plan, task: Task, up: list[Up], display: Display) -> None:

@@ -19,6 +19,7 @@ PORT = "<free port>"
 API_KEY = "<random key>"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 PLUGIN = "tp_compression_harness"
+CHECK_EVERY = "HARNESS_PLUGIN_CHECK_EVERY"
 
 BASELINE = "baseline"
 COMPRESSED = "compressed"
@@ -37,6 +38,7 @@ class Options(Strict):
         limit: At most so many questions a task.
         port: A fixed port for the servers.
         reports: Where the run's folder goes.
+        live_check: Whether the suite's live check runs.
         dry_run: Plan even what could not be carried out here.
         noise_floor: Whether the baseline runs once more, to see what changes by itself.
         early_stop: Whether tasks end as soon as their verdict is certain.
@@ -52,6 +54,7 @@ class Options(Strict):
     limit: Annotated[int, Field(gt=0)] | None = None
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
+    live_check: bool = True
     dry_run: bool = False
     noise_floor: bool | None = None
     early_stop: bool | None = None
@@ -85,6 +88,11 @@ class Arm(Strict):
     def environment(self) -> dict[str, str]:
         """Return the whole environment that the server gets."""
         return {**os.environ, **self.env}
+
+    @property
+    def check_every(self) -> int:
+        """The live check's interval in compressed calls; 0 for none, as in an arm that does not compress."""
+        return int(self.env.get(CHECK_EVERY, "0")) if self.compressed else 0
 
     def shell(self) -> str:
         """Return the command and its variables as one could type them."""
@@ -280,7 +288,10 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
         "HARNESS_PLUGIN_DIR": str(engagement),
         "HARNESS_PLUGIN_CODEC": suite.compression.codec,
         "HARNESS_PLUGIN_ALGORITHM": suite.compression.algorithm,
+        CHECK_EVERY: str(suite.compression.live_check.every if options.live_check else 0),
     }
+    if suite.compression.claims:
+        env["HARNESS_PLUGIN_CLAIMS"] = suite.compression.claims
     if allowed := os.environ.get("SGLANG_PLUGINS"):
         # The user's list of plugins would keep ours out.
         env["SGLANG_PLUGINS"] = f"{allowed},{PLUGIN}"

@@ -44,6 +44,7 @@ def check_sglang(plan: Plan) -> Sglang:
         # From `serve` on; the parser wants a number where the plan has a placeholder.
         "arms": {of.name: ["1" if argument == PORT else argument for argument in of.argv[2:]] for of in plan.arms},
         "codec": arm.env["HARNESS_PLUGIN_CODEC"],
+        "claims": arm.env.get("HARNESS_PLUGIN_CLAIMS"),
     }
     try:
         done = subprocess.run(

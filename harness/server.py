@@ -1,5 +1,6 @@
 """One server arm: starts `sglang serve` under a guard, proves that it answers rightly, and ends it whole."""
 
+import re
 import secrets
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from harness.plan import Arm, Plan
 LOG = "server.log"
 TAIL_LINES = 25
 POLL_S = 0.5
+KEY_BYTES = 24
+KEY = re.compile(rf"\b[0-9a-f]{{{2 * KEY_BYTES}}}\b")
 # The guard asks the tree to end, waits, and kills; this is longer than all of that.
 END_TIMEOUT_S = 45.0
 
@@ -79,7 +82,7 @@ def running(plan: Plan, arm: Arm, folder: Path, tell: Callable[[str], None]) -> 
     port = plan.port or free_port()
     check_port_free(port)
     # Hexadecimal: a key that began with a dash would be taken for an option.
-    key = secrets.token_hex(24)
+    key = secrets.token_hex(KEY_BYTES)
     log = folder / LOG
     tell(f"starting the server (log: {log})")
     started = time.monotonic()
@@ -199,7 +202,8 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
     except OSError as error:
         return f"its log cannot be read: {error}"
     first = max(0, len(text) - lines)
-    shown = "\n".join(f"  {line}" for line in text[first:])
+    # SGLang prints its arguments, the key among them.
+    shown = "\n".join(f"  {KEY.sub('<redacted>', line)}" for line in text[first:])
     return f"the end of its log, {log} from line {first + 1}:\n{shown}"
 
 

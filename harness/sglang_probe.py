@@ -30,7 +30,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Answer a request.
 
     Args:
-        request: `arms`, the `sglang serve` arguments of each arm by name; `codec`, a codec's name.
+        request: `arms`, the `sglang serve` arguments of each arm by name; `codec`, a codec's name or an
+            implementation's, `module:function`; `claims`, in the latter case, a codec's name.
 
     Returns:
         `sglang`, its version; `settings`, the names of all its server arguments; `packages`, what is installed
@@ -55,10 +56,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         )
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
         problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
-    try:
-        import_module("harness.collective").get_codec(request["codec"])
-    except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
-        problems.append(f"the codec {request['codec']!r} cannot be used: {error}")
+    codec = request["codec"]
+    for name in (codec, request.get("claims")):
+        try:
+            if name is not None and ":" in name:
+                import_module("harness.collective.implementation").load_implementation(name)
+            elif name is not None:
+                import_module("harness.collective").get_codec(name)
+        except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
+            problems.append(f"the codec {name!r} cannot be used: {error}")
     try:
         server_args = import_module("sglang.srt.server_args").ServerArgs
     except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way

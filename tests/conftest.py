@@ -25,6 +25,14 @@ def display() -> Display:
     return Display(Console(width=160))
 
 
+@pytest.fixture(scope="session")
+def server_python() -> Path:
+    """Give SGLang's interpreter, or skip what needs a real server."""
+    if "HARNESS_SERVER_PYTHON" not in os.environ:
+        pytest.skip("SGLang's interpreter is not known: run these through `nox -s tests`")
+    return Path(os.environ["HARNESS_SERVER_PYTHON"])
+
+
 @pytest.fixture
 def no_strays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail if a server that the test started is still there after it."""

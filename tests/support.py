@@ -14,7 +14,7 @@ from harness.fidelity.records import TextRecord, fidelity_file
 from harness.plan import Options, Plan, make_plan
 from harness.records import ArmRecord, RunRecord, TaskRecord, write_lines
 from harness.samples import Sample, sample_file, write_samples
-from harness.sglang_plugin.recorder import Recorder
+from harness.sglang_plugin.recorder import Log, Recorder
 
 LAYERS = 3
 WIDTH = 8
@@ -184,6 +184,51 @@ def count(recorder: Recorder, site: str, tokens: int = 1, *, quantized: bool = T
     recorder.count(site, quantized=quantized, elements=tokens * WIDTH, wire_bytes=tokens * (WIDTH + 4))
 
 
+def tally(tokens: int = 3, **changed: Any) -> dict[str, Any]:
+    """Return what the plugin measures of one checked call over some tokens: INT8's usual 40 dB."""
+    usual = {
+        "tokens": tokens,
+        "elements": tokens * WIDTH,
+        "beyond": 0,
+        "over_bound": 0.5 if tokens else 0.0,
+        "signal": 100.0 * tokens,
+        "error": 0.01 * tokens,
+        "claimed": 0.01 * tokens,
+        "nonzero": tokens * WIDTH,
+        "flushed": tokens,
+        "crest": 4.0 if tokens else 0.0,
+    }
+    return {**usual, **changed}
+
+
+def checked(call: int, **changed: Any) -> dict[str, Any]:
+    """Return one checked call: calls alternate between the sites, layer by layer."""
+    usual = {
+        "call": call,
+        "site": ("attention", "ffn")[call % 2],
+        "layer": call // 2 % LAYERS,
+        "token0": tally(1),
+        "rest": tally(),
+        "nonfinite": 0,
+        "worst": {"row": 1, "column": 2, "served": 1.5, "expected": 1.25, "allowed": 0.5},
+        "differing": 0,
+        "differing_most": None,
+    }
+    return {**usual, **changed}
+
+
+def write_live_check(
+    folder: Path, samples: Sequence[dict[str, Any]] | None = None, *, ranks: Iterable[int] = (0, 1), **end: Any
+) -> None:
+    """Write the live checks that ranks leave when all is well: one pass, all of its calls."""
+    usual = {"calls": 2 * LAYERS, "pass_seconds": 2.0, "check_seconds": 0.5}
+    for rank in ranks:
+        log = Log(folder / f"live-rank-{rank}.jsonl")
+        log.write({"rank": rank, "every": 97, "codec": "int8_token", "algorithm": "one_shot"})
+        calls = [checked(call) for call in range(2 * LAYERS)] if samples is None else samples
+        log.write({**usual, **end, "samples": calls})
+
+
 def write_arm(
     plan: Plan,
     name: str,
@@ -218,6 +263,8 @@ def write_arm(
         names = [f"{source}/{of}" for source, count in plan.fidelity.texts.items() for of in range(count)]
         write_lines(fidelity_file(folder), [make_predictions(text, 12, likely=likely) for text in names])
     write_engagement(folder / "engagement", compressed=compressed)
+    if compressed:
+        write_live_check(folder / "engagement")
     return folder
 
 

@@ -156,6 +156,9 @@ def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
     assert "gsm8k: 3 questions on each arm, 16 at a time" in ran.out
     assert "What is 5 and 1?\\nAnswer:'" in ran.out
     assert "'max_drop': 0.1" in ran.out
+    assert "fidelity: 6 texts on each arm, 1 at a time" in ran.out
+    assert "  texts: {'gsm8k': 3, 'boolq': 3}" in ran.out
+    assert "  threshold: none: a large shift is a WARNING" in ran.out
     assert not (harness.folder / "reports").exists()
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from harness import config
 from harness.errors import ConfigError, HarnessError
+from harness.fidelity.settings import FidelityThreshold
 
 SUITE: dict[str, Any] = {
     "description": "one",
@@ -74,6 +75,7 @@ def test_floors_are_upstreams(suite: str, floor: float) -> None:
 def test_defaults_are_filled_in(files: Files) -> None:
     suite, _ = files.load()
     assert (suite.compression.codec, suite.compression.algorithm) == ("int8_token", "one_shot")
+    assert suite.compression.live_check.every > 0
     assert suite.tasks["boolq"].concurrency == 1
     assert suite.tasks["boolq"].max_new_tokens is None
 
@@ -164,9 +166,16 @@ def test_arguments_that_merely_look_alike_pass(files: Files) -> None:
         ({"tasks": {"boolq": {"questions": 4, "max_new_tokens": -1}}}, "tasks.boolq.max_new_tokens"),
         ({"data": "attic"}, "data"),
         ({"request_timeout_s": 0}, "request_timeout_s"),
+        ({"fidelity": {}}, "fidelity"),
+        ({"fidelity": {"boolq": 0}}, "fidelity.boolq"),
+        ({"fidelity": {"boolq": 4, "max_tokens": 1}}, "fidelity.max_tokens"),
+        ({"fidelity": {"boolq": 4, "top": 5}}, "fidelity.top"),
         ({"server": {"tp": 2, "args": "--dtype=float32"}}, "server.args"),
         ({"server": {"tp": 2, "args": [], "env": {"CORES": 2}}}, "server.env.CORES"),
         ({"server": {"tp": "2", "args": []}}, "server.tp"),
+        ({"compression": {"codec": "some.kernel:all_reduce"}}, "compression"),
+        ({"compression": {"codec": "int8_token", "claims": "int8_token"}}, "compression"),
+        ({"compression": {"live_check": {"every": -1}}}, "compression.live_check.every"),
     ],
 )
 def test_impossible_values_of_a_suite(files: Files, changed: dict[str, Any], key: str) -> None:
@@ -208,6 +217,41 @@ def test_impossible_thresholds(files: Files, row: dict[str, Any], says: str) -> 
 def test_thresholds_at_the_edges_are_possible(files: Files, row: dict[str, Any]) -> None:
     files.write(SUITE, {"models": {"M": {"boolq": {"source": "s", "metric": "acc,none", **row}}}})
     assert files.load()[1].models["M"].tasks["boolq"].source == "s"
+
+
+def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -> None:
+    row: dict[str, Any] = {"max_mean_kl": 0.02, "min_same_top": 0.9, "source": "here"}
+    models = {"models": {"M": {**THRESHOLDS["models"]["M"], "fidelity": row}}}
+    files.write({**SUITE, "fidelity": {"boolq": 4}}, models)
+    suite, thresholds = files.load()
+    rows = thresholds.models["M"]
+    assert (list(rows.tasks), rows.fidelity) == (["boolq"], FidelityThreshold(**row))
+    assert suite.fidelity is not None
+    assert (suite.fidelity.texts, suite.fidelity.max_tokens, suite.fidelity.top_k) == ({"boolq": 4}, 128, 20)
+    files.write(SUITE, models)
+    (problem,) = files.problems()
+    assert problem.startswith("thresholds.yaml:7: models.M.fidelity: is measured by no suite of M: give one the key")
+
+
+@pytest.mark.parametrize(
+    ("row", "line", "key", "says"),
+    [
+        ({"source": "s"}, 7, "", "judges nothing"),
+        ({"max_mean_kl": 0.1}, 7, ".source", "is missing"),
+        ({"max_mean_kl": 0, "source": "s"}, 8, ".max_mean_kl", "greater than 0"),
+        ({"max_mean_kl": float("inf"), "source": "s"}, 8, ".max_mean_kl", "finite"),
+        ({"min_same_top": 90, "source": "s"}, 8, ".min_same_top", "less than or equal to 1"),
+        ({"min_same_top": 0.9, "source": "s", "max_drop": 0.1}, 10, ".max_drop", "is not a known key"),
+    ],
+)
+def test_impossible_thresholds_of_predictions(
+    files: Files, row: dict[str, Any], line: int, key: str, says: str
+) -> None:
+    models = {"models": {"M": {**THRESHOLDS["models"]["M"], "fidelity": row}}}
+    files.write({**SUITE, "fidelity": {"boolq": 4}}, models)
+    (problem,) = files.problems()
+    assert problem.startswith(f"thresholds.yaml:{line}: models.M.fidelity{key}: ")
+    assert says in problem
 
 
 @settings(deadline=None)

@@ -49,6 +49,8 @@ def test_generated_answers_become_samples(fake_plan: MakePlan, tmp_path: Path) -
 def test_a_failed_request_is_no_wrong_answer(fake_plan: MakePlan, tmp_path: Path, name: str) -> None:
     samples = ask(fake_plan("fails-some"), name, tmp_path)
     failed = [sample for sample in samples if sample.error is not None]
+    # The right answer is the same whether or not there is an answer: the arms are paired by it.
+    assert [sample.target for sample in samples] == [sample.target for sample in ask(fake_plan(), name, tmp_path)]
     assert 0 < len(failed) < len(samples) or name == "boolq"
     assert failed
     for sample in failed:

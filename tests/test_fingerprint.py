@@ -66,6 +66,9 @@ def test_each_thing_that_matters_changes_it(
     assert differing(before, of(plan.model_copy(update={"tasks": busier}))) == {"task gsm8k"}
     shorter = {**plan.tasks, "gsm8k": plan.tasks["gsm8k"].model_copy(update={"max_new_tokens": 9})}
     assert differing(before, of(plan.model_copy(update={"tasks": shorter}))) == {"task gsm8k"}
+    assert plan.fidelity is not None
+    shorter_texts = plan.fidelity.model_copy(update={"max_tokens": 9})
+    assert differing(before, of(plan.model_copy(update={"fidelity": shorter_texts}))) == {"fidelity"}
     turned = dict(reversed(plan.tasks.items()))
     assert differing(before, of(plan.model_copy(update={"tasks": turned}))) == {"order"}
     baseline = plan.arms[0]
@@ -116,9 +119,12 @@ def test_a_baseline_that_was_not_finished_is_refused(fake_plan: MakePlan, model:
     record = json.loads(file.read_text())
     record["tasks"]["boolq"]["questions"] = 4
     del record["tasks"]["gsm8k"]
+    del record["tasks"]["fidelity"]
     file.write_text(json.dumps(record))
     other = with_model(fake_plan(), model, "other", reuse_baseline=first.folder)
-    with pytest.raises(HarnessError, match=r"(?s)boolq: 4 of 6 questions were asked.*gsm8k: 0 of 6"):
+    with pytest.raises(
+        HarnessError, match=r"(?s)boolq: 4 of 6 questions were asked.*gsm8k: 0 of 6.*fidelity: was not finished"
+    ):
         pipeline.run(other, display)
 
 

@@ -38,10 +38,14 @@ def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
     assert written["tasks"]["boolq"]["paired"]["both_right"] == 3
     assert written["tasks"]["gsm8k"]["verdict"] == "REPORTED"
     assert (Path(plan.folder).parent / "latest" / "report.md").exists()
+    assert report.fidelity is not None
+    assert (report.fidelity.verdict, report.fidelity.compressed.texts) == ("REPORTED", 9)
+    assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
     assert "secret" not in (Path(plan.folder) / "report.json").read_text()
     said = capsys.readouterr().out
     assert "baseline: boolq: 6 questions in" in said
     assert "compressed: gsm8k: 6 questions in" in said
+    assert "baseline: fidelity: 9 texts in" in said
 
 
 def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) -> None:
@@ -50,6 +54,7 @@ def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) 
     assert any("requests failed" in reason for reason in report.reasons)
     assert report.tasks["boolq"].compressed.failed > 0
     assert report.tasks["boolq"].baseline.failed == 0
+    assert any(reason.startswith("fidelity: ") and "failed" in reason for reason in report.reasons)
 
 
 def test_a_server_that_dies_makes_an_error_and_keeps_the_other_arm(fake_plan: MakePlan, display: Display) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from harness import config
 from harness.errors import HarnessError
-from harness.plan import API_KEY, PORT, Arm, Plan, check_interpreter, repeat_command
-from tests.support import make, make_options, safetensors, write_interpreter
+from harness.plan import API_KEY, PORT, Arm, Plan, check_interpreter, make_plan, repeat_command
+from tests.support import MANIFEST, make, make_options, safetensors, write_interpreter
 
 SUITES = config.suite_names()
 
@@ -220,3 +220,22 @@ def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None
         *("nox", "-s", "accuracy", "--", "--limit", "4"),
         *("--model-path", "it's"),
     ]
+
+
+def test_the_live_check_runs_in_the_compressed_arm_unless_it_is_switched_off(tmp_path: Path) -> None:
+    on, off = make(tmp_path), make(tmp_path, live_check=False)
+    assert [arm.check_every for arm in on.arms] == [0, 97]
+    assert [arm.check_every for arm in off.arms] == [0, 0]
+    assert {arm.env["HARNESS_PLUGIN_CHECK_EVERY"] for arm in off.arms} == {"0"}
+    assert not any("HARNESS_PLUGIN_CLAIMS" in arm.env for arm in on.arms)
+
+
+def test_an_implementation_under_test_and_its_claim_reach_the_plugin(tmp_path: Path) -> None:
+    options = make_options(tmp_path)
+    suite, thresholds = config.load(options.suite)
+    tested = config.Compression(codec="some.kernel:all_reduce", claims="int8_token")
+    changed = suite.model_copy(update={"compression": tested})
+    plan = make_plan(changed, thresholds, options, data=tmp_path, data_manifest=MANIFEST, repeat="-")
+    for arm in plan.arms:
+        assert arm.env["HARNESS_PLUGIN_CODEC"] == "some.kernel:all_reduce"
+        assert arm.env["HARNESS_PLUGIN_CLAIMS"] == "int8_token"

@@ -18,14 +18,17 @@ from harness.samples import sample_file, write_samples
 from tests.support import (
     FACTS,
     boolq,
+    checked,
     failed,
     finished,
     gsm8k,
     make,
     make_choice,
     make_sample,
+    tally,
     write_arm,
     write_engagement,
+    write_live_check,
     write_run,
 )
 
@@ -257,6 +260,36 @@ def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(HarnessError, match=f"{name} cannot be read"):
         build_report(folder)
+
+
+def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    samples = [checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0))]
+    for rank in (0, 1):
+        (folder / "compressed" / "engagement" / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(folder / "compressed" / "engagement", samples)
+    report = build_report(folder)
+    assert report.verdict == "ERROR"
+    start = "compression did not run right: compressed arm: rank 0, layer 0, ffn: 1 of 32 elements are further"
+    assert report.reasons[0].startswith(start)
+
+
+def test_the_live_check_is_of_the_compressed_arm_alone(plan: Plan) -> None:
+    report = build_report(finished(plan))
+    assert report.arms["baseline"].live_check is None
+    checked_sums = report.arms["compressed"].live_check
+    assert checked_sums is not None
+    assert checked_sums.faults == []
+
+
+def test_an_implementation_under_test_is_named(plan: Plan) -> None:
+    folder = finished(plan)
+    engagement = folder / "compressed" / "engagement"
+    for rank in (0, 1):
+        (engagement / f"rank-{rank}.jsonl").unlink()
+    write_engagement(engagement, compressed=True, implementation="some.kernel:all_reduce")
+    note = "implementation under test: some.kernel:all_reduce, which claims to be int8_token (one_shot)"
+    assert note in build_report(folder).notes
 
 
 def test_the_fixed_texts_predictions_are_compared(plan: Plan) -> None:

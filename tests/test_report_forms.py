@@ -63,9 +63,9 @@ def test_markdown_tables_are_whole(plan: Plan) -> None:
     assert lines[0] == "# PASS: smollm2-cpu"
     tables = [index for index, line in enumerate(lines) if line.startswith("|---")]
     # Accuracy of two tasks, the margins of one, predictions at all positions and apart, the farthest of them, two
-    # thresholds, two ranks of each arm.
-    assert len(tables) == 6
-    for index, rows in zip(tables, (2, 1, 4, 10, 2, 4), strict=True):
+    # thresholds, two ranks of each arm; checked sums: both sites' two kinds of tokens, and the worst layers.
+    assert len(tables) == 7
+    for index, rows in zip(tables, (2, 1, 4, 10, 2, 4, 2 * 2 + 6), strict=True):
         width = lines[index].count("|")
         body = lines[index - 1 : index + 1 + rows]
         assert all(line.startswith(("| ", "|---")) for line in body)

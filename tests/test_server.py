@@ -1,5 +1,6 @@
 """A server arm's faults, each with its message. The real server's start is in test_end_to_end.py."""
 
+import secrets
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.plan import Plan
-from harness.server import ServerDiedError, running, tail
+from harness.server import KEY_BYTES, ServerDiedError, running, tail
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
@@ -79,3 +80,11 @@ def test_the_tail_of_a_log_names_its_first_line(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text("".join(f"line {number}\n" for number in range(1, 101)))
     assert f"{log} from line 99:\n  line 99\n  line 100" in tail(log, lines=2)
+
+
+def test_the_tail_of_a_log_keeps_the_servers_key_to_itself(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    key = secrets.token_hex(KEY_BYTES)
+    log.write_text(f"server_args=ServerArgs(api_key='{key}', host='127.0.0.1')\n--api-key {key}\n")
+    assert key not in tail(log)
+    assert "api_key='<redacted>', host='127.0.0.1'" in tail(log)

@@ -8,13 +8,14 @@ from torch import Tensor, distributed
 
 from harness.collective.algorithms.exchange import Group
 from harness.collective.algorithms.one_shot import one_shot
+from harness.collective.algorithms.pipeline import Piece, run
 from harness.collective.algorithms.two_shot import two_shot
 from harness.collective.backends.base import Backend
 from harness.collective.backends.choice import choose_backend
 from harness.collective.codec import Codec
 from harness.collective.registry import get_codec
 
-Algorithm: TypeAlias = Callable[[Tensor, Group, Codec, Backend], Tensor]
+Algorithm: TypeAlias = Callable[[Tensor, Tensor, Group, Codec, Backend], Piece]
 
 _ALGORITHMS: dict[str, Algorithm] = {"one_shot": one_shot, "two_shot": two_shot}
 
@@ -66,4 +67,16 @@ def quant_all_reduce(
     if ranks == 1 or x.numel() == 0:
         return x.clone(memory_format=torch.contiguous_format)
     rows = x.detach().reshape(-1, x.shape[-1])
-    return _ALGORITHMS[algorithm](rows, group, chosen_codec, chosen_backend).view(x.shape)
+    total = torch.empty(rows.shape, dtype=x.dtype, device=x.device)
+    step = _piece_rows(rows, ranks, chosen_codec, chosen_backend)
+    pieces = zip(torch.split(rows, step), torch.split(total, step), strict=True)
+    run(_ALGORITHMS[algorithm](own, target, group, chosen_codec, chosen_backend) for own, target in pieces)
+    return total.view(x.shape)
+
+
+def _piece_rows(x: Tensor, ranks: int, codec: Codec, backend: Backend) -> int:
+    """How many rows to exchange at once: a multiple of ``ranks``, so that two-shot fills up the last piece only."""
+    if backend.piece_bytes is None:
+        return len(x)
+    fitting = backend.piece_bytes // (ranks * codec.row_bytes(x.shape[1], x.dtype))
+    return max(1, fitting // ranks) * ranks

@@ -7,8 +7,13 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from harness.collective.scratch import Scratch
+
 Parts: TypeAlias = tuple[Tensor, ...]
 """An encoded message: tensors that are sent one after the other. Dimension 0 is always the token."""
+
+Layout: TypeAlias = tuple[tuple[int, torch.dtype], ...]
+"""Each part's columns and dtype."""
 
 
 class Codec(ABC):
@@ -24,32 +29,50 @@ class Codec(ABC):
     """Whether ``decode_sum`` rounds its result to the message's dtype itself."""
 
     @abstractmethod
-    def encode(self, x: Tensor, dtype: torch.dtype) -> Parts:
-        """Encodes ``x``.
+    def layout(self, width: int, dtype: torch.dtype) -> Layout:
+        """Columns and dtype of each part of an encoded matrix of ``width`` columns.
 
         Args:
-            x: ``[T, H]``, floating point, T and H at least 1. Two-shot passes an fp32 sum here.
-            dtype: The dtype of the message being reduced, which may be narrower than ``x.dtype``.
-
-        Returns:
-            The parts to send, each contiguous with T as its first dimension.
+            width: H of the matrix.
+            dtype: The dtype of the message being reduced.
         """
 
     @abstractmethod
-    def decode(self, parts: Parts, width: int, dtype: torch.dtype) -> Tensor:
+    def encode_into(self, x: Tensor, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
+        """Encodes ``x`` to where it is wanted.
+
+        Args:
+            x: ``[T, H]``, floating point, of any strides; H at least 1, T possibly 0. Two-shot passes an
+                fp32 sum here.
+            dtype: The dtype of the message being reduced, which may be narrower than ``x.dtype``.
+            out: The parts to write, ``[T, columns]`` as in ``layout``. Overlaps neither ``x`` nor scratch.
+            scratch: Memory for intermediate results.
+        """
+
+    def encode(self, x: Tensor, dtype: torch.dtype) -> Parts:
+        """Encodes ``x`` ``[T, H]`` to parts in memory of their own."""
+        layout = self.layout(x.shape[1], dtype)
+        parts = tuple(torch.empty((len(x), columns), dtype=kind, device=x.device) for columns, kind in layout)
+        self.encode_into(x, dtype, parts, Scratch())
+        return parts
+
+    @abstractmethod
+    def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
         """Decodes what ``encode`` returned.
 
         Args:
             parts: Encoded rows.
-            width: H of the encoded matrix.
             dtype: The dtype of the message being reduced.
-
-        Returns:
-            ``[T, H]`` in fp32, owned by the caller, who may write to it; or in ``dtype`` where the codec
-            reproduces an arithmetic that multiplies in it.
+            out: To be written: fp32, ``[T, H]`` of the encoded matrix, contiguous.
         """
 
-    def decode_sum(self, gathered: Parts, width: int, dtype: torch.dtype) -> Tensor:
+    def decode(self, parts: Parts, width: int, dtype: torch.dtype) -> Tensor:
+        """Decodes to an fp32 ``[T, width]`` of its own."""
+        out = torch.empty((len(parts[0]), width), dtype=torch.float32, device=parts[0].device)
+        self.decode_into(parts, dtype, out)
+        return out
+
+    def decode_sum(self, gathered: Parts, width: int, dtype: torch.dtype, scratch: Scratch) -> Tensor:
         """Decodes every rank's message and adds them in fp32, in rank order.
 
         A fixed order and precision make the result bitwise the same wherever it is computed.
@@ -58,18 +81,24 @@ class Codec(ABC):
             gathered: Parts with a leading rank dimension, ``[N, T, ...]``.
             width: H of the encoded matrix.
             dtype: The dtype of the message being reduced.
+            scratch: Memory for intermediate results, and for the result.
 
         Returns:
-            ``[T, H]``: the sum before its last rounding to ``dtype``.
+            ``[T, H]``: the sum before its last rounding to ``dtype``. Valid until ``decode_sum`` is called
+            with the same scratch again.
         """
-        total = self.decode(tuple(part[0] for part in gathered), width, dtype)
-        for rank in range(1, gathered[0].shape[0]):
-            total += self.decode(tuple(part[rank] for part in gathered), width, dtype)
+        ranks, rows = gathered[0].shape[:2]
+        total = scratch.tensor("total", (rows, width), gathered[0].device)
+        self.decode_into(tuple(part[0] for part in gathered), dtype, total)
+        term = scratch.tensor("spare", (rows, width), gathered[0].device)
+        for rank in range(1, ranks):
+            self.decode_into(tuple(part[rank] for part in gathered), dtype, term)
+            total += term
         return total
 
-    @abstractmethod
     def row_bytes(self, width: int, dtype: torch.dtype) -> int:
         """Bytes that one encoded row of ``width`` elements takes on the wire, scales included."""
+        return sum(columns * kind.itemsize for columns, kind in self.layout(width, dtype))
 
     @abstractmethod
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:

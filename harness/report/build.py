@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import records
-from harness.engagement import Engagement, read_engagement
+from harness.engagement import NOT_PROVEN, Engagement, read_engagement
+from harness.live_check import NOT_RIGHT, read_live_check
 from harness.plan import BASELINE, COMPRESSED, Arm, Plan
 from harness.records import ArmRecord, RunRecord
 from harness.report.fidelity import fidelity_report
@@ -77,15 +78,18 @@ def _arm_report(folder: Path, plan: Plan, arm: Arm, record: ArmRecord | None) ->
         known_answer=record.known_answer if record else None,
         seconds_to_ready=record.seconds_to_ready if record else None,
         engagement=read_engagement(folder / "engagement", tp=plan.tp, compressed=arm.compressed),
+        live_check=read_live_check(folder / "engagement", tp=plan.tp, every=arm.check_every),
     )
 
 
 def _arm_errors(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:
     """Find what makes a finished run unfit to be judged: no proof, or arms that differ in more than the flag."""
-    errors = [
-        f"compression is not proven: {name} arm: {fault}"
+    errors = [f"{NOT_PROVEN}: {name} arm: {fault}" for name, arm in arms.items() for fault in arm.engagement.faults]
+    errors += [
+        f"{NOT_RIGHT}: {name} arm: {fault}"
         for name, arm in arms.items()
-        for fault in arm.engagement.faults
+        if arm.live_check is not None
+        for fault in arm.live_check.faults
     ]
     baseline = arms[BASELINE].server_args
     may_differ = MAY_DIFFER | {"base_gpu_id"} if plan.together else MAY_DIFFER
@@ -123,6 +127,9 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
             f"compressed by the bundled quant_all_reduce ({codec}, {algorithm}) on {plan.device}; SGLang's own on an "
             "NPU was not run"
         )
+    elif implementation and ":" in implementation:
+        codec, algorithm = engagement.facts.get("codec"), engagement.facts.get("algorithm")
+        notes.append(f"implementation under test: {implementation}, which claims to be {codec} ({algorithm})")
     return notes
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.fidelity.compare import Estimate, Shift
+from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import FidelityReport, Report
 
 TEMPLATE = "report.md.jinja"
@@ -20,6 +21,9 @@ def markdown(report: Report) -> str:
         autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
     environment.filters["item"] = item
+    environment.filters["live_check_line"] = live_check_line
+    environment.filters["worst_layers"] = worst_layers
+    environment.filters["decibels"] = decibels
     environment.filters["cell"] = cell
     environment.filters["share"] = share
     environment.filters["points"] = points

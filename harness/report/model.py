@@ -6,6 +6,7 @@ from harness.config import Threshold
 from harness.engagement import Engagement
 from harness.fidelity.compare import Fidelity
 from harness.fidelity.settings import FidelityThreshold
+from harness.live_check import LiveCheck
 from harness.yaml_file import Strict
 
 SCHEMA_VERSION = 2
@@ -20,6 +21,7 @@ class ArmReport(Strict):
         known_answer: Whether it gave the known answer; None where it never came up.
         seconds_to_ready: From its start to that answer.
         engagement: What each rank compressed.
+        live_check: How right the sums were that it checked; None where none were to be checked.
     """
 
     server_args: dict[str, Any]
@@ -27,6 +29,7 @@ class ArmReport(Strict):
     known_answer: bool | None
     seconds_to_ready: float | None
     engagement: Engagement
+    live_check: LiveCheck | None
 
 
 class ArmScore(Strict):

@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from harness.report.live_check import live_check_line
 from harness.report.markdown import interval, points, share, shifts, size, small
 from harness.report.model import FidelityReport, Report
 from harness.report.write import MARKDOWN
@@ -25,6 +26,9 @@ def show(report: Report, console: Console, folder: Path) -> None:
     if report.fidelity is not None:
         console.print(_fidelity(report.fidelity))
     console.print(_ranks(report))
+    for arm in report.arms.values():
+        if arm.live_check is not None:
+            console.print(live_check_line(arm.live_check), markup=False, highlight=False)
     for note in report.notes:
         console.print(f"to know: {note}", markup=False, highlight=False)
     console.print(f"\n{report.verdict}", style=STYLES[Verdict(report.verdict)], end=" ")

@@ -33,30 +33,45 @@ class Counts:
     wire_bytes: int = 0
 
 
+class Log:
+    """A file of one JSON object a line, opened for appending; a line is one `write`."""
+
+    def __init__(self, file: Path) -> None:
+        """Open it.
+
+        Raises:
+            OSError: It cannot be written; without a log there is no proof, so the server must not run.
+        """
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def write(self, line: Mapping[str, object]) -> None:
+        """Append one line."""
+        os.write(self._file, (json.dumps(line) + "\n").encode())
+
+
 class Recorder:
     """Counts the calls of the forward pass under way and writes them when it ends."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._file: int | None = None
+        self._log: Log | None = None
         self._sites: dict[str, Counts] = {}
         self._inside = False
 
     @property
     def started(self) -> bool:
         """Whether the log has its first line."""
-        return self._file is not None
+        return self._log is not None
 
     def start(self, rank: int, facts: Mapping[str, object]) -> None:
         """Open this rank's log and write `facts` as its first line.
 
         Raises:
-            OSError: The log cannot be written; without a log there is no proof, so the server must not run.
+            OSError: The log cannot be written.
         """
-        self._directory.mkdir(parents=True, exist_ok=True)
-        name = self._directory / f"rank-{rank}.jsonl"
-        self._file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        self._write({"rank": rank, **facts})
+        self._log = Log(self._directory / f"rank-{rank}.jsonl")
+        self._log.write({"rank": rank, **facts})
 
     @contextmanager
     def forward(self, mode: str, tokens: int) -> Iterator[None]:
@@ -83,8 +98,5 @@ class Recorder:
         if self._sites:
             line["sites"] = {site: asdict(counts) for site, counts in self._sites.items()}
             self._sites = {}
-        self._write(line)
-
-    def _write(self, line: Mapping[str, object]) -> None:
-        if self._file is not None:
-            os.write(self._file, (json.dumps(line) + "\n").encode())
+        if self._log is not None:
+            self._log.write(line)

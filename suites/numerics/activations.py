@@ -1,36 +1,14 @@
-"""Real activations: what o_proj and down_proj gave on each rank before their all-reduce.
-
-File format: a ``torch.save`` of a list of dicts, one per captured call::
-
-    {"layer": 0, "site": "attention", "values": Tensor[ranks, tokens, hidden]}
-
-``site`` is ``attention`` (o_proj) or ``ffn`` (down_proj); ``values`` is bf16, fp16 or fp32 and holds every
-rank's partial sum of the same call, in rank order. ``save_activations`` writes it.
-"""
+"""Reads real activations; ``harness.collective.activations`` describes the file and writes it."""
 
 import functools
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-SITES = ("attention", "ffn")
+from harness.collective.activations import SITES, Activation, save_activations
 
-
-@dataclass(frozen=True, kw_only=True)
-class Activation:
-    """One all-reduce's inputs: ``values`` is ``[ranks, tokens, hidden]``."""
-
-    layer: int
-    site: str
-    values: Tensor
-
-
-def save_activations(path: str | Path, captured: Sequence[Activation]) -> None:
-    """Writes a file that ``load_activations`` reads."""
-    torch.save([{**asdict(one), "values": one.values.contiguous()} for one in captured], path)
+__all__ = ["SITES", "Activation", "load_activations", "save_activations"]
 
 
 @functools.lru_cache(maxsize=2)

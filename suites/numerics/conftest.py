@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from harness.collective import UnknownCodecError, codec_names, get_codec
+from harness.collective.implementation import load_implementation
 from suites.numerics.case import DTYPES, Case, in_dtypes
 from suites.numerics.checks import CHECKS
 from suites.numerics.cluster import Cluster
 from suites.numerics.figures import ALGORITHMS, Figures, measure
-from suites.numerics.subject import Subject, load_function
+from suites.numerics.subject import Subject
 from suites.numerics.table import ROUNDS, report
 
 ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py", "test_table.py")
@@ -60,7 +61,7 @@ def _refuse_mistakes(config: pytest.Config) -> None:
         if option.codec:
             get_codec(option.codec)
         if option.impl:
-            load_function(option.impl)
+            load_implementation(option.impl)
     except UnknownCodecError as error:
         raise pytest.UsageError(f"--codec: {error}") from error
     except (ValueError, TypeError, ImportError) as error:

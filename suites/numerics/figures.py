@@ -30,7 +30,7 @@ CACHE = Path(os.environ.get("HARNESS_CACHE", Path(__file__).resolve().parents[2]
 CAPTURED = CACHE / "activations.pt"
 """Where real activations are looked for: two ranks' messages in one prefill, from the plugin."""
 
-CAPTURE_COMMAND = "HARNESS_PLUGIN_CAPTURE=$PWD/.cache/activations.pt nox -s accuracy -- --limit 1"
+CAPTURE_COMMAND = "nox -s table"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def _processor() -> str:
 
 
 def publish(name: str, text: str, *, data: object = None, sections: Sequence[Section] = ()) -> Path:
-    """Prints a report and writes it to a new folder ``reports/<UTC time>-<name>``, to which ``latest-<name>`` then leads.
+    """Prints a report and writes it to a new folder ``reports/<UTC time>-<name>``, where ``latest-<name>`` leads.
 
     Args:
         name: Of the report.

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.collective import get_codec
+from harness.collective.implementation import load_implementation
 from suites.numerics.activations import SITES
 from suites.numerics.case import DTYPES
 from suites.numerics.checks.statistics import TOLERANCE_DB
@@ -28,7 +29,7 @@ from suites.numerics.figures import (
     measure,
 )
 from suites.numerics.paper import Marked, Section, publish
-from suites.numerics.subject import Subject, load_function
+from suites.numerics.subject import Subject
 from suites.numerics.trial import ViolationError
 
 RANKS = (2, 3, 4, 8)
@@ -227,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _chosen(options: argparse.Namespace) -> list[Subject]:
     if options.impl:
-        load_function(options.impl)
+        load_implementation(options.impl)
         codec, way = options.codec or "int8_token", options.algorithm or "one_shot"
         return [Subject(implementation=options.impl, codec=get_codec(codec).name, algorithm=way)]
     codec = get_codec(options.codec).name if options.codec else None

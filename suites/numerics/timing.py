@@ -1,5 +1,6 @@
 """How long all-reduces take, side by side: every round times each of them once, in turn."""
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -9,11 +10,11 @@ import torch
 from torch import Tensor, distributed
 
 from harness.collective import quant_all_reduce
-from harness.collective.algorithms.exchange import all_gather
+from harness.collective.implementation import load_implementation
 from suites.numerics.cluster import Cluster
 from suites.numerics.standin_npu import a2_kernel
 from suites.numerics.steps import OneShot
-from suites.numerics.subject import load_function
+from suites.numerics.traffic import Traffic
 
 PLAIN = "plain all-reduce"
 NAIVE_UPSTREAM = "naive, upstream's arithmetic"
@@ -23,13 +24,43 @@ Contender = Callable[[Tensor, distributed.ProcessGroup], object]
 
 
 @dataclass(frozen=True)
-class Timing:
-    """One contender's time, the slowest rank's in each round."""
+class Spread:
+    """A quantity over the rounds of one run."""
 
-    seconds: float
-    """Median over rounds."""
-    over_plain: float
-    """Median over rounds of the ratio to the plain all-reduce of the same round."""
+    median: float
+    low: float
+    """First quartile."""
+    high: float
+    """Third quartile."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One contender's times beside the plain all-reduce's."""
+
+    rounds: tuple[float, ...]
+    """Seconds of the slowest rank, by round."""
+    plain: tuple[float, ...]
+    """The plain all-reduce's in the same rounds."""
+
+    @property
+    def seconds(self) -> float:
+        """Median over rounds."""
+        return statistics.median(self.rounds)
+
+    @property
+    def over_plain(self) -> float:
+        """Median over rounds of the ratio to the plain all-reduce of the same round."""
+        return spread(self.rounds, self.plain).median
+
+
+def spread(above: Sequence[float], below: Sequence[float]) -> Spread:
+    """Median and quartiles, over rounds, of the ratios within each round."""
+    ratios = [a / b for a, b in zip(above, below, strict=True)]
+    if len(ratios) == 1:
+        return Spread(ratios[0], ratios[0], ratios[0])
+    low, median, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return Spread(median, low, high)
 
 
 def plain(x: Tensor, group: distributed.ProcessGroup) -> None:
@@ -40,7 +71,7 @@ def plain(x: Tensor, group: distributed.ProcessGroup) -> None:
 def naive_upstream(x: Tensor, group: distributed.ProcessGroup) -> Tensor:
     """What SGLang 0.5.23 does after its kernel, in the same torch operations; the kernel in three of them."""
     stored, scale = a2_kernel(x.float())
-    values, scales = all_gather((stored, scale), group)
+    values, scales = (OneShot().exchange(part, group) for part in (stored, scale))
     return (values.to(x.dtype) * scales.unsqueeze(-1).to(x.dtype)).sum(dim=0)
 
 
@@ -50,38 +81,32 @@ def contender(name: str) -> Contender:
     if name in own:
         return own[name]
     if ":" in name:
-        return load_function(name)
+        return load_implementation(name)
     codec, _, algorithm = name.partition("/")
     return lambda x, group: quant_all_reduce(x, group, codec=codec, algorithm=algorithm)
 
 
-def time_all(
-    rank: int,
-    group: distributed.ProcessGroup,
-    names: Sequence[str],
-    shape: tuple[int, ...],
-    rounds: int,
-) -> list[list[float]]:
-    """Seconds of this rank, ``[round][contender]``, on bf16 Gaussian data. One untimed round comes first."""
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(rank)).bfloat16()
-    contenders = [contender(name) for name in names]
-    seconds = []
-    for _ in range(rounds + 1):
-        row = []
-        for function in contenders:
-            own = x.clone()
-            distributed.barrier(group)
-            start = time.perf_counter()
-            function(own, group)
-            row.append(time.perf_counter() - start)
-        seconds.append(row)
-    return seconds[1:]
+@functools.lru_cache(maxsize=1)
+def message(rank: int, shape: tuple[int, ...]) -> Tensor:
+    """This rank's Gaussian data in bf16."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(rank)).bfloat16()
+
+
+def time_once(rank: int, group: distributed.ProcessGroup, name: str, shape: tuple[int, ...]) -> float:
+    """Seconds that one call takes on this rank, from when all ranks are ready."""
+    function, own = contender(name), message(rank, shape).clone()
+    distributed.barrier(group)
+    start = time.perf_counter()
+    function(own, group)
+    return time.perf_counter() - start
 
 
 def compare(
     cluster: Cluster, ranks: int, names: Sequence[str], shape: tuple[int, ...], rounds: int
 ) -> dict[str, Timing]:
     """Times the contenders and the plain all-reduce against each other, in one thread a rank.
+
+    An untimed round comes first.
 
     Args:
         cluster: A pool with groups of ``ranks``.
@@ -94,10 +119,17 @@ def compare(
         A timing for each name, and for the plain all-reduce.
     """
     everyone = [PLAIN, *(name for name in names if name != PLAIN)]
-    by_rank = torch.tensor(cluster.run(ranks, time_all, everyone, shape, rounds), dtype=torch.float64)
-    slowest = by_rank.amax(dim=0)
-    ratios = slowest / slowest[:, :1]
-    return {
-        name: Timing(statistics.median(slowest[:, column].tolist()), statistics.median(ratios[:, column].tolist()))
-        for column, name in enumerate(everyone)
-    }
+    seconds = [
+        [max(cluster.run(ranks, time_once, name, shape)) for name in everyone]  # the slowest rank's
+        for _ in range(rounds + 1)
+    ][1:]
+    by_name = dict(zip(everyone, zip(*seconds, strict=True), strict=True))
+    return {name: Timing(of, by_name[PLAIN]) for name, of in by_name.items()}
+
+
+def sent_bytes(rank: int, group: distributed.ProcessGroup, name: str, shape: tuple[int, ...]) -> float:  # noqa: ARG001
+    """Payload bytes that one call really sends from this rank, whatever the numbers in it."""
+    with Traffic(group) as traffic:
+        contender(name)(torch.zeros(shape, dtype=torch.bfloat16), group)
+    sent: float = traffic.sent
+    return sent

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.live_check import LiveCheck, read_live_check
+
 REGISTER = """
 import sys
 from harness.sglang_plugin import register
@@ -45,7 +47,8 @@ def rank_main(rank, port):
     # What SGLang wrapped, called with a body that does what a layer does: one sum for each site.
     from sglang.srt.plugins.hook_registry import HookRegistry
     hook = [h for _t, h, _s in HookRegistry._hooks[hooks.FORWARD]][0]
-    hook(body, runner, NS(input_ids=torch.zeros(3), forward_mode=ForwardMode.EXTEND))
+    batch = NS(input_ids=torch.zeros(3), forward_mode=ForwardMode.EXTEND, positions=torch.tensor([0, 1, 0]))
+    hook(body, runner, batch)
     want = torch.arange(12, dtype=torch.float32).reshape(3, 4) * 3
     assert torch.allclose(runner.out, want, atol=0.3), runner.out
     dist.destroy_process_group()
@@ -93,6 +96,12 @@ def lines(folder: Path, rank: int) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / f"rank-{rank}.jsonl").read_text().splitlines()]
 
 
+def live_check(folder: Path) -> LiveCheck:
+    found = read_live_check(folder, tp=2, every=1)
+    assert found is not None
+    return found
+
+
 def test_without_its_variable_the_plugin_registers_nothing(tmp_path: Path) -> None:
     done = python(REGISTER + "assert not HookRegistry._hooks, HookRegistry._hooks", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -109,29 +118,59 @@ def test_every_hook_is_applied_to_this_sglang(tmp_path: Path) -> None:
 
 def test_off_npu_the_bundled_collective_runs_and_each_site_is_counted(tmp_path: Path) -> None:
     script = ONE_CALL.format(prelude="pass", register=REGISTER.replace("\n", "\n    "))
-    done = python(script, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path / "log"))
+    done = python(script, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path / "log"), HARNESS_PLUGIN_CHECK_EVERY="1")
     assert done.returncode == 0, done.stderr
     facts, forward = lines(tmp_path / "log", 0)
     assert facts["implementation"] == "harness.collective"
+    check = live_check(tmp_path / "log")
+    assert (check.codec, check.checked, check.faults) == ("int8_token", 2, [])
+    # Positions 0, 1, 0: two sequences.
+    assert {row.tokens for row in check.sites} == {"token0", "rest"}
     assert lines(tmp_path / "log", 1)[1] == forward
     # 3 rows of 4 values to one peer: a byte a value and a four-byte scale a row.
     site = {"calls": 1, "quantized": 1, "elements": 12, "wire_bytes": 24}
     assert forward == {"mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
 
 
-@pytest.mark.parametrize(("define", "quantized"), [("npu.npu_dynamic_quant = npu_dynamic_quant", 1), ("pass", 0)])
+def test_an_implementation_under_test_runs_in_place_of_the_bundled_one(tmp_path: Path) -> None:
+    script = ONE_CALL.format(prelude="pass", register=REGISTER.replace("\n", "\n    "))
+    done = python(
+        script,
+        tmp_path,
+        HARNESS_PLUGIN_DIR=str(tmp_path / "log"),
+        HARNESS_PLUGIN_CODEC="tests.broken_codecs.plain:all_reduce",
+        HARNESS_PLUGIN_CLAIMS="int8_group64",
+        HARNESS_PLUGIN_CHECK_EVERY="1",
+    )
+    assert done.returncode == 0, done.stderr
+    facts, _forward = lines(tmp_path / "log", 0)
+    assert facts["implementation"] == "tests.broken_codecs.plain:all_reduce"
+    assert facts["codec"] == "int8_group64"
+    fault = live_check(tmp_path / "log").faults[0]
+    assert "where int8_group64 (one_shot) makes " in fault
+    assert "too good" in fault
+
+
+@pytest.mark.parametrize(
+    ("define", "quantized"), [("npu.npu_dynamic_quant = npu_dynamic_quant", True), ("pass", False)]
+)
 def test_on_an_npu_sglangs_own_code_runs_and_its_silent_fall_back_is_seen(
-    tmp_path: Path, define: str, quantized: int
+    tmp_path: Path, define: str, *, quantized: bool
 ) -> None:
     """Exercised with a stand-in for torch_npu; not run on hardware."""
     script = ONE_CALL.format(
         prelude=FAKE_NPU.format(define=define).strip(), register=REGISTER.replace("\n", "\n    ")
     )
-    done = python(script, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path / "log"))
+    done = python(script, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path / "log"), HARNESS_PLUGIN_CHECK_EVERY="1")
     assert done.returncode == 0, done.stderr
     facts, forward = lines(tmp_path / "log", 0)
     assert facts["implementation"] == "sglang"
-    site = {"calls": 1, "quantized": quantized, "elements": 12, "wire_bytes": 24 * quantized}
+    # What SGLang's own function served is held to the bound of its own arithmetic.
+    check = live_check(tmp_path / "log")
+    assert (check.codec, check.checked) == ("upstream_bf16", 2)
+    assert any("too good, so that something else ran" in fault for fault in check.faults) is not quantized
+    assert bool(check.faults) is not quantized
+    site = {"calls": 1, "quantized": int(quantized), "elements": 12, "wire_bytes": 24 * quantized}
     assert forward == {"mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
 
 

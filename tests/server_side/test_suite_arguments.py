@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # its types are in the harness's environment
+import yaml
 
 from harness.sglang_probe import answer
 
@@ -34,6 +34,17 @@ def test_the_parser_takes_both_arms(suite: Path) -> None:
     assert [problem for problem in found["problems"] if "not visible" not in problem] == []
     assert found["sglang"]
     assert {"tp_size", "enable_quant_communications", "port"} <= set(found["settings"])
+
+
+def test_an_implementation_under_test_and_its_claim_are_looked_up() -> None:
+    arms: dict[str, list[str]] = {}
+    codec = "tests.broken_codecs.plain:all_reduce"
+    assert not [
+        of for of in answer({"arms": arms, "codec": codec, "claims": "int8_token"})["problems"] if "codec" in of
+    ]
+    problems = answer({"arms": arms, "codec": "no.such.module:f", "claims": "int9"})["problems"]
+    assert "the codec 'no.such.module:f' cannot be used: No module named 'no'" in problems
+    assert any(of.startswith("the codec 'int9' cannot be used: no codec is named 'int9'") for of in problems)
 
 
 def test_arguments_that_moved_are_refused_by_name() -> None:

@@ -1,11 +1,10 @@
-"""The two exchanges a compressed all-reduce is made of, for encoded messages."""
+"""The two exchanges a compressed all-reduce is made of, for encoded messages: started, and not waited for."""
 
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, distributed
 
-from harness.collective.codec import Parts
+from harness.collective.algorithms.pipeline import Exchange
 
 Group: TypeAlias = distributed.ProcessGroup
 
@@ -13,24 +12,25 @@ Group: TypeAlias = distributed.ProcessGroup
 _all_gather_single = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
 
 
-def all_gather(parts: Parts, group: Group) -> Parts:
-    """Gives every rank everyone's parts: ``[T, ...]`` to ``[N, T, ...]``, in rank order."""
-    return tuple(_gather_one(part, group) for part in parts)
+def all_gather(messages: Tensor, group: Group) -> Exchange:
+    """Fills every rank's ``[N, bytes]`` with everyone's message, of which its own is there already.
+
+    In place, as FSDP2 does it with the same collective (``torch.distributed.fsdp``).
+    """
+    own = messages[distributed.get_rank(group)]
+    exchange: Exchange = _all_gather_single(messages.view(-1), own, group=group, async_op=True)
+    return exchange
 
 
-def _gather_one(part: Tensor, group: Group) -> Tensor:
-    ranks = distributed.get_world_size(group)
-    gathered = part.new_empty((ranks, *part.shape))
-    _all_gather_single(gathered.flatten(0, 1), part, group=group)
+def all_to_all(received: Tensor, messages: Tensor, group: Group) -> Exchange:
+    """Sends rank r the r-th of ``messages`` ``[N, bytes]``; fills ``received`` with everyone's, in rank order."""
+    exchange: Exchange = distributed.all_to_all_single(received, messages, group=group, async_op=True)
+    return exchange
+
+
+def everyones(x: Tensor, group: Group) -> Tensor:
+    """Returns every rank's ``x``, ``[N, ...]`` in rank order; waits for it. For those who look at messages."""
+    gathered = x.new_empty((distributed.get_world_size(group), *x.shape))
+    gathered[distributed.get_rank(group)] = x
+    all_gather(gathered.view(len(gathered), -1), group).wait()
     return gathered
-
-
-def all_to_all(parts: Parts, group: Group) -> Parts:
-    """Gives rank r everyone's r-th stripe: ``[N * C, ...]`` to ``[N, C, ...]``, in rank order."""
-    return tuple(_exchange_one(part, group) for part in parts)
-
-
-def _exchange_one(part: Tensor, group: Group) -> Tensor:
-    received = torch.empty_like(part)
-    distributed.all_to_all_single(received, part, group=group)
-    return received.view(distributed.get_world_size(group), -1, *part.shape[1:])

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from harness.collective.backends.choice import choose_backend
 from harness.collective.codec import Codec
+from harness.collective.messages import MessageFormat
 from harness.collective.registry import get_codec
 
 
@@ -40,10 +41,17 @@ def simulate_all_reduce(
     chosen, worker = get_codec(codec), choose_backend(inputs, backend)
     if inputs.shape[0] == 1 or inputs.numel() == 0:
         return inputs[0].clone() if len(inputs) else inputs.new_zeros(inputs.shape[1:])
-    width, dtype = inputs.shape[-1], inputs.dtype
-    encoded = [worker.encode(chosen, x.reshape(-1, width)) for x in inputs]
-    gathered = tuple(torch.stack(parts) for parts in zip(*encoded, strict=True))
+    ranks, device, dtype = len(inputs), inputs.device, inputs.dtype
+    rows = inputs.reshape(ranks, -1, inputs.shape[-1])
+    total = torch.empty_like(rows[0])
+    message = MessageFormat(chosen, len(total), total.shape[1], dtype)
+    messages = message.empty(ranks, device)
+    for x, target in zip(rows, messages, strict=True):
+        with message.writing(target) as parts:
+            worker.encode(chosen, x, parts)
     if algorithm == "two_shot":
-        sums = worker.decode_sum_encode(chosen, gathered, width, dtype)
-        gathered = tuple(part.unsqueeze(0) for part in sums)
-    return worker.decode_sum(chosen, gathered, width, dtype).view(inputs.shape[1:])
+        received, messages = messages, message.empty(1, device)
+        with message.writing(messages[0]) as parts:
+            worker.decode_sum_encode(chosen, message.parts(received), total.shape[1], dtype, parts)
+    worker.decode_sum(chosen, message.parts(messages), total)
+    return total.view(inputs.shape[1:])

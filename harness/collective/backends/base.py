@@ -15,20 +15,24 @@ class MissingBackendError(RuntimeError):
 class Backend(ABC):
     """Encodes, and decodes and adds, on one kind of device.
 
-    The three methods are the units a kernel would fuse. Each must give what the codec's own ``encode`` and
-    ``decode_sum`` give, bit for bit unless the backend's docstring says otherwise.
+    The three methods are the units a kernel would fuse, and write where their result is wanted: into a
+    message or into the tensor that is returned. Rows may be none. Each must give what the codec's own
+    ``encode`` and ``decode_sum`` give, bit for bit unless the backend's docstring says otherwise.
     """
 
     name: str
 
-    @abstractmethod
-    def encode(self, codec: Codec, x: Tensor) -> Parts:
-        """Encodes ``x`` ``[T, H]`` to parts ``[T, ...]``."""
+    piece_bytes: int | None = None
+    """How much of all ranks' encoded messages to exchange at once; None for everything."""
 
     @abstractmethod
-    def decode_sum(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Tensor:
-        """Decodes parts ``[N, T, ...]`` and adds them over N: ``[T, width]`` rounded once to ``dtype``."""
+    def encode(self, codec: Codec, x: Tensor, out: Parts) -> None:
+        """Encodes ``x`` ``[T, H]``, of any strides, to parts ``[T, ...]``."""
 
     @abstractmethod
-    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Parts:
-        """Like ``decode_sum``, but encodes the unrounded sum again: parts ``[T, ...]``."""
+    def decode_sum(self, codec: Codec, gathered: Parts, out: Tensor) -> None:
+        """Decodes parts ``[N, T, ...]`` and adds them over N: ``[T, H]`` rounded once to ``out``'s dtype."""
+
+    @abstractmethod
+    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
+        """Like ``decode_sum``, but encodes the unrounded sum of a ``dtype`` message again: parts ``[T, ...]``."""

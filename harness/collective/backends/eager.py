@@ -5,6 +5,7 @@ from torch import Tensor
 
 from harness.collective.backends.base import Backend
 from harness.collective.codec import Codec, Parts
+from harness.collective.scratch import Scratch
 
 
 class Eager(Backend):
@@ -12,11 +13,12 @@ class Eager(Backend):
 
     name = "eager"
 
-    def encode(self, codec: Codec, x: Tensor) -> Parts:
-        return codec.encode(x, x.dtype)
+    def encode(self, codec: Codec, x: Tensor, out: Parts) -> None:
+        codec.encode_into(x, x.dtype, out, Scratch())
 
-    def decode_sum(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Tensor:
-        return codec.decode_sum(gathered, width, dtype).to(dtype)
+    def decode_sum(self, codec: Codec, gathered: Parts, out: Tensor) -> None:
+        out.copy_(codec.decode_sum(gathered, out.shape[1], out.dtype, Scratch()))
 
-    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Parts:
-        return codec.encode(codec.decode_sum(gathered, width, dtype), dtype)
+    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
+        scratch = Scratch()
+        codec.encode_into(codec.decode_sum(gathered, width, dtype, scratch), dtype, out, scratch)

@@ -31,19 +31,20 @@ class Npu(Backend):
     def __init__(self) -> None:
         self._eager = Eager()
 
-    def encode(self, codec: Codec, x: Tensor) -> Parts:
+    def encode(self, codec: Codec, x: Tensor, out: Parts) -> None:
         _check(codec, x.dtype)
         quantize = _npu_dynamic_quant()
         stored, scale = quantize(x, dst_type=torch.int8)
         amax = x.float().abs().amax(dim=-1)
         scale = torch.where(amax == 0, 0.0, torch.where(amax.isfinite(), scale, torch.nan))
-        return stored, scale.unsqueeze(-1)
+        for target, part in zip(out, (stored, scale.unsqueeze(-1)), strict=True):
+            target.copy_(part)
 
-    def decode_sum(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Tensor:
-        return self._eager.decode_sum(codec, gathered, width, dtype)
+    def decode_sum(self, codec: Codec, gathered: Parts, out: Tensor) -> None:
+        self._eager.decode_sum(codec, gathered, out)
 
-    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype) -> Parts:
-        return self._eager.decode_sum_encode(codec, gathered, width, dtype)
+    def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
+        self._eager.decode_sum_encode(codec, gathered, width, dtype, out)
 
 
 def _check(codec: Codec, dtype: torch.dtype) -> None:

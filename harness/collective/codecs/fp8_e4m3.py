@@ -17,11 +17,13 @@ class Fp8E4m3(ScaledCodec):
 
     largest = 448.0
 
-    def to_grid(self, v: Tensor) -> Tensor:
-        return v.to(torch.float8_e4m3fn).view(torch.uint8)
+    storage = torch.uint8
 
-    def from_grid(self, stored: Tensor, width: int) -> Tensor:
-        return stored.view(torch.float8_e4m3fn).float()
+    def to_grid(self, v: Tensor, out: Tensor) -> None:
+        out.view(torch.float8_e4m3fn).copy_(v)
+
+    def from_grid(self, stored: Tensor, out: Tensor) -> None:
+        out.copy_(stored.view(torch.float8_e4m3fn))
 
     def grid_row_bytes(self, width: int) -> int:
         return width

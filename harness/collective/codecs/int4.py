@@ -14,16 +14,18 @@ class Int4(ScaledCodec):
 
     largest = 7.0
 
-    def to_grid(self, v: Tensor) -> Tensor:
+    storage = torch.uint8
+
+    def to_grid(self, v: Tensor, out: Tensor) -> None:
         nibbles = v.round_().to(torch.int8).view(torch.uint8).bitwise_and_(0x0F)
         if nibbles.shape[-1] % 2:
             nibbles = torch.nn.functional.pad(nibbles, (0, 1))
-        return nibbles[..., 0::2] | nibbles[..., 1::2] << 4
+        torch.bitwise_or(nibbles[..., 0::2], nibbles[..., 1::2] << 4, out=out)
 
-    def from_grid(self, stored: Tensor, width: int) -> Tensor:
-        nibbles = torch.stack((stored & 0x0F, stored >> 4), dim=-1).flatten(-2)[..., :width]
+    def from_grid(self, stored: Tensor, out: Tensor) -> None:
+        nibbles = torch.stack((stored & 0x0F, stored >> 4), dim=-1).flatten(-2)[..., : out.shape[1]]
         # Two's complement in four bits: flipping the sign bit and taking it off again extends the sign.
-        return (nibbles ^ 0x08).float() - 8.0
+        out.copy_(nibbles ^ 0x08).sub_(8.0)
 
     def grid_row_bytes(self, width: int) -> int:
         return -(-width // 2)

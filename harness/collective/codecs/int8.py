@@ -14,11 +14,13 @@ class Int8(ScaledCodec):
 
     largest = 127.0
 
-    def to_grid(self, v: Tensor) -> Tensor:
-        return v.round_().to(torch.int8)
+    storage = torch.int8
 
-    def from_grid(self, stored: Tensor, width: int) -> Tensor:
-        return stored.float()
+    def to_grid(self, v: Tensor, out: Tensor) -> None:
+        out.copy_(v.round_())
+
+    def from_grid(self, stored: Tensor, out: Tensor) -> None:
+        out.copy_(stored)
 
     def grid_row_bytes(self, width: int) -> int:
         return width

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from harness.collective.codec import Codec, Parts
+from harness.collective.codec import Codec, Layout, Parts
 from harness.collective.codecs.int8 import Int8
 from harness.collective.codecs.scaled import SUBNORMAL_SLACK
 from harness.collective.hadamard import BLOCK, block_mean, block_size, transform
+from harness.collective.scratch import Scratch
 
 _HEADROOM = 2.0**-4
 """Keeps sqrt(128) = 11.3 times the largest fp32 number finite; a power of two, so it costs no precision."""
@@ -26,14 +27,15 @@ class Int8Hadamard(Codec):
     def __init__(self) -> None:
         self._int8 = Int8("int8_group", BLOCK)
 
-    def encode(self, x: Tensor, dtype: torch.dtype) -> Parts:
-        return self._int8.encode(transform(x.float() * _HEADROOM), dtype)
+    def layout(self, width: int, dtype: torch.dtype) -> Layout:
+        return self._int8.layout(width, dtype)
 
-    def decode(self, parts: Parts, width: int, dtype: torch.dtype) -> Tensor:
-        return transform(self._int8.decode(parts, width, dtype)).mul_(1 / _HEADROOM)
+    def encode_into(self, x: Tensor, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
+        self._int8.encode_into(transform(x.float() * _HEADROOM), dtype, out, scratch)
 
-    def row_bytes(self, width: int, dtype: torch.dtype) -> int:
-        return self._int8.row_bytes(width, dtype)
+    def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
+        self._int8.decode_into(parts, dtype, out)
+        torch.mul(transform(out), 1 / _HEADROOM, out=out)
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
         """``sqrt(n)`` times the rotated values' bound: all n errors of a block may align in one element.

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from harness.collective.codec import Codec, Parts
+from harness.collective.codec import Codec, Layout, Parts
+from harness.collective.scratch import Scratch
 
 
 class NoCompression(Codec):
@@ -14,14 +15,14 @@ class NoCompression(Codec):
 
     name = "none"
 
-    def encode(self, x: Tensor, dtype: torch.dtype) -> Parts:
-        return (x.to(dtype).contiguous(),)
+    def layout(self, width: int, dtype: torch.dtype) -> Layout:
+        return ((width, dtype),)
 
-    def decode(self, parts: Parts, width: int, dtype: torch.dtype) -> Tensor:
-        return parts[0].to(torch.float32, copy=True)
+    def encode_into(self, x: Tensor, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
+        out[0].copy_(x)
 
-    def row_bytes(self, width: int, dtype: torch.dtype) -> int:
-        return width * dtype.itemsize
+    def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
+        out.copy_(parts[0])
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
         return torch.zeros_like(x)

@@ -15,10 +15,11 @@ class NpuReciprocal(Int8):
     documentation of the operator; not compared with hardware.
     """
 
-    def normalize(self, blocks: Tensor, amax: Tensor) -> tuple[Tensor, Tensor]:
+    def normalize(self, blocks: Tensor, amax: Tensor) -> Tensor:
         inverse = self.largest / amax
         # Zero times infinity: the kernel's result for rows of zeros is undocumented, ours stays zero.
-        return blocks * torch.where(inverse.isinf(), 0.0, inverse), 1.0 / inverse
+        blocks.mul_(torch.where(inverse.isinf(), 0.0, inverse))
+        return 1.0 / inverse
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
         """Int8's, or all of a row that is lost."""

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from harness.collective.blocks import from_blocks, group_count, to_blocks
-from harness.collective.codec import Codec, Parts
+from harness.collective.codec import Codec, Layout, Parts
+from harness.collective.scratch import Scratch
 
 FP32_SLACK = 4 * 2.0**-23
 """Relative error of the scale, the quotient, the product and the addition to the sum, each in fp32."""
@@ -29,17 +30,20 @@ class ScaledCodec(Codec):
     largest: float
     """The grid's largest value."""
 
+    storage: torch.dtype
+    """Of the stored values, one byte wide."""
+
     def __init__(self, name: str, group: int | None = None) -> None:
         self.name = name
         self.group = group
 
     @abstractmethod
-    def to_grid(self, v: Tensor) -> Tensor:
+    def to_grid(self, v: Tensor, out: Tensor) -> None:
         """Rounds fp32 values in [-largest, largest] to the grid's storage. May write to ``v``."""
 
     @abstractmethod
-    def from_grid(self, stored: Tensor, width: int) -> Tensor:
-        """Reads storage back: fp32 ``[..., width]``, owned by the caller."""
+    def from_grid(self, stored: Tensor, out: Tensor) -> None:
+        """Reads storage back to fp32 ``[T, width]``."""
 
     @abstractmethod
     def grid_row_bytes(self, width: int) -> int:
@@ -49,31 +53,47 @@ class ScaledCodec(Codec):
     def half_step(self, v: Tensor) -> Tensor:
         """Half the distance between the grid's neighbours around magnitude ``v`` (fp64, scale 1)."""
 
-    def normalize(self, blocks: Tensor, amax: Tensor) -> tuple[Tensor, Tensor]:
-        """Divides each block by its scale; returns the quotients, freshly allocated, and the scales."""
+    def normalize(self, blocks: Tensor, amax: Tensor) -> Tensor:
+        """Divides each block by its scale, in place; returns the scales."""
         scale = amax / self.largest
         # The scale is zero for a row of zeros, and for one so small that fp32 has no number for it.
-        return blocks / torch.where(scale == 0, torch.inf, scale), scale
+        blocks.div_(torch.where(scale == 0, torch.inf, scale))
+        return scale
 
-    def encode(self, x: Tensor, dtype: torch.dtype) -> Parts:
-        blocks = to_blocks(x.float(), self.group)
-        amax = blocks.abs().amax(dim=-1, keepdim=True)
-        v, scale = self.normalize(blocks, amax)
+    def layout(self, width: int, dtype: torch.dtype) -> Layout:
+        return (self.grid_row_bytes(width), self.storage), (group_count(width, self.group), torch.float32)
+
+    def encode_into(self, x: Tensor, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
+        rows, width = x.shape
+        groups, size = group_count(width, self.group), self.group or width
+        shape = (rows, groups, size)
+        blocks = scratch.tensor("values", shape, x.device)
+        filled_up = blocks.view(rows, groups * size)
+        v = filled_up[:, :width]
+        v.copy_(x)
+        if groups * size > width:
+            filled_up[:, width:].zero_()
+        amax = torch.abs(blocks, out=scratch.tensor("spare", shape, x.device)).amax(dim=-1, keepdim=True)
+        scale = self.normalize(blocks, amax)
         # Only among subnormals can a quotient leave the grid: the scale's own rounding is coarse there.
-        v = v.clamp_(-self.largest, self.largest)
+        blocks.clamp_(-self.largest, self.largest)
         # A NaN here is stored as some arbitrary value; its block's NaN scale decides what it decodes to.
-        stored = self.to_grid(from_blocks(v, x.shape[-1]))
-        return stored, torch.where(amax.isfinite(), scale, torch.nan).flatten(-2)
+        self.to_grid(v, out[0])
+        out[1].copy_(torch.where(amax < torch.inf, scale, torch.nan).squeeze(-1))
 
-    def decode(self, parts: Parts, width: int, dtype: torch.dtype) -> Tensor:
+    def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
         stored, scale = parts
-        values = self.from_grid(stored, width)
-        if self.group is None:
-            return values.mul_(scale)
-        return from_blocks(to_blocks(values, self.group) * scale.unsqueeze(-1), width)
-
-    def row_bytes(self, width: int, dtype: torch.dtype) -> int:
-        return self.grid_row_bytes(width) + 4 * group_count(width, self.group)
+        self.from_grid(stored, out)
+        if scale.shape[1] == 1:
+            out.mul_(scale)
+            return
+        assert self.group is not None  # noqa: S101 - there are several
+        rows, width = out.shape
+        whole = width // self.group
+        columns = whole * self.group
+        out[:, :columns].view(rows, whole, self.group).mul_(scale[:, :whole].unsqueeze(-1))
+        if columns < width:
+            out[:, columns:].mul_(scale[:, whole:])
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
         """``s * (half_step + largest * c * 2^-23)``, c = 4, plus what subnormal scales lose.

@@ -6,6 +6,7 @@ from torch import Tensor
 from harness.collective.blocks import from_blocks
 from harness.collective.codec import Parts
 from harness.collective.codecs.npu_reciprocal import NpuReciprocal
+from harness.collective.scratch import Scratch
 
 
 class UpstreamBf16(NpuReciprocal):
@@ -17,12 +18,15 @@ class UpstreamBf16(NpuReciprocal):
 
     rounds_sum = True
 
-    def decode(self, parts: Parts, width: int, dtype: torch.dtype) -> Tensor:
+    def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
+        out.copy_(self._products(parts, dtype))
+
+    def decode_sum(self, gathered: Parts, width: int, dtype: torch.dtype, scratch: Scratch) -> Tensor:
+        return self._products(gathered, dtype).sum(dim=0)
+
+    def _products(self, parts: Parts, dtype: torch.dtype) -> Tensor:
         stored, scale = parts
         return stored.to(dtype) * scale.to(dtype)
-
-    def decode_sum(self, gathered: Parts, width: int, dtype: torch.dtype) -> Tensor:
-        return self.decode(gathered, width, dtype).sum(dim=0)
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
         """Int8's plus ``|q| * s * (2u + u^2)``, u the dtype's unit roundoff.

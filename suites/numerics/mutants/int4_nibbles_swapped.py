@@ -9,8 +9,8 @@ from harness.collective.codecs.int4 import Int4
 class Int4Swapped(Int4):
     """Planted bug."""
 
-    def from_grid(self, stored: Tensor, width: int) -> Tensor:
-        return super().from_grid(stored << 4 | stored >> 4, width)
+    def from_grid(self, stored: Tensor, out: Tensor) -> None:
+        super().from_grid(stored << 4 | stored >> 4, out)
 
 
 def all_reduce(x: Tensor, group: distributed.ProcessGroup) -> Tensor:

@@ -1,0 +1,137 @@
+"""Sums a sample of the compressed calls exactly, beside what was served, and writes down how far they lie apart.
+
+The served result is not touched. Every rank samples the same calls, since the check itself communicates: all
+calls of the first pass that compresses (no prompt can be cached before it, so that it has a token 0), and then
+every `every`-th call of the process. A line of live-rank-N.jsonl is a pass with checked calls; it is judged in
+harness.live_check.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.collective import get_codec
+from harness.collective.algorithms.exchange import everyones
+from harness.sglang_plugin.measure import Sample
+from harness.sglang_plugin.recorder import Log
+
+BLOCK_ELEMENTS = 2**18
+"""Elements of all ranks' messages that are measured at once: some ten temporaries of 8 bytes each."""
+
+
+class LiveCheck:
+    """The check of one rank. With `every` 0 it does nothing.
+
+    A call is checked inside a forward pass only: what is compressed outside of one is an error anyway.
+    """
+
+    def __init__(self, directory: Path, *, every: int, codec: str, algorithm: str) -> None:
+        self._directory = directory
+        self._every = every
+        self._codec = codec
+        self._algorithm = algorithm
+        self._log: Log | None = None
+        self._calls = 0
+        self._passes = 0
+        self._pass_seconds = 0.0
+        self._check_seconds = 0.0
+        self._inside = False
+        self._token0: Tensor | None = None
+        self._samples: list[dict[str, object]] = []
+
+    def start(self, rank: int) -> None:
+        """Open this rank's log.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._every:
+            self._log = Log(self._directory / f"live-rank-{rank}.jsonl")
+            facts = {"rank": rank, "every": self._every, "codec": self._codec, "algorithm": self._algorithm}
+            self._log.write(facts)
+
+    @contextmanager
+    def forward(self, positions: Tensor | None) -> Iterator[None]:
+        """Check what is compressed inside as one forward pass.
+
+        Args:
+            positions: Each row's position in its sequence, `[T]`; None where SGLang gives none.
+        """
+        if not self._every:
+            yield
+            return
+        self._inside, self._token0 = True, None if positions is None else positions == 0
+        calls, started = self._calls, time.perf_counter()
+        try:
+            yield
+        finally:
+            self._inside, self._token0 = False, None
+            if self._calls > calls:
+                self._passes += 1
+                self._pass_seconds += time.perf_counter() - started
+            self._flush()
+
+    def around(self, site: str, layer: int, group: Any, x: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:  # noqa: ANN401 - GroupCoordinator
+        """Return `call(x)`, checked if this call's turn has come.
+
+        Args:
+            site: Where the model sums: `attention` or `ffn`.
+            layer: The layer's number.
+            group: SGLang's GroupCoordinator.
+            x: This rank's message, `[T, H]`.
+            call: The compressed all-reduce; it may write to `x`.
+        """
+        due = self._inside and self._every and (self._passes == 0 or self._calls % self._every == 0)
+        number = self._calls
+        self._calls += self._inside
+        if not due:
+            return call(x)
+        message = x.clone(memory_format=torch.contiguous_format)
+        served = call(x)
+        started = time.perf_counter()
+        sample = self._measure(group, message, served)
+        self._check_seconds += time.perf_counter() - started
+        self._samples.append({"call": number, "site": site, "layer": layer, **sample.line()})
+        return served
+
+    def _measure(self, group: Any, message: Tensor, served: Tensor) -> Sample:  # noqa: ANN401 - GroupCoordinator
+        message, served = (of.detach().reshape(-1, of.shape[-1]) for of in (message, served))
+        token0 = self._token0
+        if token0 is None or len(token0) != len(message):
+            token0 = torch.zeros(len(message), dtype=torch.bool, device=message.device)
+        codec, sample = get_codec(self._codec), Sample()
+        rows = max(1, BLOCK_ELEMENTS // (message.shape[-1] * group.world_size))
+        rank = torch.distributed.get_rank(group.device_group)
+        for row in range(0, len(message), rows):
+            block = torch.stack((message[row : row + rows], served[row : row + rows]))
+            gathered = everyones(block, group.device_group)
+            # NPUs compute no fp64.
+            where = gathered.device if gathered.device.type == "cuda" else torch.device("cpu")
+            gathered = gathered.to(where)
+            sample.add(
+                gathered[:, 0],
+                gathered[:, 1],
+                rank=rank,
+                token0=token0[row : row + rows].to(where),
+                codec=codec,
+                algorithm=self._algorithm,
+                row=row,
+            )
+        return sample
+
+    def _flush(self) -> None:
+        if self._log is not None and self._samples:
+            self._log.write(
+                {
+                    "calls": self._calls,
+                    "pass_seconds": self._pass_seconds,
+                    "check_seconds": self._check_seconds,
+                    "samples": self._samples,
+                }
+            )
+        self._samples = []

