@@ -86,6 +86,12 @@ def table(session: nox.Session) -> None:
 
 
 @nox.session
+def validate(session: nox.Session) -> None:
+    """Simulate how often the verdicts err, and write table and plot. Options: -- --help."""
+    end_with(run(session, harness_environment(session), "-m", "harness.validation", *session.posargs))
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu (default: cpu). One exit code for all."""
     device, rest = taken(session.posargs, "--device", "cpu")

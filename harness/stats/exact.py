@@ -80,6 +80,7 @@ def critical_score(n: int, max_drop: float, alpha: float, side: Side) -> float:
     return high
 
 
+@lru_cache(maxsize=16384)
 def worst_case(n: int, max_drop: float, z: float, side: Side) -> float:
     """Return the chance to reach a score by error, in the worst case over the share of discordant pairs.
 

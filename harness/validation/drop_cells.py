@@ -148,7 +148,3 @@ def _rates(verdicts: NDArray[np.int64]) -> Rates:
 def is_error(truth: Truth, verdict: str) -> bool:
     """Say whether a PASS or a FAIL of this cell is a false alarm: at the margin both are."""
     return truth.true_drop >= truth.max_drop if verdict == "PASS" else truth.true_drop <= truth.max_drop
-
-
-# The error of each verdict that the rules state.
-STATED = ALPHA

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from harness.stats.paired import score
 
-# A cell is clear if the fixed-size test decides it all but always: its score lies this many standard deviations
-# from 0 on average, so that it misses its quantile in one run of 100,000.
-CLEAR = 6.0
+# A cell is clear if its score on all questions lies this many standard deviations from 0 on average: the fixed-size
+# test then leaves fewer than one run in ten million undecided, and has far more questions than it needs.
+CLEAR = 7.0
 
 
 @dataclass(frozen=True, kw_only=True)

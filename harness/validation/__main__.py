@@ -1,0 +1,64 @@
+"""`python -m harness.validation`: simulate, judge the bars, write table and plot."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from harness.config import ROOT
+from harness.validation.bars import bars
+from harness.validation.drop_cells import simulate, truths
+from harness.validation.other_cells import simulate_others
+from harness.validation.write import MARKDOWN, Validation, write
+
+RUNS = 40_000
+OTHER_RUNS = 10_000
+SHORT = 400
+MET = {True: "met", False: "MISSED", None: "seen"}
+
+
+def validate(runs: int, other_runs: int, seed: int) -> Validation:
+    """Simulate all cells.
+
+    Args:
+        runs: Runs of each cell of the drop.
+        other_runs: Runs of each other cell, which take longer.
+        seed: Of the random numbers.
+    """
+    start = time.monotonic()
+    drops = [simulate(truth, runs, np.random.default_rng([seed, index])) for index, truth in enumerate(truths())]
+    others = list(simulate_others(other_runs, np.random.default_rng([seed, len(drops)])))
+    return Validation(
+        date=f"{datetime.now(tz=UTC):%Y-%m-%d}",
+        seed=seed,
+        seconds=time.monotonic() - start,
+        bars=bars(drops, others),
+        drops=drops,
+        others=others,
+    )
+
+
+def main(
+    runs: Annotated[int, typer.Option(min=100, help="Runs of each cell of the drop.")] = RUNS,
+    other_runs: Annotated[int, typer.Option(min=100, help="Runs of each other cell.")] = OTHER_RUNS,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; default: a new one in reports/.")] = None,
+    *,
+    short: Annotated[bool, typer.Option("--short", help=f"{SHORT} runs a cell, to see that it works.")] = False,
+) -> None:
+    """Simulate the verdicts on answers whose truth is known; exit code 1 where a bar is missed."""
+    of = validate(SHORT if short else runs, SHORT if short else other_runs, seed)
+    folder = out or ROOT / "reports" / f"{datetime.now(tz=UTC):validation-%Y%m%d-%H%M%S}"
+    write(of, folder)
+    for bar in of.bars:
+        typer.echo(f"{MET[bar.met]:6} {bar.name}: worst {bar.worst:.2%}, limit {bar.limit:.2%} ({bar.where})")
+    typer.echo(f"{len(of.drops)} + {len(of.others)} cells in {of.seconds:.0f} s: {folder / MARKDOWN}")
+    if any(bar.met is False for bar in of.bars):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,217 @@
+"""The published table and plot of the validation."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.stats import ALPHA
+from harness.validation.bars import Bar
+from harness.validation.drop_cells import DropCell, Rates, is_error
+from harness.validation.other_cells import OtherCell
+from harness.validation.truth import CLEAR
+
+MET = {True: "yes", False: "**no**", None: "reported"}
+JSON, MARKDOWN, PLOT = "validation.json", "validation.md", "validation.svg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """All results.
+
+    Attributes:
+        date: When, as YYYY-MM-DD.
+        seed: Of the random numbers.
+        seconds: How long it took.
+        bars: What had to be shown.
+        drops: The drop's cells.
+        others: The others.
+    """
+
+    date: str
+    seed: int
+    seconds: float
+    bars: Sequence[Bar]
+    drops: Sequence[DropCell]
+    others: Sequence[OtherCell]
+
+
+def write(validation: Validation, folder: Path) -> None:
+    """Write JSON, Markdown and plot.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / JSON).write_text(json.dumps(asdict(validation), indent=1) + "\n", encoding="utf-8")
+    (folder / MARKDOWN).write_text(markdown(validation), encoding="utf-8")
+    plot(validation.drops, folder / PLOT)
+
+
+PAGE = """\
+# How often the verdicts err
+
+Simulated on {date}: {drops} cells of {runs:,} runs for the drop, {others} of {other_runs:,} for the rest, seed
+{seed}, {seconds:.0f} s. `nox -s validate` makes this page again. {verdict}
+
+{bars}
+
+The limit of a false-alarm rate is what {alpha:.0%} gives by luck in the worst of so many cells of so many runs
+(99 %). Power lost is the fixed-size test's less that with early stop, on the same answers. A case is clear where the
+score on all questions lies {clear:g} or more standard deviations from 0 on average: an identical model at 1,319
+questions and 5 points or at 3,270 and 2 points, a drop of twice the margin there. With 200 questions and 5 points no
+case is: even if no answer changed, 59 questions are the fewest that any test can decide on. The verdicts' errors are
+held at the margin, where they are decided. The bounds shown beside them are score bounds, which miss a truth away
+from the margin more often where few answers change; the last row says how often.
+
+![False alarms, power and questions asked]({plot})
+
+## The drop
+
+A cell's answers are drawn with its true drop and its discordance (share of questions that compression turns), and
+each arm's with its noise (share on which two runs of one arm differ, which leaves the accuracy). P, F and I: PASS,
+FAIL and INCONCLUSIVE in percent of the runs; in brackets, where it is an error. *Interval alone*: Tango's score
+interval at its normal quantile. *Score*: its mean at the margin on all questions. Averages over accuracies 0.35 and
+0.85; each cell by itself is in the JSON file of the run.
+
+{drop_table}
+
+## The other verdicts
+
+The point rule of a floor states no error: at the floor itself it is a coin. Flips and two tasks are at exactly what
+is accepted, where both verdicts are errors.
+
+{other_table}
+"""
+
+
+def markdown(validation: Validation) -> str:
+    """Return the page."""
+    drops, others = validation.drops, validation.others
+    missed = [of.name for of in validation.bars if of.met is False]
+    return PAGE.format(
+        date=validation.date,
+        drops=len(drops),
+        runs=drops[0].runs,
+        others=len(others),
+        other_runs=others[0].runs,
+        seed=validation.seed,
+        seconds=validation.seconds,
+        verdict=f"**Not met: {'; '.join(missed)}.**" if missed else "All bars are met.",
+        alpha=ALPHA,
+        clear=CLEAR,
+        plot=PLOT,
+        bars=_table(
+            ("bar", "met", "worst seen", "limit", "cells", "worst cell"),
+            (
+                (of.name, MET[of.met], f"{of.worst:.2%}", f"{of.limit:.2%}", of.cells, of.where)
+                for of in validation.bars
+            ),
+        ),
+        drop_table=_drop_table(drops),
+        other_table=_table(
+            ("rule", "cell", "P", "F", "I"),
+            (
+                (
+                    of.kind,
+                    of.what,
+                    _percent(of.passes, error=of.false_pass),
+                    _percent(of.fails, error=of.false_fail),
+                    _percent(of.inconclusive),
+                )
+                for of in others
+            ),
+        ),
+    )
+
+
+def _drop_table(cells: Sequence[DropCell]) -> str:
+    together: dict[tuple[float, ...], list[DropCell]] = {}
+    for cell in cells:
+        of = cell.truth
+        together.setdefault((of.n, of.max_drop, of.noise, of.discordance, of.true_drop), []).append(cell)
+    head = ("n", "margin", "noise %", "discordance %", "true drop", "score", "interval alone P / F / I")
+    return _table((*head, "all questions P / F / I", "early stop P / F / I", "asked"), map(_row, together.values()))
+
+
+def _row(alike: Sequence[DropCell]) -> tuple[object, ...]:
+    """Return the averages of cells that differ in the accuracy alone."""
+    truth = alike[0].truth
+
+    def verdicts(rates: Sequence[Rates]) -> str:
+        passes, fails = fmean(of.passes for of in rates), fmean(of.fails for of in rates)
+        open_ = fmean(of.inconclusive for of in rates)
+        false_pass, false_fail = is_error(truth, "PASS"), is_error(truth, "FAIL")
+        return f"{_percent(passes, error=false_pass)} / {_percent(fails, error=false_fail)} / {_percent(open_)}"
+
+    return (
+        truth.n,
+        *(f"{share * 100:g}" for share in (truth.max_drop, truth.noise, truth.discordance, truth.true_drop)),
+        f"{fmean(of.drift for of in alike):+.1f}",
+        verdicts([of.score_alone for of in alike]),
+        verdicts([of.fixed for of in alike]),
+        verdicts([of.early for of in alike]),
+        f"{fmean(of.questions for of in alike):.0%}",
+    )
+
+
+def _table(head: Sequence[object], rows: Iterable[Iterable[object]]) -> str:
+    lines = (head, ["---"] * len(head), *rows)
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _percent(share: float, *, error: bool = False) -> str:
+    return f"({share * 100:.2f})" if error else f"{share * 100:.1f}"
+
+
+def plot(cells: Sequence[DropCell], file: Path) -> None:
+    """Draw false alarms, power and questions asked, the same file for the same cells."""
+    with mpl.rc_context(
+        {"svg.hashsalt": "validation", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    ):
+        figure = Figure(figsize=(13, 4), layout="constrained")
+        alarms, power, asked = figure.subplots(1, 3)
+        _plot_alarms(alarms, cells)
+        _plot_power(power, cells)
+        _plot_asked(asked, cells)
+        figure.savefig(file, metadata={"Date": None})
+
+
+def _plot_alarms(axes: Axes, cells: Sequence[DropCell]) -> None:
+    at_margin = [of for of in cells if of.truth.true_drop == of.truth.max_drop]
+    for name, words in (("score_alone", "interval alone"), ("fixed", "all questions"), ("early", "early stop")):
+        rates = sorted(rate for of in at_margin for rate in (getattr(of, name).passes, getattr(of, name).fails))
+        axes.plot(range(len(rates)), [rate * 100 for rate in rates], ".", markersize=3, label=words)
+    axes.axhline(ALPHA * 100, color="black", linewidth=0.8)
+    axes.set(
+        title="False alarms, true drop at the margin", xlabel="cells, sorted (PASS and FAIL)", ylabel="% of runs"
+    )
+    axes.legend(frameon=False)
+
+
+def _plot_power(axes: Axes, cells: Sequence[DropCell]) -> None:
+    pairs = [
+        (getattr(of.fixed, name), getattr(of.early, name))
+        for of in cells
+        for verdict, name in (("PASS", "passes"), ("FAIL", "fails"))
+        if not is_error(of.truth, verdict)
+    ]
+    axes.plot(
+        [fixed * 100 for fixed, _ in pairs], [(early - fixed) * 100 for fixed, early in pairs], ".", markersize=3
+    )
+    axes.axhline(-2, color="black", linewidth=0.8)
+    axes.set(title="Power that early stop costs", xlabel="power on all questions, %", ylabel="points of power")
+
+
+def _plot_asked(axes: Axes, cells: Sequence[DropCell]) -> None:
+    for n in sorted({of.truth.n for of in cells}):
+        of_n = [of for of in cells if of.truth.n == n]
+        axes.plot([of.drift for of in of_n], [of.questions * 100 for of in of_n], ".", markersize=3, label=f"n = {n}")
+    axes.axhline(100 / 3, color="black", linewidth=0.8)
+    axes.set(title="Questions asked with early stop", xlabel="mean score at the margin, on all questions", ylabel="%")
+    axes.legend(frameon=False)
