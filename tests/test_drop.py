@@ -29,7 +29,7 @@ def test_a_task_alone_is_judged_by_its_own_bounds() -> None:
 def test_a_fail_by_the_p_value_and_by_the_bound_are_the_same(n: int, margin: float) -> None:
     """The validation simulates thousands of tables by the design alone, which is faster."""
     design = make_design(n, margin, looks=(n,))
-    for lost, won in np.random.default_rng(0).integers(0, 20, size=(80, 2)).tolist():
+    for lost, won in np.random.default_rng(0).integers(0, 20, size=(20, 2)).tolist():
         drop = check_drops({"one": DropToTest(counts=table(n, lost, won), max_drop=margin, design=None)})["one"]
         assert drop.p_fails is not None
         decision = decide(design, table(n, lost, won))

@@ -74,7 +74,7 @@ def test_floors_at_the_edges(floor: float) -> None:
     assert judged(numbers(5), floor=floor)[0] is Verdict.PASS
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(*[st.integers(0, 300)] * 4, st.floats(0, 1))
 def test_the_drop_is_judged_by_the_bounds(right: int, lost: int, won: int, wrong: int, max_drop: float) -> None:
     of = numbers(right, lost, won, wrong + 1)
