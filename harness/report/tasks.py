@@ -110,7 +110,7 @@ def _report(
 ) -> TaskReport:
     task, counts, pairing, again = measured.task, measured.counts, measured.pairing, measured.again
     scores = {arm: _arm_score(measured, arm, name, arm_records[arm]) for arm in (BASELINE, COMPRESSED)}
-    flips = _excess(pairing, again, _flipped)
+    flips = _excess(pairing, again, _flipped, accepted=task.threshold.max_flips)
     numbers = TaskNumbers(
         name=name,
         counts=counts,
@@ -199,12 +199,14 @@ def _changed(of: Pair) -> bool:
     return of.baseline.answer != of.compressed.answer
 
 
-def _excess(pairing: Pairing, again: Pairing | None, event: Callable[[Pair], bool]) -> Excess:
+def _excess(
+    pairing: Pairing, again: Pairing | None, event: Callable[[Pair], bool], *, accepted: float | None = None
+) -> Excess:
     """Return how often something happens between the arms, beyond how often it does in the baseline by itself."""
     by_itself = {of.baseline.key: event(of) for of in again.pairs} if again else None
     both = [of for of in pairing.pairs if by_itself is None or of.baseline.key in by_itself]
     noise = None if by_itself is None else [by_itself[of.baseline.key] for of in both]
-    return excess_flips([event(of) for of in both], noise)
+    return excess_flips([event(of) for of in both], noise, accepted=accepted)
 
 
 def _arm_score(measured: _Measured, arm: str, task: str, record: ArmRecord | None) -> ArmScore:

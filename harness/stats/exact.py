@@ -21,6 +21,7 @@ from scipy.stats import binom, norm
 from harness.stats.paired import DropPValues, PairedCounts, score
 
 Side = Literal["PASS", "FAIL"]
+SIDES: tuple[Side, Side] = ("PASS", "FAIL")
 # Shares of discordant pairs tried: none beyond the margin's own, then evenly on a logarithmic scale.
 SHARES = 120
 # Tables less likely than this share of the whole are left out of the sums.

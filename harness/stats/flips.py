@@ -1,9 +1,10 @@
 """Answers that changed, against those that change by themselves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from harness.stats.paired import ALPHA, PairedCounts, paired_bounds
+from harness.stats.exact import SIDES, critical_score
+from harness.stats.paired import ALPHA, PairedCounts, paired_bounds, score_bounds
 from harness.stats.proportion import share_bounds
 
 
@@ -26,7 +27,13 @@ class Excess:
     high: float
 
 
-def excess_flips(flipped: Sequence[bool], flipped_again: Sequence[bool] | None, alpha: float = ALPHA) -> Excess:
+def excess_flips(
+    flipped: Sequence[bool],
+    flipped_again: Sequence[bool] | None,
+    alpha: float = ALPHA,
+    *,
+    accepted: float | None = None,
+) -> Excess:
     """Compare the questions that flipped under compression with those that flip by themselves.
 
     Whether a question flipped is a paired yes or no, so that the bounds are those of paired accuracies; without
@@ -36,6 +43,7 @@ def excess_flips(flipped: Sequence[bool], flipped_again: Sequence[bool] | None, 
         flipped: One a question: did the compressed arm answer otherwise than the baseline?
         flipped_again: The same of the baseline run again, in the same order; None where it did not run.
         alpha: Error of each bound.
+        accepted: The excess that will be judged; see `excess_of`.
 
     Raises:
         ValueError: The two are not equally long.
@@ -54,17 +62,26 @@ def excess_flips(flipped: Sequence[bool], flipped_again: Sequence[bool] | None, 
         compressed_only=sum(now and not again for now, again in pairs),
         both_wrong=sum(not now and not again for now, again in pairs),
     )
-    return excess_of(counts, alpha)
+    return excess_of(counts, alpha, accepted=accepted)
 
 
-def excess_of(counts: PairedCounts, alpha: float = ALPHA) -> Excess:
+def excess_of(counts: PairedCounts, alpha: float = ALPHA, *, accepted: float | None = None) -> Excess:
     """Return the same from a table in which "right" means flipped, and the baseline is its second run.
 
     Args:
         counts: The table.
         alpha: Error of each bound.
+        accepted: The excess that will be judged, 0 to 1: the bounds then err in no more than alpha of runs at it,
+            also where few answers change (`exact`). None: the score's bounds.
     """
-    low, high = paired_bounds(counts, alpha)
+    if accepted is None or counts.n == 0:
+        low, high = paired_bounds(counts, alpha)
+    else:
+        # More flips than accepted are a drop of "not flipped": the arms change places, and so do the bounds.
+        swapped = replace(counts, baseline_only=counts.compressed_only, compressed_only=counts.baseline_only)
+        fewer, more = (critical_score(counts.n, accepted, alpha, side) for side in SIDES)
+        least, most = score_bounds(swapped, fewer, more)
+        low, high = -most, -least
     questions = max(counts.n, 1)
     return Excess(
         share=(counts.both_right + counts.compressed_only) / questions,

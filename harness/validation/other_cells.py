@@ -136,19 +136,19 @@ def _flips(n: int, noise: float, discordance: float, runs: int, rng: np.random.G
     flipped = np.zeros((2, 2))
     for one, again, other in product((0, 1), repeat=3):
         flipped[int(one != other), int(one != again)] += shares[one, again, other]
-    accepted = float(flipped[1, 0] - flipped[0, 1])
+    accepted = max(float(flipped[1, 0] - flipped[0, 1]), 0.0)
     # A threshold needs a margin of the drop beside; no drop is tested here.
-    threshold = Threshold(metric="acc,none", max_drop=1.0, max_flips=max(accepted, 0.0), source="simulated")
+    threshold = Threshold(metric="acc,none", max_drop=1.0, max_flips=accepted, source="simulated")
 
     def judge(table: tuple[int, ...]) -> Verdict:
         neither, again, now, both = table
         counts = PairedCounts(both_right=both, baseline_only=again, compressed_only=now, both_wrong=neither)
-        numbers = TaskNumbers(name="task", counts=counts, flips=excess_of(counts))
+        numbers = TaskNumbers(name="task", counts=counts, flips=excess_of(counts, accepted=accepted))
         return judge_task(numbers, threshold).verdict
 
     drawn: NDArray[np.int64] = rng.multinomial(n, flipped.ravel(), runs)
     rates = _rates(map(tuple, drawn.tolist()), judge)
-    what = f"{n} questions, {noise:.0%} flip by themselves, true and accepted excess {max(accepted, 0.0):.1%}"
+    what = f"{n} questions, {noise:.0%} flip by themselves, true and accepted excess {accepted:.1%}"
     return OtherCell(kind="flips", what=what, runs=runs, false_pass=True, false_fail=True, **rates)
 
 

@@ -6,10 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, multinomial, norm
 
-from harness.stats.exact import Side, chance_to_reach, critical_score, exact_drop_p_values, worst_case
+from harness.stats.exact import SIDES, Side, chance_to_reach, critical_score, exact_drop_p_values, worst_case
 from harness.stats.paired import DropPValues, PairedCounts, drop_p_values, paired_bounds, score
-
-SIDES: tuple[Side, ...] = ("PASS", "FAIL")
 
 
 def counts(n: int, lost: int, won: int) -> PairedCounts:
