@@ -219,6 +219,8 @@ def main() -> int:
     """Run the command line; return 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 130 after Ctrl-C."""
     # A CI job that is cancelled gets SIGTERM: it must end the servers just as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
+    # Where a shell started it in the background, Ctrl-C is ignored unless this says otherwise.
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         result = app(standalone_mode=False)
     except HarnessError as error:

@@ -40,7 +40,7 @@ def test_a_broken_codec_is_an_error_right_after_the_known_answer(
         reports=tmp_path / "reports",
         limit=1,
     )
-    changed = suite.model_copy(update={"compression": under_test})
+    changed = suite.model_copy(update={"compression": under_test, "fidelity": None})
     manifest: dict[str, Any] = {"source": "none", "origin": "none"}
     plan = make_plan(changed, thresholds, options, data=tmp_path, data_manifest=manifest, repeat="-")
     # The compressed arm first: the other would cost a minute and tell nothing.

@@ -59,7 +59,7 @@ def coarse(run: Callable[..., Report]) -> Report:
 def fine(run: Callable[..., Report], coarse: Report) -> Report:
     """INT8 in groups of 64, against the same baseline."""
     folder = Path(coarse.rebuild.split()[-1])
-    return run("int8_group_64", reuse_baseline=folder)
+    return run("int8_group64", reuse_baseline=folder)
 
 
 def test_two_baselines_agree_in_every_answer_and_margin(coarse: Report) -> None:
