@@ -67,8 +67,8 @@ The limit of a false-alarm rate is what {alpha:.0%} gives by luck in the worst o
 (99 %). Power lost is the fixed-size test's less that with early stop, on the same answers. A case is clear where the
 score on all questions lies {clear:g} or more standard deviations from 0 on average: an identical model at 1,319
 questions and 5 points or at 3,270 and 2 points, a drop of twice the margin there. With 200 questions and 5 points
-none here is: even if no answer changed, 59 questions are the fewest that any test can pass on. The verdicts' errors are
-held at the margin, where they are decided. The bounds shown beside them are score bounds, which miss a truth away
+none here is: even if no answer changed, 59 questions are the fewest that any test can pass on. The verdicts' errors
+are held at the margin, where they are decided. The bounds shown beside them are score bounds, which miss a truth away
 from the margin more often where few answers change; the last row says how often.
 
 ![False alarms, power and questions asked]({plot})
