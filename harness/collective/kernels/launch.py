@@ -153,7 +153,8 @@ def _whole_blocks(width: int, form: Form) -> _WholeBlocks:
     columns, rest = max(2, triton.next_power_of_2(width)), 0
     if 1024 < width <= 3 * columns // 4:  # noqa: PLR2004 - shorter rows waste nothing that would be noticed
         columns //= 2
-        rest = max(2, triton.next_power_of_2(width - columns))
+        # The first part is folded to the second's width; to a narrow one, that is compiled for many minutes.
+        rest = max(columns // 8, triton.next_power_of_2(width - columns))
     return _WholeBlocks(max(1, 1024 // columns), columns, rest, max(1, min(32, columns // 1024)))
 
 

@@ -103,11 +103,18 @@ def sum_over_ranks(
     at = stored + row * stored_width + column
     scales_at = scales + number
     total = _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
-    for _ in tl.static_range(1, ranks):
-        at += stored_stride
-        scales_at += scales_stride
-        # The multiplication in there and the addition must not become one operation: see launch.py.
-        total += _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
+    # The multiplication in there and the addition must not become one operation: see launch.py.
+    if hadamard:
+        # Written out for many ranks, so much arithmetic leaves too few registers, and is compiled for minutes.
+        for _ in range(1, ranks):
+            at += stored_stride
+            scales_at += scales_stride
+            total += _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
+    else:
+        for _ in tl.static_range(1, ranks):
+            at += stored_stride
+            scales_at += scales_stride
+            total += _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
     return total
 
 
