@@ -188,11 +188,11 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
 
 @app.command()
 def suites(device: Annotated[str | None, typer.Option(help="Only those of this device.")] = None) -> None:
-    """List the suites: name, device, description."""
+    """List the suites: name, device, model, description."""
     for name in suite_names():
         content, _ = load(name)
         if device in (None, content.device):
-            typer.echo(f"{name}\t{content.device}\t{content.description}")
+            typer.echo(f"{name}\t{content.device}\t{content.model.path}\t{content.description}")
 
 
 def _run(plan: Plan) -> int:
