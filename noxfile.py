@@ -35,7 +35,7 @@ CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 DEFAULT_SUITE = "smollm2-cpu"
 MULTI_GPU_SUITE = "smollm2-cuda"
 # What `multi_gpu` hands to suites.numerics.multi_gpu; the rest goes to the suite.
-MULTI_GPU_OPTIONS = ("--backend", "--device", "--ranks", "--calls", "--largest", "--rounds")
+MULTI_GPU_OPTIONS = ("--backend", "--device", "--ranks", "--parts", "--calls", "--seed", "--largest", "--rounds")
 # What imports torch or SGLang runs, and is type-checked, in the server's environment.
 SERVER_SIDE = (
     "harness/collective",
