@@ -166,7 +166,7 @@ def record(options: Options, found: Found) -> dict[str, object]:
         "versions": {
             "torch": str(torch.__version__),
             "cuda": torch.version.cuda,
-            "nccl": list(torch.cuda.nccl.version()) if on_gpus else None,
+            "nccl": list(torch.cuda.nccl.version()) if on_gpus else None,  # type: ignore[no-untyped-call]
             "triton": _version("triton"),
         },
         "environment": {name: os.environ.get(name) for name in WITHOUT_MULTICAST},

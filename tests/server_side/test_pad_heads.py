@@ -3,10 +3,11 @@
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 
 from harness.assets import pad_heads
 from harness.assets.pad_heads import pad, padded_heads
@@ -53,9 +54,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_key_value_heads=KV_HEADS,
         tie_word_embeddings=True,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    llama, fast = cast("tuple[Any, Any]", (AutoModelForCausalLM, PreTrainedTokenizerFast))
+    llama.from_config(config).save_pretrained(folder)
     words = Tokenizer(WordLevel({"a": 0, "b": 1, "[UNK]": 2}, unk_token="[UNK]"))  # noqa: S106 - no password
-    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]").save_pretrained(folder)  # noqa: S106
+    fast(tokenizer_object=words, unk_token="[UNK]").save_pretrained(folder)  # noqa: S106
     return folder
 
 
