@@ -49,6 +49,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             "packages": "",
             "problems": [f"SGLang is not installed for {sys.executable}"],
         }
+    # Before SGLang, which may not even be importable without its GPUs.
+    if gpus := request.get("gpus"):
+        problems += _gpu_problems(gpus["ranks"], gpus["servers"])
     try:
         import_module("sglang.srt.plugins.hook_registry")
     except ImportError as error:
@@ -56,10 +59,31 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             f"SGLang {sglang} has no plugin mechanism (sglang.srt.plugins: {error}), so nothing could prove that "
             "compression ran: use 0.5.23 or a later version that has it"
         )
+    except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way
+        return _not_importable(sglang, problems, error)
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
         problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
-    codec = request["codec"]
-    for name in (codec, request.get("claims")):
+    problems += _codec_problems(request["codec"], request.get("claims"))
+    try:
+        server_args = import_module("sglang.srt.server_args").ServerArgs
+    except Exception as error:  # noqa: BLE001 - see above
+        return _not_importable(sglang, problems, error)
+    problems += _argument_problems(server_args, sglang, request["arms"])
+    # A msgspec Struct since 0.5.2x, a dataclass before.
+    settings: Iterable[str] = getattr(server_args, "__struct_fields__", ()) or getattr(
+        server_args, "__dataclass_fields__", ()
+    )
+    return {"sglang": sglang, "settings": list(settings), "packages": _packages(), "problems": problems}
+
+
+def _not_importable(sglang: str, problems: list[str], error: Exception) -> dict[str, Any]:
+    problems = [*problems, f"SGLang {sglang} cannot be imported: {error!r}"]
+    return {"sglang": sglang, "settings": [], "packages": _packages(), "problems": problems}
+
+
+def _codec_problems(*names: str | None) -> list[str]:
+    problems = []
+    for name in names:
         try:
             if name is not None and ":" in name:
                 import_module("harness.collective.implementation").load_implementation(name)
@@ -67,23 +91,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
                 import_module("harness.collective").get_codec(name)
         except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
             problems.append(f"the codec {name!r} cannot be used: {error}")
-    if gpus := request.get("gpus"):
-        problems += _gpu_problems(gpus["ranks"], gpus["servers"])
-    try:
-        server_args = import_module("sglang.srt.server_args").ServerArgs
-    except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way
-        return {
-            "sglang": sglang,
-            "settings": [],
-            "packages": _packages(),
-            "problems": [*problems, f"SGLang {sglang} cannot be imported: {error!r}"],
-        }
-    problems += _argument_problems(server_args, sglang, request["arms"])
-    # A msgspec Struct since 0.5.2x, a dataclass before.
-    settings: Iterable[str] = getattr(server_args, "__struct_fields__", ()) or getattr(
-        server_args, "__dataclass_fields__", ()
-    )
-    return {"sglang": sglang, "settings": list(settings), "packages": _packages(), "problems": problems}
+    return problems
 
 
 def _packages() -> str:

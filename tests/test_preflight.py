@@ -211,6 +211,14 @@ def test_a_torch_that_cannot_be_imported_sees_no_gpu(tmp_path: Path) -> None:
     assert "none (OSError('libcuda.so.1: no such file')), where 1 x 2" in on_gpus(tmp_path, site, together=False)
 
 
+def test_an_sglang_that_needs_its_gpus_to_be_imported_does_not_hide_that_they_are_missing(tmp_path: Path) -> None:
+    site = stand_in(tmp_path, 0)
+    (site / "sglang" / "srt" / "plugins" / "hook_registry.py").write_text("raise RuntimeError('no operator')")
+    gpus, sglang = on_gpus(tmp_path, site, together=False).splitlines()
+    assert "sees too few NVIDIA GPUs: 0 (torch 2.9, " in gpus
+    assert sglang == "SGLang 9.9 cannot be imported: RuntimeError('no operator')"
+
+
 SETTINGS = """
         parser.add_argument('--cuda-graph-backend-prefill'{graphs})
         parser.add_argument('--disable-prefill-cuda-graph', action='store_true')

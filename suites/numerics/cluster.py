@@ -26,6 +26,9 @@ T = TypeVar("T")
 JOB_TIMEOUT_S = 60.0
 """No case works for this long on its own; one that does waits for a peer that will never send."""
 
+COMPILING_TIMEOUT_S = 300.0
+"""The same on GPUs, where the first call of a kernel compiles it."""
+
 WITHOUT_MULTICAST = {"NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1"}
 
 GRACE_S = 3.0

@@ -22,7 +22,7 @@ import torch
 
 from harness.collective import codec_names
 from suites.numerics.bench_cuda import Measurement
-from suites.numerics.cluster import WITHOUT_MULTICAST, Cluster, WorkerError, multicast_off
+from suites.numerics.cluster import COMPILING_TIMEOUT_S, WITHOUT_MULTICAST, Cluster, WorkerError, multicast_off
 from suites.numerics.model import LINKS
 from suites.numerics.multi_gpu_calls import CALLS_A_JOB, Outcome, refused, without_hanging
 from suites.numerics.multi_gpu_model import Fit, Local, fit_in_words, fit_plain, measured_link, predict
@@ -30,8 +30,6 @@ from suites.numerics.multi_gpu_times import Timed, all_reduces, local_work
 from suites.numerics.paper import Marked, Section, publish
 
 PARTS = ("conformance", "calls", "timings")
-HANGS_AFTER_S = 300.0
-"""A job of milliseconds that takes this long hangs; the first call of a kernel compiles it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +93,7 @@ def find(options: Options) -> Found:
     found = Found(conforms=conformance(options) if "conformance" in options.parts else None)
     if not {"calls", "timings"} & set(options.parts):
         return found
-    with Cluster(options.ranks, options.device, options.backend, HANGS_AFTER_S) as cluster:
+    with Cluster(options.ranks, options.device, options.backend, COMPILING_TIMEOUT_S) as cluster:
         try:
             found.refused = cluster.run(options.ranks[0], refused, options.device)[0]
         except WorkerError as error:
