@@ -101,10 +101,12 @@ def validate(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run the numerics and every suite of a device: -- --device npu (default: cpu). One exit code for all."""
+    """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
     device, rest = taken(session.posargs, "--device", "cpu")
     interpreter, _ = taken(rest, "--server-python", "")
     numeric = ["--server-python", interpreter] if interpreter else []
+    # The numerical suite knows no NPU: there it tests the arithmetic on the host's CPU.
+    numeric += ["--device", device] if device == "cuda" else []
     # Of pytest's exit codes only 0 and 1 mean what ours do: its 2 is an interruption, not INCONCLUSIVE.
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}

@@ -105,3 +105,23 @@ def test_it_can_be_tried_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("accuracy", ["--suite", "smollm2-cpu", "--no-noise-floor"]),
     ]
+
+
+@pytest.mark.parametrize(("device", "numeric"), [("cuda", ["--device", "cuda"]), ("npu", [])])
+def test_nightly_runs_the_numerics_where_the_suites_run(
+    monkeypatch: pytest.MonkeyPatch, device: str, numeric: list[str]
+) -> None:
+    session = Session(monkeypatch)
+    asked: list[tuple[list[str], str]] = []
+
+    def run_numerics(_session: nox.Session, arguments: Sequence[str], *, device: str) -> int:
+        asked.append((list(arguments), device))
+        return 0
+
+    known = {"a": ("cpu", "m"), "b": (device, "m")}
+    monkeypatch.setattr(noxfile, "run_numerics", run_numerics)
+    monkeypatch.setattr(noxfile, "suites", lambda _session: known)
+    given: Any = SimpleNamespace(posargs=["--device", device, "--limit", "4"], log=session.logged.append)
+    noxfile.nightly.func(given)
+    assert asked == [(numeric, device)]
+    assert session.ran == [("accuracy", ["--suite", "b", "--noise-floor", "--limit", "4"])]
