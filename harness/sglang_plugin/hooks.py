@@ -131,7 +131,9 @@ class Plugin:
         self._layers.clear()
         with (
             self._recorder.forward(forward_batch.forward_mode.name, int(tokens)),
-            self._check.forward(forward_batch.positions),
+            self._check.forward(
+                forward_batch.positions, compresses=not forward_batch.forward_mode.is_decode_or_idle()
+            ),
             self._capture.forward(int(tokens)),
         ):
             return original(runner, forward_batch, *args, **kwargs)

@@ -6,7 +6,6 @@ every `every`-th call of the process. A line of live-rank-N.jsonl is a pass with
 harness.live_check.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from harness.collective import get_codec
 from harness.collective.algorithms.exchange import everyones
+from harness.sglang_plugin.clock import device_seconds
 from harness.sglang_plugin.measure import Sample
 from harness.sglang_plugin.recorder import Log
 
@@ -56,24 +56,27 @@ class LiveCheck:
             self._log.write(facts)
 
     @contextmanager
-    def forward(self, positions: Tensor | None) -> Iterator[None]:
+    def forward(self, positions: Tensor | None, *, compresses: bool = True) -> Iterator[None]:
         """Check what is compressed inside as one forward pass.
 
         Args:
             positions: Each row's position in its sequence, `[T]`; None where SGLang gives none.
+            compresses: Whether sums are compressed in passes of this kind, where the flag is on. Such a pass is
+                timed, which makes the host wait for the device at both of its ends; others are left alone.
         """
         if not self._every:
             yield
             return
         self._inside, self._token0 = True, None if positions is None else positions == 0
-        calls, started = self._calls, time.perf_counter()
+        device = torch.device("cpu") if positions is None or not compresses else positions.device
+        calls, started = self._calls, device_seconds(device)
         try:
             yield
         finally:
             self._inside, self._token0 = False, None
             if self._calls > calls:
                 self._passes += 1
-                self._pass_seconds += time.perf_counter() - started
+                self._pass_seconds += device_seconds(device) - started
             self._flush()
 
     def around(self, site: str, layer: int, group: Any, x: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:  # noqa: ANN401 - GroupCoordinator
@@ -93,9 +96,10 @@ class LiveCheck:
             return call(x)
         message = x.clone(memory_format=torch.contiguous_format)
         served = call(x)
-        started = time.perf_counter()
+        # From here on what the device does is the check's own.
+        started = device_seconds(x.device)
         sample = self._measure(group, message, served)
-        self._check_seconds += time.perf_counter() - started
+        self._check_seconds += device_seconds(x.device) - started
         self._samples.append({"call": number, "site": site, "layer": layer, **sample.line()})
         return served
 

@@ -26,6 +26,11 @@ T = TypeVar("T")
 JOB_TIMEOUT_S = 60.0
 """No case works for this long on its own; one that does waits for a peer that will never send."""
 
+COMPILING_TIMEOUT_S = 300.0
+"""The same on GPUs, where the first call of a kernel compiles it."""
+
+WITHOUT_MULTICAST = {"NCCL_NVLS_ENABLE": "0", "TORCH_SYMM_MEM_DISABLE_MULTICAST": "1", "NVSHMEM_DISABLE_NVLS": "1"}
+
 GRACE_S = 3.0
 """How long the other ranks may take after one has failed: they may be waiting for it."""
 
@@ -44,11 +49,19 @@ class Cluster:
         rank_counts: Sizes of the groups to be made.
         device: Where jobs are to put their tensors. Over gloo all ranks share one GPU.
         backend: ``gloo``, or ``nccl``, for which each rank has a GPU of its own.
+        timeout_s: Seconds after which a job is taken to hang.
     """
 
-    def __init__(self, rank_counts: Sequence[int], device: str = "cpu", backend: str = "gloo") -> None:
+    def __init__(
+        self,
+        rank_counts: Sequence[int],
+        device: str = "cpu",
+        backend: str = "gloo",
+        timeout_s: float = JOB_TIMEOUT_S,
+    ) -> None:
         self.device = device
         self._backend = backend
+        self._timeout_s = timeout_s
         self._rank_counts = sorted(set(rank_counts))
         self._processes: list[ForkServerProcess] = []
         self._pipes: list[multiprocessing.connection.Connection] = []
@@ -112,7 +125,7 @@ class Cluster:
             here, there = context.Pipe()
             process = context.Process(
                 target=_serve,
-                args=(there, rank, self._rank_counts, f"{folder}/store", self._backend),
+                args=(there, rank, self._rank_counts, f"{folder}/store", self._backend, self._timeout_s),
                 daemon=True,
             )
             process.start()
@@ -127,7 +140,7 @@ class Cluster:
         waiting = dict(zip(self._pipes[:ranks], range(ranks), strict=True))
         results: dict[int, Any] = {}
         failures: dict[int, str] = {}
-        deadline = time.monotonic() + JOB_TIMEOUT_S
+        deadline = time.monotonic() + self._timeout_s
         while waiting and time.monotonic() < deadline:
             for ready in multiprocessing.connection.wait(list(waiting), timeout=deadline - time.monotonic()):
                 assert isinstance(ready, multiprocessing.connection.Connection)
@@ -147,11 +160,27 @@ class Cluster:
         return [results[rank] for rank in range(ranks)]
 
 
-def _serve(
-    pipe: multiprocessing.connection.Connection, rank: int, rank_counts: list[int], store: str, backend: str
+def multicast_off() -> None:
+    """Leaves NVLink multicast off in this process and those it starts, where their environment doesn't say otherwise.
+
+    Before the first process group. With it switches add, which the model of a ring knows nothing of, and it depends
+    on how the host's fabric is set up.
+    """
+    for name, value in WITHOUT_MULTICAST.items():
+        os.environ.setdefault(name, value)
+
+
+def _serve(  # noqa: PLR0917 - a process takes its arguments by position
+    pipe: multiprocessing.connection.Connection,
+    rank: int,
+    rank_counts: list[int],
+    store: str,
+    backend: str,
+    timeout_s: float,
 ) -> None:
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    multicast_off()
     if backend == "nccl":
         torch.cuda.set_device(rank)
     distributed.init_process_group(
@@ -159,7 +188,7 @@ def _serve(
         init_method=f"file://{store}",
         rank=rank,
         world_size=rank_counts[-1],
-        timeout=dt.timedelta(seconds=JOB_TIMEOUT_S),
+        timeout=dt.timedelta(seconds=timeout_s),
     )
     groups = {count: distributed.new_group(list(range(count))) for count in rank_counts}
     pipe.send_bytes(pickle.dumps((True, None)))

@@ -11,7 +11,7 @@ from harness.collective import UnknownCodecError, codec_names, get_codec
 from harness.collective.implementation import load_implementation
 from suites.numerics.case import DTYPES, Case, in_dtypes
 from suites.numerics.checks import CHECKS
-from suites.numerics.cluster import Cluster
+from suites.numerics.cluster import COMPILING_TIMEOUT_S, JOB_TIMEOUT_S, Cluster
 from suites.numerics.figures import ALGORITHMS, Figures, measure
 from suites.numerics.subject import Subject
 from suites.numerics.table import ROUNDS, report
@@ -165,7 +165,9 @@ def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """The pool, started with the first case that needs it."""
-    with Cluster(chosen_ranks(pytestconfig), pytestconfig.option.device, pytestconfig.option.backend) as pool:
+    option = pytestconfig.option
+    timeout_s = COMPILING_TIMEOUT_S if option.backend == "nccl" else JOB_TIMEOUT_S
+    with Cluster(chosen_ranks(pytestconfig), option.device, option.backend, timeout_s) as pool:
         yield pool
 
 

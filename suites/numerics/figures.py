@@ -25,7 +25,7 @@ SHAPE = (32, 1024)
 TIMED_SHAPE = (512, 1024)
 """T x H of the messages that are timed, bf16: a short prefill."""
 
-CACHE = Path(os.environ.get("HARNESS_CACHE", Path(__file__).resolve().parents[2] / ".cache"))
+CACHE = Path(os.environ.get("HARNESS_CACHE") or Path(__file__).resolve().parents[2] / ".cache")
 
 CAPTURED = CACHE / "activations.pt"
 """Where real activations are looked for: two ranks' messages in one prefill, from the plugin."""

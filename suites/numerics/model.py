@@ -3,22 +3,26 @@
 ``python -m suites.numerics.model FILE`` reads what ``bench_cuda`` measured and prints a table; ``--out FOLDER``
 draws the plots. A model, not a measurement. Its inputs:
 
-* Kernels: measured. Between and beyond the two measured sizes a kernel takes a fixed time and a time a byte.
+* Kernels: measured. Between the measured sizes, and beyond them, a kernel takes a fixed time and a time a byte.
   Sixteen ranks are taken to cost per byte what eight do, decoding a single message what adding two does.
 * Links: ``LINKS``, stated by vendors or by the sources named there, per direction.
 * Latencies: NCCL's own model of a ring with its Simple protocol, a base for each collective and a hop for each
   step (NVIDIA/nccl, ``src/graph/tuning.cc``, ``baseLat`` and ``hwLat``), for all links.
-* Steps: a ring all-reduce has 2 (N - 1), an all-gather and an all-to-all N - 1. Codes and scales travel apart.
+* Steps: a ring all-reduce has 2 (N - 1), an all-gather and an all-to-all N - 1. Codes and scales travel apart, as
+  SGLang sends them.
 
 What it leaves out: a plain all-reduce that adds inside the switch, NCCL's faster protocols for short
-messages, kernels that overlap with messages, and the time the host needs to launch.
+messages, kernels that overlap with messages, and the time the host needs to launch. ``multi_gpu_model`` puts a link
+in that was measured.
 """
 
 import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -46,6 +50,8 @@ class Link:
     per_peer: float = math.inf
     """The part of it that leads to one other rank, where ranks are joined in pairs."""
     most_ranks: int = max(RANKS)
+    base_s: float = BASE_S
+    """What each collective takes, whatever it sends and to how many."""
 
     def bandwidth(self, ranks: int) -> float:
         """What ``ranks`` can use of it."""
@@ -63,24 +69,34 @@ LINKS = (
 )
 
 
-def kernel_seconds(run: Run, operation: str, ranks: int, size: float) -> float:
-    """A kernel's time for ``size`` bytes, on the line through the two measured sizes.
+class Kernels(Protocol):
+    """Where kernels were measured."""
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Of whatever operations, codecs and sizes."""
+
+
+def kernel_seconds(run: Kernels, operation: str, ranks: int, size: float, codec: str = CODEC) -> float:
+    """A kernel's time for ``size`` bytes, on the line through the two measured sizes around it, or nearest to it.
 
     Raises:
         ValueError: The run has not measured this operation at two sizes.
     """
     known = sorted(
-        (one for one in run.measurements if (one.operation, one.codec, one.width) == (operation, CODEC, WIDTH)),
+        (one for one in run.measurements if (one.operation, one.codec, one.width) == (operation, codec, WIDTH)),
         key=lambda one: one.bytes,
     )
     counts = {one.ranks for one in known}
     if not counts:
-        raise ValueError(f"the run has no {operation} of {CODEC} at width {WIDTH}")
+        raise ValueError(f"the run has no {operation} of {codec} at width {WIDTH}")
     nearest = min(counts, key=lambda count: abs(count - ranks))
     points = [one for one in known if one.ranks == nearest]
     if len(points) < 2:
         raise ValueError(f"the run has {operation} for {nearest} ranks at one size only")
-    return _on_line(points[0], points[-1], size) * 1e-6
+    lines = list(pairwise(points))
+    small, large = next((line for line in lines if size <= line[1].bytes), lines[-1])
+    return _on_line(small, large, size) * 1e-6
 
 
 def _on_line(small: Measurement, large: Measurement, size: float) -> float:
@@ -91,22 +107,37 @@ def _on_line(small: Measurement, large: Measurement, size: float) -> float:
 
 def plain_seconds(link: Link, ranks: int, tokens: int) -> float:
     """A ring all-reduce of bf16."""
-    return BASE_S + 2 * (ranks - 1) * link.hop_s + ring_bytes((tokens, WIDTH), ranks) / link.bandwidth(ranks)
+    return link.base_s + 2 * (ranks - 1) * link.hop_s + ring_bytes((tokens, WIDTH), ranks) / link.bandwidth(ranks)
 
 
-def compressed_seconds(run: Run, link: Link, ranks: int, tokens: int, algorithm: str) -> float:
-    """``quant_all_reduce``: its kernels and its messages, one after the other."""
-    row = get_codec(CODEC).row_bytes(WIDTH, torch.bfloat16)
+def compressed_seconds(
+    run: Kernels, link: Link, ranks: int, tokens: int, algorithm: str, *, codec: str = CODEC, parts: int = 2
+) -> float:
+    """A compressed all-reduce: its kernels and its messages, one after the other.
+
+    Args:
+        run: The measured kernels.
+        link: What joins the ranks.
+        ranks: N.
+        tokens: Rows of each rank's message, ``WIDTH`` wide.
+        algorithm: ``one_shot`` or ``two_shot``.
+        codec: By name.
+        parts: Collectives for each exchange: 2 where codes and scales travel apart, 1 where they are one message.
+
+    Raises:
+        ValueError: The run has not measured one of the kernels at two sizes.
+    """
+    row = get_codec(codec).row_bytes(WIDTH, torch.bfloat16)
     plain, encoded = 2.0 * tokens * WIDTH, float(tokens * row)
-    sent = wire_bytes((tokens, WIDTH), ranks, codec=CODEC, algorithm=algorithm) / link.bandwidth(ranks)
-    collective = BASE_S + (ranks - 1) * link.hop_s
-    quantize = kernel_seconds(run, "quantize", 1, plain + encoded)
+    sent = wire_bytes((tokens, WIDTH), ranks, codec=codec, algorithm=algorithm) / link.bandwidth(ranks)
+    exchange = parts * (link.base_s + (ranks - 1) * link.hop_s)
+    quantize = kernel_seconds(run, "quantize", 1, plain + encoded, codec)
     if algorithm == "one_shot":
-        return (
-            quantize + 2 * collective + sent + kernel_seconds(run, "dequantize-sum", ranks, ranks * encoded + plain)
-        )
-    stripe = kernel_seconds(run, "sum-requantize", ranks, (ranks + 1) * encoded / ranks)
-    return quantize + 4 * collective + sent + stripe + kernel_seconds(run, "dequantize-sum", 1, encoded + plain)
+        total = kernel_seconds(run, "dequantize-sum", ranks, ranks * encoded + plain, codec)
+        return quantize + exchange + sent + total
+    stripe = kernel_seconds(run, "sum-requantize", ranks, (ranks + 1) * encoded / ranks, codec)
+    decode = kernel_seconds(run, "dequantize-sum", 1, encoded + plain, codec)
+    return quantize + 2 * exchange + sent + stripe + decode
 
 
 def ratio(run: Run, link: Link, ranks: int, size: int, algorithm: str) -> float:

@@ -1,36 +1,35 @@
 """The real collective on several GPUs, in one command: ``python -m suites.numerics.multi_gpu``.
 
-1. The conformance suite over NCCL groups of each rank count (pytest, as ``nox -s numerics`` runs it).
-2. Ten thousand calls of mixed sizes, codecs and algorithms: none hangs, all ranks get the same bits.
-3. Every codec, one-shot and two-shot, against NCCL's own all-reduce from 64 KiB to 256 MiB, in turn: medians
-   of the slowest rank's time, and the bus bandwidth that a plain all-reduce of that time would have,
-   ``2 (N - 1) / N`` times the bytes over the time.
+1. ``conformance``: the conformance suite over NCCL groups of each rank count (pytest, as ``nox -s numerics`` has it).
+2. ``calls``: ten thousand calls of mixed sizes, codecs and algorithms: none hangs, all ranks get the same bits.
+3. ``timings``: every codec, one-shot and two-shot, against NCCL's own all-reduce from 64 KiB to 256 MiB, in turn:
+   medians of the slowest rank's time, and the bus bandwidth that a plain all-reduce of that time would have. Then the
+   work of each rank by itself, and what the model of the whole predicts with its link as measured.
 
-Not run on several GPUs. ``--backend gloo --device cpu`` tries the program itself.
+NVLink multicast is left off, unless the environment says otherwise. A part that breaks leaves the others to run, and
+is in the report. Not run on several GPUs. ``--backend gloo --device cpu`` tries the program itself.
 """
 
 import argparse
-import random
-import statistics
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
-from torch import Tensor, distributed
 
-from harness.collective import codec_names, quant_all_reduce, ring_bytes
-from suites.numerics.cluster import Cluster
-from suites.numerics.jobs import bits
-from suites.numerics.model import ALGORITHMS
-from suites.numerics.paper import publish, table
-from suites.numerics.timing import PLAIN, contender
+from harness.collective import codec_names
+from suites.numerics.bench_cuda import Measurement
+from suites.numerics.cluster import COMPILING_TIMEOUT_S, WITHOUT_MULTICAST, Cluster, WorkerError, multicast_off
+from suites.numerics.model import LINKS
+from suites.numerics.multi_gpu_calls import CALLS_A_JOB, Outcome, refused, without_hanging
+from suites.numerics.multi_gpu_model import Fit, Local, fit_in_words, fit_plain, measured_link, predict
+from suites.numerics.multi_gpu_times import Timed, all_reduces, local_work
+from suites.numerics.paper import Marked, Section, publish
 
-WIDTH = 4096
-CALLS_A_JOB = 100
-"""A job that takes a minute is taken to hang."""
+PARTS = ("conformance", "calls", "timings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +38,11 @@ class Options:
 
     backend: str
     device: str
+    wanted: tuple[int, ...]
     ranks: tuple[int, ...]
-    calls: int
+    """Those of ``wanted`` for which there are GPUs."""
+    parts: tuple[str, ...]
+    seeds: tuple[int, ...]
     largest: int
     rounds: int
 
@@ -48,6 +50,34 @@ class Options:
     def sizes(self) -> list[int]:
         """Bytes: 64 KiB and on by factors of four."""
         return [1 << power for power in range(16, 64, 2) if 1 << power <= self.largest]
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What a run has found; None or empty for what it did not try."""
+
+    conforms: bool | None = None
+    refused: list[str] = field(default_factory=list)
+    """Codecs that the device's backend does not do."""
+    calls: list[Outcome] = field(default_factory=list)
+    timed: list[Timed] = field(default_factory=list)
+    kernels: dict[int, list[Measurement]] = field(default_factory=dict)
+    """By the rank count of the group that was up."""
+    fits: dict[int, Fit] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    """Why something is missing."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that was tried is as it should be."""
+        return self.conforms is not False and not self.broken and not any(of.fault for of in self.calls)
+
+    def predicted(self, one: Timed) -> float | None:
+        """The model's seconds for what was timed, its link as measured; None where that can't be said."""
+        if one.ranks not in self.fits:
+            return None
+        kernels = Local(tuple(self.kernels[one.ranks]))
+        return predict(one, measured_link(one.ranks, self.fits[one.ranks]), kernels)
 
 
 def conformance(options: Options) -> bool:
@@ -58,113 +88,162 @@ def conformance(options: Options) -> bool:
     return subprocess.run(command, check=False).returncode == 0
 
 
-def digests(rank: int, group: distributed.ProcessGroup, device: str, seed: int, calls: int) -> list[int]:
-    """Makes calls of mixed sizes; of each result the sum of its bits read as integers."""
-    mixed = random.Random(seed)  # noqa: S311 - every rank has to draw the same sizes
-    sums = []
-    for call in range(calls):
-        shape = (mixed.choice((0, 1, 7, 64, 513)), mixed.choice((64, 67, 576, 4096)))
-        codec, algorithm = mixed.choice(codec_names()), mixed.choice(ALGORITHMS)
-        generator = torch.Generator().manual_seed((seed * calls + call) * 64 + rank)
-        x = torch.randn(shape, generator=generator).bfloat16().to(device)
-        sums.append(int(bits(quant_all_reduce(x, group, codec=codec, algorithm=algorithm)).long().sum()))
-    return sums
+def find(options: Options) -> Found:
+    """Runs the parts that were chosen."""
+    found = Found(conforms=conformance(options) if "conformance" in options.parts else None)
+    if not {"calls", "timings"} & set(options.parts):
+        return found
+    with Cluster(options.ranks, options.device, options.backend, COMPILING_TIMEOUT_S) as cluster:
+        try:
+            found.refused = cluster.run(options.ranks[0], refused, options.device)[0]
+        except WorkerError as error:
+            found.broken.append(f"No call came back: {error}")
+            return found
+        codecs = [codec for codec in codec_names() if codec not in found.refused]
+        for ranks in options.ranks:
+            if "calls" in options.parts:
+                found.calls.append(without_hanging(cluster, ranks, options.seeds, codecs))
+            if "timings" in options.parts:
+                measure(cluster, options, ranks, codecs, found)
+    return found
 
 
-def without_hanging(cluster: Cluster, options: Options, ranks: int) -> str:
-    """Runs the mixed calls; says how they went.
-
-    Raises:
-        WorkerError: A call hung or failed.
-    """
-    done = 0
-    for seed in range(-(-options.calls // CALLS_A_JOB)):
-        first, *others = cluster.run(ranks, digests, options.device, seed, CALLS_A_JOB)
-        if any(other != first for other in others):
-            return f"N = {ranks}: ranks differ among calls {done} to {done + CALLS_A_JOB}"
-        done += CALLS_A_JOB
-    return f"N = {ranks}: {done} calls, none hung, all ranks agree"
+def measure(cluster: Cluster, options: Options, ranks: int, codecs: Sequence[str], found: Found) -> None:
+    """Times one rank count, and fits the model's link to it."""
+    try:
+        found.timed += all_reduces(cluster, ranks, options.sizes, options.rounds, codecs)
+        found.kernels[ranks] = local_work(cluster, ranks, options.sizes, options.rounds, codecs)
+    except WorkerError as error:
+        found.broken.append(f"N = {ranks}: the timings are not complete: {error}")
+        return
+    if len(options.sizes) > 1:
+        found.fits[ranks] = fit_plain(found.timed, ranks)
 
 
-def seconds(
-    rank: int, group: distributed.ProcessGroup, options: Options, names: list[str], tokens: int
-) -> list[list[float]]:
-    """This rank's times, ``[round][contender]``. Two untimed rounds come first."""
-    x = torch.randn((tokens, WIDTH), generator=torch.Generator().manual_seed(rank)).bfloat16().to(options.device)
-    contenders = [contender(name) for name in names]
-    times = []
-    for _ in range(options.rounds + 2):
-        row = []
-        for function in contenders:
-            own = x.clone()
-            distributed.barrier(group)
-            _wait(own)
-            start = time.perf_counter()
-            function(own, group)
-            _wait(own)
-            row.append(time.perf_counter() - start)
-        times.append(row)
-    return times[2:]
+def notes(options: Options, found: Found) -> list[str]:
+    """What the report says before its table, a paragraph each."""
+    counts = ", ".join(map(str, options.ranks))
+    said = (
+        [] if found.conforms is None else [f"Conformance, N = {counts}: {'passed' if found.conforms else 'FAILED'}."]
+    )
+    said += [str(of) for of in found.calls]
+    said += [f"FAILED. {text}" for text in found.broken]
+    said += [f"N = {of}: not run, too few GPUs." for of in options.wanted if of not in options.ranks]
+    said += [f"Not run: {part}." for part in PARTS if part not in options.parts]
+    if found.refused:
+        said.append(f"Not among the calls and timings, since this device's backend refuses them: {found.refused}.")
+    return said
 
 
-def _wait(x: Tensor) -> None:
-    if x.is_cuda:
-        torch.cuda.synchronize()
+def timings(options: Options, found: Found) -> Section:
+    """A line for each rank count, size and contender."""
+    rows = []
+    for one in found.timed:
+        predicted = found.predicted(one)
+        cells = [
+            *(str(one.ranks), str(one.bytes >> 10), one.contender, f"{one.seconds * 1e6:.1f}"),
+            *(f"{one.over_plain:.2f}", f"{one.bus_bytes_per_second / 1e9:.3g}"),
+            *((f"{predicted * 1e6:.1f}", f"{one.seconds / predicted:.2f}") if predicted else ("-", "-")),
+        ]
+        rows.append([Marked(cell) for cell in cells])
+    head = ["N", "KiB", "all-reduce", "us", "over plain", "bus GB/s", "model us", "over model"]
+    stated = LINKS if options.backend == "nccl" else ()
+    words = "\n\n".join(fit_in_words(ranks, of, stated) for ranks, of in found.fits.items())
+    return Section(title="Times, and the model with its link as measured", words=words, head=head, rows=rows)
 
 
-def timings(cluster: Cluster, options: Options, ranks: int) -> list[list[str]]:
-    """A line for each size and contender."""
-    names = [PLAIN, *(f"{codec}/{algorithm}" for codec in codec_names() for algorithm in ALGORITHMS)]
-    lines = []
-    for size in options.sizes:
-        tokens = size // (2 * WIDTH)
-        by_rank = cluster.run(ranks, seconds, options, names, tokens)
-        slowest = torch.tensor(by_rank, dtype=torch.float64).amax(dim=0)
-        medians = [statistics.median(slowest[:, column].tolist()) for column in range(len(names))]
-        for name, median in zip(names, medians, strict=True):
-            bus = ring_bytes((tokens, WIDTH), ranks) / median
-            numbers = [f"{median * 1e6:.1f}", f"{median / medians[0]:.2f}", f"{bus / 1e9:.1f}"]
-            lines.append([str(ranks), f"{size >> 10}", name, *numbers])
-    return lines
+def record(options: Options, found: Found) -> dict[str, object]:
+    """The report for programs. Times in seconds, of kernels in microseconds."""
+    on_gpus = options.device == "cuda"
+    return {
+        "passed": found.passed,
+        "backend": options.backend,
+        "devices": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        if on_gpus
+        else [],
+        "versions": {
+            "torch": str(torch.__version__),
+            "cuda": torch.version.cuda,
+            "nccl": list(torch.cuda.nccl.version()) if on_gpus else None,  # type: ignore[no-untyped-call]
+            "triton": _version("triton"),
+        },
+        "environment": {name: os.environ.get(name) for name in WITHOUT_MULTICAST},
+        "options": asdict(options),
+        "conformance": found.conforms,
+        "refused": found.refused,
+        "broken": found.broken,
+        "calls": [asdict(of) for of in found.calls],
+        "timings": [{**asdict(one), "model_seconds": found.predicted(one)} for one in found.timed],
+        "links": [{"ranks": ranks, **asdict(of)} for ranks, of in found.fits.items()],
+        "kernels": [{"group": ranks, **asdict(one)} for ranks, of in found.kernels.items() for one in of],
+    }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs all three, prints a report and writes it to reports/; 1 where something broke."""
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def parse(arguments: Sequence[str] | None) -> Options:
+    """Reads the command line; ends the process with what is wrong with it."""
     parser = argparse.ArgumentParser(prog="python -m suites.numerics.multi_gpu")
     parser.add_argument("--backend", default="nccl", choices=("nccl", "gloo"))
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument(
         "--ranks", default="2,4,8", help="rank counts; those beyond the GPUs there are left out, and said so"
     )
-    parser.add_argument("--calls", type=int, default=10_000)
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"any of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--calls", type=int, default=10_000, help=f"in jobs of {CALLS_A_JOB}, a seed each")
+    parser.add_argument("--seed", type=int, help="the calls of this seed only, as a failure names it")
     parser.add_argument(
         "--largest", type=int, default=1 << 28, help="bytes of the largest message (default: 256 MiB)"
     )
     parser.add_argument("--rounds", type=int, default=15)
     chosen = parser.parse_args(arguments)
-    wanted = tuple(int(count) for count in chosen.ranks.split(","))
+    counts, parts = chosen.ranks.split(","), tuple(chosen.parts.split(","))
+    if any(not count.isdigit() or int(count) < 2 for count in counts):
+        parser.error(f"--ranks takes numbers from 2 on, such as 2,4, not {chosen.ranks!r}")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"--parts takes {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
+    if min(chosen.calls, chosen.rounds) < 1 or chosen.largest < 1 << 16:
+        parser.error("--calls and --rounds take numbers from 1 on, --largest 65536 and more")
+    if chosen.backend == "nccl" and chosen.device != "cuda":
+        parser.error("--backend nccl needs --device cuda; on a CPU use --backend gloo")
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda needs NVIDIA GPUs and a CUDA build of torch; torch sees no GPU here")
+    wanted = tuple(map(int, counts))
     possible = torch.cuda.device_count() if chosen.backend == "nccl" else max(wanted)
     ranks = tuple(count for count in wanted if count <= possible)
     if not ranks:
         parser.error(f"NCCL needs a GPU a rank, and torch sees {possible}; try the program with --backend gloo")
-    options = Options(
+    return Options(
         backend=chosen.backend,
         device=chosen.device,
+        wanted=wanted,
         ranks=ranks,
-        calls=chosen.calls,
+        parts=parts,
+        seeds=tuple(range(-(-chosen.calls // CALLS_A_JOB))) if chosen.seed is None else (chosen.seed,),
         largest=chosen.largest,
         rounds=chosen.rounds,
     )
-    passed = conformance(options)
-    with Cluster(ranks, options.device, options.backend) as cluster:
-        calls = [without_hanging(cluster, options, count) for count in ranks]
-        lines = [line for count in ranks for line in timings(cluster, options, count)]
-    head = ["N", "KiB of bf16", "all-reduce", "us", "over plain", "bus GB/s"]
-    notes = [f"Conformance over {ranks} ranks: {'passed' if passed else 'FAILED'}.", *calls]
-    notes += [f"N = {count}: not run, {possible} GPUs" for count in wanted if count not in ranks]
-    title = f"# {options.backend} on {options.device}, medians of {options.rounds} rounds"
-    publish("multi-gpu", f"{title}\n\n" + "\n\n".join([*notes, table(head, lines)]))
-    return 0 if passed and not any("differ" in line for line in calls) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the parts, prints a report and writes it to reports/; 1 where something broke."""
+    options = parse(arguments)
+    multicast_off()
+    found = find(options)
+    title = f"# The collective over {options.backend} on {options.device}, medians of {options.rounds} rounds"
+    sections = [timings(options, found)] if found.timed else []
+    publish(
+        "multi-gpu",
+        "\n\n".join([title, *notes(options, found)]),
+        data=record(options, found),
+        sections=sections,
+    )
+    return 0 if found.passed else 1
 
 
 if __name__ == "__main__":

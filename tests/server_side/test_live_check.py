@@ -14,7 +14,9 @@ from torch import Tensor, distributed
 from harness.collective import quant_all_reduce
 from harness.live_check import LiveCheck as Judged
 from harness.live_check import read_live_check
+from harness.sglang_plugin.clock import device_seconds
 from harness.sglang_plugin.live_check import LiveCheck
+from harness.sglang_plugin.measure import Sample
 from suites.numerics.cluster import Cluster
 
 LAYERS, TOKENS, WIDTH, PASSES = 2, 12, 64, 5
@@ -137,6 +139,69 @@ def test_its_cost_is_written_down(cluster: Cluster, tmp_path: Path) -> None:
     assert 0 < judged.seconds < passes[-1]["pass_seconds"]
     assert judged.share is not None
     assert 0 < judged.share < 1
+
+
+class Gpu:
+    """Stands in for a device that is 5 s behind its host: the clock moves on when somebody waits for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, capturing: bool = False) -> None:
+        self.now, self.behind = 100.0, 0.0
+        self.is_current_stream_capturing = lambda: capturing
+        monkeypatch.setattr(torch, "get_device_module", lambda _device: self)
+        monkeypatch.setattr("time.perf_counter", lambda: self.now)
+
+    def ask(self, seconds: float) -> None:
+        self.behind += seconds
+
+    def synchronize(self) -> None:
+        self.now, self.behind = self.now + self.behind, 0.0
+
+
+def test_the_clock_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(monkeypatch)
+    gpu.ask(5)
+    assert device_seconds(torch.device("cpu")) == 100.0
+    assert device_seconds(torch.device("cuda")) == 105.0
+
+
+def test_the_clock_waits_for_nothing_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(monkeypatch, capturing=True)
+    gpu.ask(5)
+    assert device_seconds(torch.device("cuda")) == 100
+
+
+def test_on_a_gpu_each_is_charged_with_its_own_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """7 s of work were asked for before the pass; the call's own take 5 s, and the check's 2 s."""
+    gpu = Gpu(monkeypatch)
+    check = LiveCheck(tmp_path, every=1, codec="int8_token", algorithm="one_shot")
+    check.start(0)
+
+    def call(x: Tensor) -> Tensor:
+        gpu.ask(5)
+        return x
+
+    def measure(*_: object) -> Sample:
+        gpu.ask(2)
+        return Sample()
+
+    monkeypatch.setattr(check, "_measure", measure)
+    gpu.ask(7)
+    with check.forward(torch.arange(3, device="meta")):
+        check.around("ffn", 0, None, torch.zeros(3, 4, device="meta"), call)
+    [_facts, line] = logged(tmp_path, 0)
+    assert (line["check_seconds"], line["pass_seconds"]) == (2, 7)
+
+
+@pytest.mark.parametrize(("every", "compresses"), [(0, True), (1, False)])
+def test_a_pass_that_is_not_timed_makes_nobody_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, *, compresses: bool
+) -> None:
+    gpu = Gpu(monkeypatch)
+    gpu.ask(7)
+    check = LiveCheck(tmp_path, every=every, codec="int8_token", algorithm="one_shot")
+    with check.forward(torch.arange(3, device="meta"), compresses=compresses):
+        pass
+    assert gpu.behind == 7
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -55,3 +55,27 @@ def test_arguments_that_moved_are_refused_by_name() -> None:
     assert "refuses the baseline arm's arguments: ambiguous option: --cuda-graph-max-bs" in text
     assert "refuses the compressed arm's arguments" in text
     assert "the codec 'no-such-codec' cannot be used" in text
+
+
+@pytest.mark.parametrize(
+    ("left_out", "says"),
+    [
+        ("--cuda-graph-backend-prefill", "prefills would be replayed from CUDA graphs"),
+        ("--enforce-disable-flashinfer-allreduce-fusion", "FlashInfer may fuse attention's sum"),
+    ],
+)
+def test_a_cuda_suite_without_what_shows_its_sums_is_refused(left_out: str, says: str) -> None:
+    [suite] = [file for file in SUITES if file.stem == "smollm2-cuda"]
+    codec, whole = arguments(suite)
+    kept = [of for of in whole if not of.startswith(left_out)]
+    assert len(kept) == len(whole) - 1
+    problems = answer({"arms": {"baseline": kept, "compressed": kept}, "codec": codec})["problems"]
+    assert [of.startswith(says) for of in problems if "not visible" not in of] == [True]
+
+
+@pytest.mark.parametrize(
+    "prefill", ["--disable-prefill-cuda-graph", '--cuda-graph-config={"prefill": {"backend": "disabled"}}']
+)
+def test_prefill_graphs_may_be_off_in_any_way(prefill: str) -> None:
+    arms = {"baseline": ["--model-path=m", "--device=cuda", "--enforce-disable-flashinfer-allreduce-fusion", prefill]}
+    assert [of for of in answer({"arms": arms, "codec": "none"})["problems"] if "not visible" not in of] == []

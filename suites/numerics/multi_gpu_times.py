@@ -1,0 +1,184 @@
+"""How long each all-reduce takes, and the work of each rank by itself, with one clock in the same processes."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from harness.collective import get_codec, ring_bytes
+from harness.collective.backends.choice import choose_backend
+from harness.collective.messages import MessageFormat
+from suites.numerics.bench_cuda import Measurement
+from suites.numerics.cluster import Cluster
+from suites.numerics.model import ALGORITHMS, WIDTH
+from suites.numerics.timing import PLAIN, Timing, contender
+
+DTYPE = torch.bfloat16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """One contender's time for one message.
+
+    Attributes:
+        ranks: N.
+        bytes: Of each rank's message, bf16.
+        contender: The plain all-reduce, or ``codec/algorithm``.
+        seconds: Median over rounds of the slowest rank's time.
+        over_plain: Median over rounds of the ratio to the plain all-reduce's.
+        bus_bytes_per_second: ``2 (N - 1) / N`` times the bytes, over the time: a plain ring's traffic.
+    """
+
+    ranks: int
+    bytes: int
+    contender: str
+    seconds: float
+    over_plain: float
+    bus_bytes_per_second: float
+
+
+def tokens_of(size: int) -> int:
+    """The rows of a message of ``size`` bytes."""
+    return size // (DTYPE.itemsize * WIDTH)
+
+
+def all_reduces(
+    cluster: Cluster, ranks: int, sizes: Sequence[int], rounds: int, codecs: Sequence[str]
+) -> list[Timed]:
+    """Times the plain all-reduce and every codec and algorithm, in turn.
+
+    Raises:
+        WorkerError: A call hung or failed.
+    """
+    names = [PLAIN, *(f"{codec}/{algorithm}" for codec in codecs for algorithm in ALGORITHMS)]
+    timed = []
+    for size in sizes:
+        by_rank = cluster.run(ranks, seconds, cluster.device, rounds, names, tokens_of(size))
+        slowest = torch.tensor(by_rank, dtype=torch.float64).amax(dim=0)
+        columns = [tuple(slowest[:, column].tolist()) for column in range(len(names))]
+        for name, column in zip(names, columns, strict=True):
+            timing = Timing(column, columns[0])
+            one = Timed(
+                ranks=ranks,
+                bytes=size,
+                contender=name,
+                seconds=timing.seconds,
+                over_plain=timing.over_plain,
+                bus_bytes_per_second=ring_bytes((tokens_of(size), WIDTH), ranks) / timing.seconds,
+            )
+            timed.append(one)
+    return timed
+
+
+def seconds(  # noqa: PLR0917 - the pool passes arguments by position
+    rank: int, group: distributed.ProcessGroup, device: str, rounds: int, names: Sequence[str], tokens: int
+) -> list[list[float]]:
+    """This rank's times, ``[round][contender]``, from when all ranks are ready. Two untimed rounds come first."""
+    x = _message(rank, tokens, device)
+    contenders = [contender(name) for name in names]
+    times = []
+    for _ in range(rounds + 2):
+        row = []
+        for function in contenders:
+            own = x.clone()
+            distributed.barrier(group)
+            start = _now(own)
+            function(own, group)
+            row.append(_now(own) - start)
+        times.append(row)
+    return times[2:]
+
+
+def local_work(
+    cluster: Cluster, ranks: int, sizes: Sequence[int], rounds: int, codecs: Sequence[str]
+) -> list[Measurement]:
+    """Times what each rank does between the exchanges; medians over rounds, of the slowest rank.
+
+    Raises:
+        WorkerError: An operation hung or failed.
+    """
+    found = []
+    for size in sizes:
+        by_rank = cluster.run(ranks, local_seconds, cluster.device, rounds, codecs, tokens_of(size))
+        found += [max(same, key=lambda one: one.microseconds) for same in zip(*by_rank, strict=True)]
+    return found
+
+
+def local_seconds(  # noqa: PLR0917 - see above
+    rank: int, group: distributed.ProcessGroup, device: str, rounds: int, codecs: Sequence[str], tokens: int
+) -> list[Measurement]:
+    """This rank's times of every codec's operations, in the model's names for them."""
+    x = _message(rank, tokens, device)
+    ranks = distributed.get_world_size(group)
+    return [one for codec in codecs for one in _of_codec(codec, x, ranks, rounds)]
+
+
+def _of_codec(name: str, x: Tensor, ranks: int, rounds: int) -> list[Measurement]:
+    codec, worker = get_codec(name), choose_backend(x)
+    whole = MessageFormat(codec, len(x), WIDTH, DTYPE)
+    stripe = MessageFormat(codec, -(-len(x) // ranks), WIDTH, DTYPE)
+    gathered, stripes, summed = whole.empty(ranks, x.device), stripe.empty(ranks, x.device), stripe.empty(1, x.device)
+    total = torch.empty_like(x)
+
+    def quantize(to: Tensor = gathered[0]) -> None:
+        with whole.writing(to) as parts:
+            worker.encode(codec, x, parts)
+
+    def sum_requantize() -> None:
+        with stripe.writing(summed[0]) as parts:
+            worker.decode_sum_encode(codec, stripe.parts(stripes), WIDTH, DTYPE, parts)
+
+    for target in gathered:
+        quantize(target)
+    own = x[: -(-len(x) // ranks)]
+    for target in stripes:
+        with stripe.writing(target) as parts:
+            worker.encode(codec, own, parts)
+    plain, encoded, part = x.nbytes, gathered[0].nbytes, summed.nbytes
+    operations: list[tuple[str, int, int, Callable[[], None]]] = [
+        ("quantize", 1, plain + encoded, quantize),
+        (
+            "dequantize-sum",
+            ranks,
+            ranks * encoded + plain,
+            lambda: worker.decode_sum(codec, whole.parts(gathered), total),
+        ),
+        ("sum-requantize", ranks, (ranks + 1) * part, sum_requantize),
+        ("dequantize-sum", 1, encoded + plain, lambda: worker.decode_sum(codec, whole.parts(gathered[:1]), total)),
+    ]
+    return [
+        Measurement(
+            operation=operation,
+            codec=name,
+            backend=worker.name,
+            ranks=count,
+            tokens=len(x),
+            width=WIDTH,
+            microseconds=_median(work, x, rounds) * 1e6,
+            bytes=size,
+        )
+        for operation, count, size, work in operations
+    ]
+
+
+def _median(work: Callable[[], None], x: Tensor, rounds: int) -> float:
+    times = []
+    for _ in range(rounds + 2):
+        start = _now(x)
+        work()
+        times.append(_now(x) - start)
+    return statistics.median(times[2:])
+
+
+def _message(rank: int, tokens: int, device: str) -> Tensor:
+    return torch.randn((tokens, WIDTH), generator=torch.Generator().manual_seed(rank)).to(DTYPE).to(device)
+
+
+def _now(x: Tensor) -> float:
+    """The time once everything asked of a GPU is done: a call returns before."""
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()

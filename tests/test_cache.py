@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from harness.cache import cache, model_place
+from harness.config import ROOT
+from tests.support import make, write_model
+
+
+def test_without_the_variable_it_is_in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_CACHE", raising=False)
+    assert cache() == ROOT / ".cache"
+    # As a shell leaves it that was told to export nothing.
+    monkeypatch.setenv("HARNESS_CACHE", "")
+    assert cache() == ROOT / ".cache"
+
+
+def test_a_relative_one_is_where_the_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_CACHE", "kept")
+    assert cache() == tmp_path / "kept"
+
+
+@pytest.mark.parametrize("path", ["Qwen/Qwen3-8B", "/models/.cache/one", "models/one", ".cached/one", ""])
+def test_only_the_caches_own_name_is_led_there(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", "/kept")
+    assert model_place(".cache/models/one") == "/kept/models/one"
+    assert model_place("./.cache/models/one") == "/kept/models/one"
+    assert model_place(path) == path
+
+
+def test_a_plans_model_comes_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "kept"))
+    kept = tmp_path / "kept" / "models" / "SmolLM2-135M-Instruct"
+    write_model(kept)
+    plan = make(tmp_path, model_path=None)
+    assert plan.model_path == str(kept)
+    assert all(arm.argv[arm.argv.index("--model-path") + 1] == str(kept) for arm in plan.arms)
+    own = tmp_path / "own"
+    write_model(own)
+    assert make(tmp_path, model_path=str(own)).model_path == str(own)

@@ -1,0 +1,127 @@
+"""The session `multi_gpu`: what it runs, with what, and what its parts' exit codes come to."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nox
+import pytest
+
+import noxfile
+
+
+class Session:
+    """Notes what a session would run; the parts end with the codes given."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, collective: int = 0, suite: int = 0, gpus: int = 2
+    ) -> None:
+        self.ran: list[tuple[str, list[str]]] = []
+        self.environments: list[dict[str, str]] = []
+        self.logged: list[str] = []
+        self._codes = (collective, suite)
+        monkeypatch.setattr(noxfile, "run", self._run)
+        monkeypatch.setattr(noxfile, "run_accuracy", self._run_accuracy)
+        monkeypatch.setattr(noxfile, "gpus", lambda *_: gpus)
+        monkeypatch.setattr(noxfile, "pytest_for", lambda *_: Path("/tools"))
+        monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
+        for name in ("HARNESS_SERVER_PYTHON", "PYTHONPATH"):
+            monkeypatch.delenv(name, raising=False)
+
+    def __call__(self, *posargs: str) -> int:
+        session: Any = SimpleNamespace(posargs=list(posargs), log=self.logged.append)
+        try:
+            noxfile.multi_gpu.func(session)
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    def _run(self, _session: nox.Session, python: Path, *arguments: str, env: dict[str, str]) -> int:
+        self.ran.append((str(python), list(arguments)))
+        self.environments.append(env)
+        return self._codes[0]
+
+    def _run_accuracy(self, _session: nox.Session, arguments: Sequence[str]) -> int:
+        self.ran.append(("accuracy", list(arguments)))
+        return self._codes[1]
+
+
+def test_both_parts_run_with_the_interpreter_that_runs_nox(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(monkeypatch)
+    assert session() == 0
+    assert session.ran == [
+        (sys.executable, ["-m", "suites.numerics.multi_gpu"]),
+        ("accuracy", ["--suite", "smollm2-cuda", "--no-noise-floor"]),
+    ]
+    assert session.environments == [{"PYTHONPATH": f"/tools:{noxfile.ROOT}"}]
+    assert session.logged == ["collective: exit code 0", "smollm2-cuda: exit code 0"]
+
+
+def test_options_go_to_the_part_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(monkeypatch)
+    assert session("--ranks", "2,4", "--limit=8", "--calls=100", "--server-python", "/theirs/python") == 0
+    assert session.ran == [
+        ("/theirs/python", ["-m", "suites.numerics.multi_gpu", "--ranks", "2,4", "--calls", "100"]),
+        (
+            "accuracy",
+            ["--suite", "smollm2-cuda", "--no-noise-floor", "--server-python", "/theirs/python", "--limit=8"],
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("gpus", "together"), [(0, False), (2, False), (3, False), (4, True), (8, True)])
+def test_with_gpus_for_both_servers_both_are_up_at_once(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, *, together: bool
+) -> None:
+    session = Session(monkeypatch, gpus=gpus)
+    session()
+    assert ("--together" in session.ran[1][1]) is together
+    session("--together")
+    assert session.ran[3][1].count("--together") == 1
+
+
+@pytest.mark.parametrize(
+    ("collective", "suite", "worst"),
+    [(0, 1, 1), (1, 0, 1), (0, 2, 2), (1, 2, 1), (0, 3, 3), (1, 3, 3), (2, 0, 3), (-9, 0, 3), (0, 130, 3)],
+)
+def test_the_worst_code_is_the_sessions(
+    monkeypatch: pytest.MonkeyPatch, collective: int, suite: int, worst: int
+) -> None:
+    session = Session(monkeypatch, collective=collective, suite=suite)
+    assert session() == worst
+    assert len(session.ran) == 2
+    assert session.logged[1] == f"smollm2-cuda: exit code {suite}"
+
+
+def test_it_can_be_tried_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(monkeypatch, gpus=0)
+    assert session("--backend", "gloo", "--device", "cpu", "--suite", "smollm2-cpu") == 0
+    assert session.ran == [
+        (
+            "/server-cpu/python",
+            ["-m", "suites.numerics.multi_gpu", "--backend", "gloo", "--device", "cpu"],
+        ),
+        ("accuracy", ["--suite", "smollm2-cpu", "--no-noise-floor"]),
+    ]
+
+
+@pytest.mark.parametrize(("device", "numeric"), [("cuda", ["--device", "cuda"]), ("npu", [])])
+def test_nightly_runs_the_numerics_where_the_suites_run(
+    monkeypatch: pytest.MonkeyPatch, device: str, numeric: list[str]
+) -> None:
+    session = Session(monkeypatch)
+    asked: list[tuple[list[str], str]] = []
+
+    def run_numerics(_session: nox.Session, arguments: Sequence[str], *, device: str) -> int:
+        asked.append((list(arguments), device))
+        return 0
+
+    known = {"a": ("cpu", "m"), "b": (device, "m")}
+    monkeypatch.setattr(noxfile, "run_numerics", run_numerics)
+    monkeypatch.setattr(noxfile, "suites", lambda _session: known)
+    given: Any = SimpleNamespace(posargs=["--device", device, "--limit", "4"], log=session.logged.append)
+    noxfile.nightly.func(given)
+    assert asked == [(numeric, device)]
+    assert session.ran == [("accuracy", ["--suite", "b", "--noise-floor", "--limit", "4"])]
