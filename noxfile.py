@@ -51,6 +51,8 @@ GRACE_S = 90.0
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
 WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
+# Processes that test kernels on one GPU; each, and each of its three ranks, takes some 600 MB of its memory.
+MOST_PROCESSES = 8
 # GPUs, of which two servers of two ranks each take all.
 BOTH_SERVERS = 4
 
@@ -218,13 +220,23 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
     interpreter, rest = taken(arguments, "--server-python", "")
     if interpreter or device != "cpu":
         python = Path(interpreter or sys.executable)
-        tools = pytest_for(session, python)
-        return run(
-            session, python, "-m", "pytest", "suites/numerics", *rest, env={"PYTHONPATH": path_of(tools, ROOT)}
-        )
+        env = {"PYTHONPATH": path_of(pytest_for(session, python), ROOT)}
+        shared = side_by_side(rest) if device == "cuda" else ()
+        return run(session, python, "-m", "pytest", "suites/numerics", *rest, *shared, env=env)
     if code := prepare_activations(session, rest):
         return code
     return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+
+
+def side_by_side(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Return the options that share the suite out over processes on one GPU, unless the arguments speak against it.
+
+    Its time goes into compiling kernels, on one core for each process. An implementation under test is judged alone,
+    and over NCCL each rank has a GPU for itself.
+    """
+    if any(of.startswith(("-n", "--impl", "--check", "--backend")) for of in arguments):
+        return ()
+    return ("-n", str(min(MOST_PROCESSES, os.cpu_count() or 1)), "--dist", "worksteal")
 
 
 def run_module(session: nox.Session, module: str) -> int:

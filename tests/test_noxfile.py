@@ -1,4 +1,4 @@
-"""The session `multi_gpu`: what it runs, with what, and what its parts' exit codes come to."""
+"""The session `multi_gpu`: what it runs, with what, and its exit code; and how the suite is shared out on a GPU."""
 
 import sys
 from collections.abc import Sequence
@@ -125,3 +125,11 @@ def test_nightly_runs_the_numerics_where_the_suites_run(
     noxfile.nightly.func(given)
     assert asked == [(numeric, device)]
     assert session.ran == [("accuracy", ["--suite", "b", "--noise-floor", "--limit", "4"])]
+
+
+@pytest.mark.parametrize("arguments", [["-n", "2"], ["-n2"], ["--impl=a:b"], ["--check", "shapes"], ["--backend=nccl"]])
+def test_the_suite_on_a_gpu_is_shared_out_unless_told_otherwise(arguments: list[str]) -> None:
+    option, processes, *_ = noxfile.side_by_side(["--device", "cuda", "--codec", "none"])
+    assert option == "-n"
+    assert 1 <= int(processes) <= noxfile.MOST_PROCESSES
+    assert not noxfile.side_by_side(["--device", "cuda", *arguments])

@@ -55,6 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.case and not config.option.check:
         raise pytest.UsageError("--case needs the --check that judges it")
     _refuse_mistakes(config)
+    if hasattr(config, "workerinput"):
+        # pytest-xdist's processes, with torch's threads in each, would wait for each other's cores: six times as long.
+        torch.set_num_threads(1)
 
 
 def _refuse_mistakes(config: pytest.Config) -> None:
