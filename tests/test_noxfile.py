@@ -127,7 +127,9 @@ def test_nightly_runs_the_numerics_where_the_suites_run(
     assert session.ran == [("accuracy", ["--suite", "b", "--noise-floor", "--limit", "4"])]
 
 
-@pytest.mark.parametrize("arguments", [["-n", "2"], ["-n2"], ["--impl=a:b"], ["--check", "shapes"], ["--backend=nccl"]])
+@pytest.mark.parametrize(
+    "arguments", [["-n", "2"], ["-n2"], ["--impl=a:b"], ["--check", "shapes"], ["--backend=nccl"]]
+)
 def test_the_suite_on_a_gpu_is_shared_out_unless_told_otherwise(arguments: list[str]) -> None:
     option, processes, *_ = noxfile.side_by_side(["--device", "cuda", "--codec", "none"])
     assert option == "-n"

@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--case needs the --check that judges it")
     _refuse_mistakes(config)
     if hasattr(config, "workerinput"):
-        # pytest-xdist's processes, with torch's threads in each, would wait for each other's cores: six times as long.
+        # pytest-xdist's processes, with torch's threads in each, wait for each other's cores: six times as long.
         torch.set_num_threads(1)
 
 
