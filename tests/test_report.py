@@ -108,11 +108,12 @@ def test_a_report_built_again_is_the_same(plan: Plan) -> None:
     folder = finished(plan)
     first = build_report(folder)
     write_report(first, folder)
-    before = [(folder / name).read_bytes() for name in ("report.json", "report.md")]
+    names = ("report.json", "report.md", "report.svg")
+    before = [(folder / name).read_bytes() for name in names]
     again = build_report(folder)
     write_report(again, folder, latest=False)
     assert again == first
-    assert [(folder / name).read_bytes() for name in ("report.json", "report.md")] == before
+    assert [(folder / name).read_bytes() for name in names] == before
 
 
 def test_the_baseline_again_shows_what_changes_by_itself(tmp_path: Path) -> None:

@@ -11,8 +11,13 @@ from harness.report.model import FidelityReport, Report
 TEMPLATE = "report.md.jinja"
 
 
-def markdown(report: Report) -> str:
-    """Return the report as Markdown."""
+def markdown(report: Report, *, plots: str | None = None) -> str:
+    """Return the report as Markdown.
+
+    Args:
+        report: The report.
+        plots: The file of its plots beside it, if there is one.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -32,7 +37,7 @@ def markdown(report: Report) -> str:
     environment.filters["small"] = small
     environment.filters["quoted"] = quoted
     environment.globals["shifts"] = shifts
-    return environment.get_template(TEMPLATE).render(report=report)
+    return environment.get_template(TEMPLATE).render(report=report, plots=plots)
 
 
 def item(text: str) -> str:

@@ -6,13 +6,15 @@ from harness import records
 from harness.latest import point_latest
 from harness.report.markdown import markdown
 from harness.report.model import Report
+from harness.report.plots import draw
 
 JSON = "report.json"
 MARKDOWN = "report.md"
+PLOTS = "report.svg"
 
 
 def write_report(report: Report, folder: Path, *, latest: bool = True) -> None:
-    """Write report.json and report.md.
+    """Write report.json and report.md, and report.svg where there is anything to draw.
 
     Args:
         report: The report.
@@ -23,6 +25,9 @@ def write_report(report: Report, folder: Path, *, latest: bool = True) -> None:
         OSError: They cannot be written.
     """
     records.write(folder / JSON, report)
-    (folder / MARKDOWN).write_text(markdown(report), encoding="utf-8")
+    # Not one that an earlier report drew from other files.
+    (folder / PLOTS).unlink(missing_ok=True)
+    plots = PLOTS if draw(report, folder, folder / PLOTS) else None
+    (folder / MARKDOWN).write_text(markdown(report, plots=plots), encoding="utf-8")
     if latest:
         point_latest(folder)

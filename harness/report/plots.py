@@ -1,0 +1,171 @@
+"""What the report's tables say, drawn: accuracy, margins, predictions and the sums' errors, a panel each."""
+
+from collections.abc import Callable
+from functools import partial
+from math import isfinite
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.errors import HarnessError
+from harness.live_check import Errors
+from harness.plan import BASELINE, COMPRESSED
+from harness.report.model import FidelityReport, Report, TaskReport
+from harness.report.tasks import margin
+from harness.samples import Pair, pair, read_samples, sample_file
+
+Panel = Callable[[Axes], None]
+
+# Of a colour-blind-safe palette (Okabe and Ito, 2008).
+COMPRESSED_COLOUR, NOISE_COLOUR, LOST, WON = "#0072b2", "#999999", "#d55e00", "#009e73"
+PANEL_INCHES = (4.2, 3.6)
+
+
+def draw(report: Report, folder: Path, file: Path) -> bool:
+    """Draw a report, the same file for the same run.
+
+    Args:
+        report: The report.
+        folder: The run's folder: the margins are drawn question by question.
+        file: The SVG file to write.
+
+    Returns:
+        Whether there was anything to draw.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    panels = _panels(report, folder)
+    if not panels:
+        return False
+    width, height = PANEL_INCHES
+    with mpl.rc_context(
+        {
+            # Text stays text: smaller files, and the same ones wherever they are drawn.
+            "svg.fonttype": "none",
+            "svg.hashsalt": "report",
+            "font.size": 8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
+        figure = Figure(figsize=(width * len(panels), height), layout="constrained")
+        for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+            panel(axes)
+        figure.savefig(file, metadata={"Date": None})
+    return True
+
+
+def _panels(report: Report, folder: Path) -> list[Panel]:
+    answered = {name: task for name, task in report.tasks.items() if task.n}
+    panels: list[Panel] = [partial(_accuracy, tasks=answered)] if answered else []
+    for name, task in answered.items():
+        if task.paired.margin_shift is not None:
+            panels.append(partial(_margins, name=name, pairs=_pairs(folder, name, task)))
+    if report.fidelity is not None and report.fidelity.compressed.overall is not None:
+        panels.append(partial(_predictions, fidelity=report.fidelity))
+    check = report.arms[COMPRESSED].live_check if COMPRESSED in report.arms else None
+    if check is not None and (rows := [of for of in check.layers if of.tokens == "rest"]):
+        panels.append(partial(_sums, rows=rows, codec=check.codec))
+    return panels
+
+
+def _pairs(folder: Path, name: str, task: TaskReport) -> tuple[Pair, ...]:
+    """Return the pairs that the report counts."""
+    filter_ = task.threshold.metric.split(",")[1]
+    try:
+        arms = [read_samples(sample_file(folder / arm, name)) for arm in (BASELINE, COMPRESSED)]
+    except HarnessError:
+        # The report says so itself, with the file and the line.
+        return ()
+    asked = [[of for of in arm if of.filter == filter_ and of.doc_id < task.asked] for arm in arms]
+    return pair(*asked).pairs
+
+
+def _accuracy(axes: Axes, *, tasks: dict[str, TaskReport]) -> None:
+    for row, task in enumerate(tasks.values()):
+        paired, drop = task.paired, task.threshold.max_drop
+        axes.plot([paired.delta_low * 100, paired.delta_high * 100], [row, row], color=COMPRESSED_COLOUR)
+        axes.plot(paired.delta * 100, row, "o", color=COMPRESSED_COLOUR)
+        if task.noise is not None:
+            axes.plot(task.noise.delta * 100, row, "x", color=NOISE_COLOUR)
+        if drop is not None:
+            axes.plot([-drop * 100, -drop * 100], [row - 0.3, row + 0.3], color=LOST)
+    axes.axvline(0, color="black", linewidth=0.6)
+    axes.set_yticks(range(len(tasks)), [f"{name}\nn = {task.n}" for name, task in tasks.items()])
+    axes.set_ylim(len(tasks) - 0.5, -0.5)
+    axes.set(
+        title="Accuracy: change, 95 % bounds (blue),\nlargest drop accepted (orange), by itself (grey)",
+        xlabel="points, compressed less baseline",
+    )
+
+
+def _margins(axes: Axes, *, name: str, pairs: tuple[Pair, ...]) -> None:
+    groups: dict[str, list[tuple[float, float]]] = {"as before": [], "lost": [], "won": []}
+    for of in pairs:
+        before, after = margin(of.baseline), margin(of.compressed)
+        if before is None or after is None or not isfinite(before + after):
+            continue
+        changed = of.baseline.right != of.compressed.right
+        groups[("lost" if of.baseline.right else "won") if changed else "as before"].append((before, after))
+    for (kind, points), colour in zip(groups.items(), (NOISE_COLOUR, LOST, WON), strict=True):
+        axes.plot(
+            [before for before, _ in points],
+            [after for _, after in points],
+            ".",
+            color=colour,
+            markersize=4,
+            label=f"{kind}: {len(points)}",
+        )
+    axes.axline((0, 0), slope=1, color="black", linewidth=0.6)
+    axes.axhline(0, color="black", linewidth=0.3)
+    axes.axvline(0, color="black", linewidth=0.3)
+    axes.set(
+        title=f"{name}: logp(right) - logp(best wrong)\nof each question, on the line where nothing moved",
+        xlabel="baseline, nats",
+        ylabel="compressed, nats",
+    )
+    axes.legend(frameon=False)
+
+
+def _predictions(axes: Axes, *, fidelity: FidelityReport) -> None:
+    rows = list(fidelity.compressed.positions.items())
+    for row, (_, shift) in enumerate(rows):
+        ends = [of for of in (shift.kl.low, shift.kl.high) if isfinite(of)]
+        axes.plot(ends, [row] * len(ends), color=COMPRESSED_COLOUR)
+        axes.plot(shift.kl.mean, row, "o", color=COMPRESSED_COLOUR)
+        axes.plot(shift.kl_percentiles["99"], row, "|", color=COMPRESSED_COLOUR, markersize=9)
+    if fidelity.threshold is not None and fidelity.threshold.max_mean_kl is not None:
+        axes.axvline(fidelity.threshold.max_mean_kl, color=LOST)
+    if fidelity.noise is not None and fidelity.noise.overall is not None:
+        axes.axvline(fidelity.noise.overall.kl.mean, color=NOISE_COLOUR, linestyle="--")
+    axes.set_yticks(range(len(rows)), [f"{name}\nn = {shift.predictions}" for name, shift in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.set(
+        title="Fixed text: mean KL divergence, 95 % bounds,\n99th percentile (bar), by itself (grey)",
+        xlabel="nats a token",
+    )
+
+
+def _sums(axes: Axes, *, rows: list[Errors], codec: str) -> None:
+    for site, colour in (("attention", COMPRESSED_COLOUR), ("ffn", LOST)):
+        of_site = [numbers for of in rows if of.site == site and (numbers := _numbers(of))]
+        layers, served, claimed = zip(*sorted(of_site), strict=True) if of_site else ((), (), ())
+        axes.plot(layers, claimed, color=colour, linewidth=0.8)
+        axes.plot(layers, served, ".", color=colour, label=site)
+    axes.set(
+        title=f"Live check: what was served (dots),\n{codec} itself on the same inputs (lines)",
+        xlabel="layer",
+        ylabel="signal to quantization noise, dB",
+    )
+    axes.legend(frameon=False)
+
+
+def _numbers(of: Errors) -> tuple[int, float, float] | None:
+    """Return a layer and its two ratios; None where there is no ratio, for want of noise or of signal."""
+    if of.layer is None or of.sqnr_db is None or of.claimed_db is None or not isfinite(of.sqnr_db + of.claimed_db):
+        return None
+    return of.layer, of.sqnr_db, of.claimed_db
