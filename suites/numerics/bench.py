@@ -36,6 +36,9 @@ TITLES = {
     "megabytes": "Megabytes sent by a rank: counted, and equal to the model",
 }
 
+JOB_TIMEOUT_S = 1800.0
+"""Of all rounds of one size. A round of 8192 x 8192 takes seconds."""
+
 Shape = tuple[int, int]
 Timings = Mapping[str, Timing]
 
@@ -137,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shapes = [(int(tokens), int(width)) for tokens, width in (size.split("x") for size in sizes)]
     before = os.getloadavg()[0]
     found: dict[str, list[list[str]]] = {"ratios": [], "milliseconds": [], "megabytes": []}
-    with Cluster(counts) as cluster:
+    with Cluster(counts, timeout_s=JOB_TIMEOUT_S) as cluster:
         for ranks in counts:
             for shape in shapes:
                 rounds = chosen.rounds * (SMALL_ROUNDS if shape[0] * shape[1] < SMALL else 1)

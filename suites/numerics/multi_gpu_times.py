@@ -1,7 +1,6 @@
 """How long each all-reduce takes, and the work of each rank by itself, with one clock in the same processes."""
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from harness.collective.messages import MessageFormat
 from suites.numerics.bench_cuda import Measurement
 from suites.numerics.cluster import Cluster
 from suites.numerics.model import ALGORITHMS, WIDTH
-from suites.numerics.timing import PLAIN, Timing, contender
+from suites.numerics.timing import PLAIN, UNTIMED_ROUNDS, compare, message, now
 
 DTYPE = torch.bfloat16
 
@@ -56,11 +55,8 @@ def all_reduces(
     names = [PLAIN, *(f"{codec}/{algorithm}" for codec in codecs for algorithm in ALGORITHMS)]
     timed = []
     for size in sizes:
-        by_rank = cluster.run(ranks, seconds, cluster.device, rounds, names, tokens_of(size))
-        slowest = torch.tensor(by_rank, dtype=torch.float64).amax(dim=0)
-        columns = [tuple(slowest[:, column].tolist()) for column in range(len(names))]
-        for name, column in zip(names, columns, strict=True):
-            timing = Timing(column, columns[0])
+        timings = compare(cluster, ranks, names, (tokens_of(size), WIDTH), rounds)
+        for name, timing in timings.items():
             one = Timed(
                 ranks=ranks,
                 bytes=size,
@@ -71,25 +67,6 @@ def all_reduces(
             )
             timed.append(one)
     return timed
-
-
-def seconds(  # noqa: PLR0917 - the pool passes arguments by position
-    rank: int, group: distributed.ProcessGroup, device: str, rounds: int, names: Sequence[str], tokens: int
-) -> list[list[float]]:
-    """This rank's times, ``[round][contender]``, from when all ranks are ready. Two untimed rounds come first."""
-    x = _message(rank, tokens, device)
-    contenders = [contender(name) for name in names]
-    times = []
-    for _ in range(rounds + 2):
-        row = []
-        for function in contenders:
-            own = x.clone()
-            distributed.barrier(group)
-            start = _now(own)
-            function(own, group)
-            row.append(_now(own) - start)
-        times.append(row)
-    return times[2:]
 
 
 def local_work(
@@ -107,11 +84,11 @@ def local_work(
     return found
 
 
-def local_seconds(  # noqa: PLR0917 - see above
+def local_seconds(  # noqa: PLR0917 - the pool passes arguments by position
     rank: int, group: distributed.ProcessGroup, device: str, rounds: int, codecs: Sequence[str], tokens: int
 ) -> list[Measurement]:
     """This rank's times of every codec's operations, in the model's names for them."""
-    x = _message(rank, tokens, device)
+    x = message(rank, (tokens, WIDTH)).to(device)
     ranks = distributed.get_world_size(group)
     return [one for codec in codecs for one in _of_codec(codec, x, ranks, rounds)]
 
@@ -166,19 +143,8 @@ def _of_codec(name: str, x: Tensor, ranks: int, rounds: int) -> list[Measurement
 
 def _median(work: Callable[[], None], x: Tensor, rounds: int) -> float:
     times = []
-    for _ in range(rounds + 2):
-        start = _now(x)
+    for _ in range(rounds + UNTIMED_ROUNDS):
+        start = now(x)
         work()
-        times.append(_now(x) - start)
-    return statistics.median(times[2:])
-
-
-def _message(rank: int, tokens: int, device: str) -> Tensor:
-    return torch.randn((tokens, WIDTH), generator=torch.Generator().manual_seed(rank)).to(DTYPE).to(device)
-
-
-def _now(x: Tensor) -> float:
-    """The time once everything asked of a GPU is done: a call returns before."""
-    if x.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter()
+        times.append(now(x) - start)
+    return statistics.median(times[UNTIMED_ROUNDS:])

@@ -20,6 +20,9 @@ PLAIN = "plain all-reduce"
 NAIVE_UPSTREAM = "naive, upstream's arithmetic"
 NAIVE_FP32 = "naive, fp32 sum"
 
+UNTIMED_ROUNDS = 2
+"""In which memory is made and kernels are compiled."""
+
 Contender = Callable[[Tensor, distributed.ProcessGroup], object]
 
 
@@ -92,13 +95,32 @@ def message(rank: int, shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(rank)).bfloat16()
 
 
-def time_once(rank: int, group: distributed.ProcessGroup, name: str, shape: tuple[int, ...]) -> float:
-    """Seconds that one call takes on this rank, from when all ranks are ready."""
-    function, own = contender(name), message(rank, shape).clone()
-    distributed.barrier(group)
-    start = time.perf_counter()
-    function(own, group)
-    return time.perf_counter() - start
+def seconds_in_turn(  # noqa: PLR0917 - the pool passes arguments by position
+    rank: int, group: distributed.ProcessGroup, device: str, names: Sequence[str], shape: tuple[int, ...], rounds: int
+) -> list[list[float]]:
+    """This rank's seconds, ``[round][contender]``, each from when all ranks are ready. Two untimed rounds come first.
+
+    One call follows on the other, as the sums of a prefill do: after a pause it is the scheduler that is timed.
+    """
+    x, contenders = message(rank, shape).to(device), [contender(name) for name in names]
+    times = []
+    for _ in range(rounds + UNTIMED_ROUNDS):
+        row = []
+        for function in contenders:
+            own = x.clone()
+            distributed.barrier(group)
+            start = now(own)
+            function(own, group)
+            row.append(now(own) - start)
+        times.append(row)
+    return times[UNTIMED_ROUNDS:]
+
+
+def now(x: Tensor) -> float:
+    """The time once everything asked of a GPU is done, where ``x`` is on one: a call returns before."""
+    if x.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def compare(
@@ -106,10 +128,8 @@ def compare(
 ) -> dict[str, Timing]:
     """Times the contenders and the plain all-reduce against each other, in one thread a rank.
 
-    An untimed round comes first.
-
     Args:
-        cluster: A pool with groups of ``ranks``.
+        cluster: A pool with groups of ``ranks``, whose jobs may take as long as all rounds together.
         ranks: Processes that take part.
         names: As for ``contender``; the plain all-reduce may be left out.
         shape: ``[T, H]`` of each rank's bf16 message.
@@ -117,13 +137,14 @@ def compare(
 
     Returns:
         A timing for each name, and for the plain all-reduce.
+
+    Raises:
+        WorkerError: A call hung or failed.
     """
     everyone = [PLAIN, *(name for name in names if name != PLAIN)]
-    seconds = [
-        [max(cluster.run(ranks, time_once, name, shape)) for name in everyone]  # the slowest rank's
-        for _ in range(rounds + 1)
-    ][1:]
-    by_name = dict(zip(everyone, zip(*seconds, strict=True), strict=True))
+    by_rank = cluster.run(ranks, seconds_in_turn, cluster.device, everyone, shape, rounds)
+    slowest = [[max(of_ranks) for of_ranks in zip(*rows, strict=True)] for rows in zip(*by_rank, strict=True)]
+    by_name = dict(zip(everyone, zip(*slowest, strict=True), strict=True))
     return {name: Timing(of, by_name[PLAIN]) for name, of in by_name.items()}
 
 
