@@ -50,6 +50,8 @@ SERVER_SIDE = (
 GRACE_S = 90.0
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
+# pytest's exit code where it had nothing to run.
+NO_TESTS = 5
 WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
 # Processes that test kernels on one GPU; each, and each of its three ranks, takes some 600 MB of its memory.
 MOST_PROCESSES = 8
@@ -83,7 +85,7 @@ def bench(session: nox.Session) -> None:
     if device == "cpu":
         end_with(run_module(session, "suites.numerics.bench"))
         return
-    interpreter, rest = taken(rest, "--server-python", "")
+    interpreter, rest = taken(rest, "--server-python", named_interpreter())
     python = Path(interpreter or sys.executable)
     module = ("-m", "suites.numerics.bench", "--device", device)
     end_with(run(session, python, *module, *rest, env={"PYTHONPATH": path_of(ROOT)}))
@@ -91,7 +93,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def table(session: nox.Session) -> None:
-    """Show every codec's errors, noise, bytes and time, as `numerics` does at its end. Options: -- --help."""
+    """Show every codec's errors, noise, bytes and time, which ends `numerics` on the CPU. Options: -- --help."""
     end_with(prepare_activations(session, session.posargs) or run_module(session, "suites.numerics.table"))
 
 
@@ -105,6 +107,10 @@ def validate(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
     device, rest = taken(session.posargs, "--device", "cpu")
+    found = suites(session)
+    if device not in (known := sorted({of for of, _model in found.values()})):
+        session.log(f"there is no suite for --device {device}; there are suites for: {', '.join(known)}")
+        end_with(ERROR)
     interpreter, _ = taken(rest, "--server-python", "")
     numeric = ["--server-python", interpreter] if interpreter else []
     # The numerical suite knows no NPU: there it tests the arithmetic on the host's CPU.
@@ -112,7 +118,7 @@ def nightly(session: nox.Session) -> None:
     # Of pytest's exit codes only 0 and 1 mean what ours do: its 2 is an interruption, not INCONCLUSIVE.
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
-    for name in (name for name, (of, _model) in suites(session).items() if of == device):
+    for name in (name for name, (of, _model) in found.items() if of == device):
         codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
     end_with_worst(session, codes)
 
@@ -124,7 +130,7 @@ def multi_gpu(session: nox.Session) -> None:
     `-- --backend gloo --device cpu --ranks 2 --suite smollm2-cpu` tries the session itself on a CPU.
     """
     device, _ = taken(session.posargs, "--device", "cuda")
-    interpreter, rest = taken(session.posargs, "--server-python", os.environ.get("HARNESS_SERVER_PYTHON", ""))
+    interpreter, rest = taken(session.posargs, "--server-python", named_interpreter())
     options = []
     for option in MULTI_GPU_OPTIONS:
         value, rest = taken(rest, option, "")
@@ -148,14 +154,14 @@ def multi_gpu(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests, the real end-to-end run among them. A part of them: -- tests/stats."""
+    """Run all tests, the real end-to-end run among them. A part: -- tests/stats; or -- -m "not server"."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
     prepare_assets(session, server)
-    chosen = session.posargs or ["tests"]
     own = ["--ignore=tests/collective", "--ignore=tests/server_side"]
-    paths = [argument for argument in chosen if not argument.startswith("-")]
-    options = [argument for argument in chosen if argument.startswith("-")]
+    # What isn't a path belongs to pytest, an option's value too.
+    options = [argument for argument in session.posargs if not (ROOT / argument.partition("::")[0]).exists()]
+    paths = [argument for argument in session.posargs if argument not in options] or ["tests"]
     servers = [path for path in paths if path.startswith(SERVER_SIDE)]
     harness = [path for path in paths if path not in servers]
     codes = []
@@ -168,7 +174,8 @@ def tests(session: nox.Session) -> None:
         # tests/conftest.py is the harness's: what it imports is not in this environment.
         alone = f"--confcutdir={Path(path) if (ROOT / path).is_dir() else Path(path).parent}"
         codes.append(run(session, server, "-m", "pytest", path, alone, *options, env=server_env()))
-    end_with(max(codes))
+    # Options may choose no test of one environment and some of another.
+    end_with(max(code for code in codes if code != NO_TESTS) if set(codes) != {NO_TESTS} else NO_TESTS)
 
 
 @nox.session
@@ -196,8 +203,10 @@ def lint(session: nox.Session) -> None:
 def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str = "accuracy") -> int:
     """Prepare what a suite needs, run a command of the harness on it, and return its exit code."""
     python = harness_environment(session)
+    if "--help" in arguments:
+        return run(session, python, "-m", "harness", command, "--help")
     suite, _ = taken(arguments, "--suite", DEFAULT_SUITE)
-    interpreter, _ = taken(arguments, "--server-python", os.environ.get("HARNESS_SERVER_PYTHON", ""))
+    interpreter, _ = taken(arguments, "--server-python", named_interpreter())
     # An unknown suite prepares nothing: the harness refuses it with the list of those there are.
     device, model = suites(session).get(suite, ("", ""))
     if device == "cpu":
@@ -217,7 +226,8 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
     """Run the numerical suite in an environment that has torch, and return pytest's exit code."""
-    interpreter, rest = taken(arguments, "--server-python", "")
+    # On the CPU the suite has an environment of its own, whatever SGLang's servers run in.
+    interpreter, rest = taken(arguments, "--server-python", "" if device == "cpu" else named_interpreter())
     if interpreter or device != "cpu":
         python = Path(interpreter or sys.executable)
         env = {"PYTHONPATH": path_of(pytest_for(session, python), ROOT)}
@@ -397,6 +407,11 @@ def taken(arguments: Sequence[str], option: str, default: str) -> tuple[str, lis
         if argument.startswith(f"{option}="):
             return argument.removeprefix(f"{option}="), rest[:index] + rest[index + 1 :]
     return default, rest
+
+
+def named_interpreter() -> str:
+    """Return SGLang's interpreter as the environment names it; empty for none."""
+    return os.environ.get("HARNESS_SERVER_PYTHON", "")
 
 
 def end_with_worst(session: nox.Session, codes: dict[str, int]) -> None:

@@ -141,7 +141,7 @@ def build_calibration(folder: Path, thresholds: Path = THRESHOLDS) -> Calibratio
 
 
 def _calibrate(folder: Path, plan: Plan, name: str, task: TaskPlan, run: RunRecord) -> TaskCalibration:
-    filter_ = task.threshold.metric.split(",")[1]
+    filter_ = task.threshold.filter
     runs = [
         [of for of in read_samples(sample_file(folder / arm.name, name)) if of.filter == filter_] for arm in plan.arms
     ]

@@ -1,4 +1,4 @@
-"""The command line: `accuracy` does the main job, `report` builds a report again, `suites` lists what there is."""
+"""The command line: `accuracy` does the main job, `calibrate`, `report` and `suites` what goes with it."""
 
 import signal
 import sys
@@ -46,7 +46,7 @@ PluginPath = Annotated[Path | None, typer.Option(envvar="HARNESS_PLUGIN_PATH", h
 ModelPath = Annotated[str | None, typer.Option(help="Another place of the suite's model.")]
 Data = Annotated[Source | None, typer.Option(help="Where the data comes from; default: as the suite says.")]
 DataFolder = Annotated[Path | None, typer.Option(help="The folder of `--data folder`.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many questions a task.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many questions a task and texts a source.")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")]
 Reports = Annotated[Path, typer.Option(help="Where the run's folder goes.")]
 

@@ -107,7 +107,7 @@ class TaskRun(Strict):
 
     Attributes:
         questions: How many of the task's questions, from the first on.
-        concurrency: Requests under way at once; the same in both arms.
+        concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
     """
@@ -164,7 +164,7 @@ class Threshold(Strict):
         max_flips: Largest share of questions that compression may turn from right to wrong or back, less what
             the baseline does by itself where that was measured, 0 to 1.
         max_truncated: Largest share of answers that ended at the token cap, 0 to 1.
-        min_questions: Fewer questions than these decide nothing about the floor.
+        min_questions: Fewer questions than these decide nothing about floor and drop.
         report_only: The result is shown and judged by nobody.
         protocol: The protocol that the numbers hold for, as the harness words it; another one is refused.
         calibration: The measurement behind the numbers, where there is one.
@@ -182,6 +182,11 @@ class Threshold(Strict):
     protocol: str | None = None
     calibration: Calibration | None = None
     source: str
+
+    @property
+    def filter(self) -> str:
+        """The filter that the metric is taken from."""
+        return self.metric.split(",")[1]
 
     @model_validator(mode="after")
     def _judges_or_reports(self) -> Self:

@@ -107,7 +107,7 @@ class Task(Strict):
     Attributes:
         file: Its lm-eval YAML.
         questions: How many questions, from the first on.
-        concurrency: Requests under way at once, the same in both arms.
+        concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
         judged_tasks: How many tasks of the run are judged by a `max_drop`: FAILs are corrected for it.

@@ -42,7 +42,7 @@ def certain(task: Task, baseline: Sequence[Sample], compressed: Sequence[Sample]
     design = design_of(task)
     if design is None:
         return False
-    filter_ = task.threshold.metric.split(",")[1]
+    filter_ = task.threshold.filter
     ours = [sample for sample in compressed if sample.filter == filter_]
     asked = {sample.key for sample in ours}
     pairing = pair([sample for sample in baseline if sample.key in asked], ours)

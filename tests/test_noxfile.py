@@ -1,4 +1,4 @@
-"""The session `multi_gpu`: what it runs, with what, and its exit code; and how the suite is shared out on a GPU."""
+"""The sessions: what they run, with what, and what their exit codes come to."""
 
 import sys
 from collections.abc import Sequence
@@ -135,3 +135,65 @@ def test_the_suite_on_a_gpu_is_shared_out_unless_told_otherwise(arguments: list[
     assert option == "-n"
     assert 1 <= int(processes) <= noxfile.MOST_PROCESSES
     assert not noxfile.side_by_side(["--device", "cuda", *arguments])
+
+
+def test_nightly_refuses_a_device_that_has_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(monkeypatch)
+    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": ("cpu", "m"), "b": ("npu", "m")})
+    given: Any = SimpleNamespace(posargs=["--device", "npus"], log=session.logged.append)
+    with pytest.raises(SystemExit) as end:
+        noxfile.nightly.func(given)
+    assert end.value.code == noxfile.ERROR
+    assert session.logged == ["there is no suite for --device npus; there are suites for: cpu, npu"]
+    assert not session.ran
+
+
+def test_the_environment_names_the_interpreter_of_the_numerics_but_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = Session(monkeypatch)
+    monkeypatch.setenv("HARNESS_SERVER_PYTHON", "/theirs/python")
+    monkeypatch.setattr(noxfile, "prepare_activations", lambda *_: 0)
+    given: Any = SimpleNamespace()
+    noxfile.run_numerics(given, ["-k", "codecs"], device="npu")
+    noxfile.run_numerics(given, ["-k", "codecs"])
+    assert [python for python, _ in session.ran] == ["/theirs/python", "/server-cpu/python"]
+
+
+@pytest.mark.parametrize(
+    ("posargs", "environments", "options"),
+    [
+        ([], ["harness", "server", "server"], []),
+        (["-m", "not server", "-x"], ["harness", "server", "server"], ["-m", "not server", "-x"]),
+        (["tests/stats", "-k", "tango"], ["harness"], ["-k", "tango"]),
+        (["tests/collective/test_wire.py::test_x"], ["server"], []),
+    ],
+)
+def test_what_is_no_path_is_pytests(
+    monkeypatch: pytest.MonkeyPatch, posargs: list[str], environments: list[str], options: list[str]
+) -> None:
+    session = Session(monkeypatch)
+    monkeypatch.setattr(noxfile, "harness_environment", lambda *_, **__: Path("/harness/python"))
+    monkeypatch.setattr(noxfile, "prepare_assets", lambda *_: None)
+    given: Any = SimpleNamespace(posargs=posargs)
+    noxfile.tests.func(given)
+    assert [python.split("/")[1].removesuffix("-cpu") for python, _ in session.ran] == environments
+    assert all(ran[len(ran) - len(options) :] == options for _, ran in session.ran)
+
+
+@pytest.mark.parametrize(("codes", "of_all"), [([0, 5, 0], 0), ([5, 5, 5], 5), ([0, 5, 1], 1)])
+def test_an_environment_without_chosen_tests_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, codes: list[int], of_all: int
+) -> None:
+    Session(monkeypatch)
+    monkeypatch.setattr(noxfile, "harness_environment", lambda *_, **__: Path("/harness/python"))
+    monkeypatch.setattr(noxfile, "prepare_assets", lambda *_: None)
+    left = iter(codes)
+    monkeypatch.setattr(noxfile, "run", lambda *_, **__: next(left))
+    given: Any = SimpleNamespace(posargs=["-k", "x"])
+    if of_all:
+        with pytest.raises(SystemExit) as end:
+            noxfile.tests.func(given)
+        assert end.value.code == of_all
+    else:
+        noxfile.tests.func(given)

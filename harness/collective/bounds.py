@@ -12,7 +12,7 @@ def sum_bound(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tens
     """Bounds ``|quant_all_reduce(x) - sum|``, element by element, for one set of inputs.
 
     One-shot: each rank's encoding error, what adding N numbers in fp32 loses, and the result's rounding to
-    its dtype: ``sum_k bound_k + N 2^-24 sum_k |x_k| + u |out|``. Two-shot adds the bound of encoding the
+    its dtype: ``sum_k bound_k + N 2^-24 sum_k (|x_k| + bound_k) + u |out|``. Two-shot adds the bound of encoding the
     sum, which is itself known only to within the first two terms.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the report's tables say, drawn: accuracy, margins, predictions and the sums' errors, a panel each."""
+"""The report drawn: accuracy, margins question by question (from the samples), predictions, the sums' errors."""
 
 from collections.abc import Callable
 from functools import partial
@@ -74,7 +74,7 @@ def _panels(report: Report, folder: Path) -> list[Panel]:
 
 def _pairs(folder: Path, name: str, task: TaskReport) -> tuple[Pair, ...]:
     """Return the pairs that the report counts."""
-    filter_ = task.threshold.metric.split(",")[1]
+    filter_ = task.threshold.filter
     try:
         arms = [read_samples(sample_file(folder / arm, name)) for arm in (BASELINE, COMPRESSED)]
     except HarnessError:

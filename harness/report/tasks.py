@@ -72,7 +72,7 @@ def task_reports(folder: Path, tasks: dict[str, TaskPlan], arm_records: ArmRecor
 
 
 def _measure(folder: Path, name: str, task: TaskPlan, arm_records: ArmRecords) -> _Measured:
-    filter_ = task.threshold.metric.split(",")[1]
+    filter_ = task.threshold.filter
     record = arm_records[COMPRESSED]
     asked = record.tasks[name].questions if record and name in record.tasks else task.questions
     samples: dict[str, list[Sample]] = {}

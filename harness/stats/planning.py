@@ -1,12 +1,9 @@
 """What a test of the drop would say, before it is made: exact chances of its verdicts."""
 
 from dataclasses import dataclass
-from math import ceil, isfinite, sqrt
-
-from scipy.stats import norm
 
 from harness.stats.exact import chance_to_reach, critical_score
-from harness.stats.paired import ALPHA, score
+from harness.stats.paired import ALPHA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,32 +55,3 @@ def drop_outcomes(
     passes = chance_to_reach(n, max_drop, pass_z, "PASS", p_lost=p_lost, p_won=p_won)
     fails = chance_to_reach(n, max_drop, fail_z, "FAIL", p_lost=p_lost, p_won=p_won)
     return Outcomes(passes=passes, fails=fails, inconclusive=max(1.0 - passes - fails, 0.0))
-
-
-def questions_for_power(
-    discordance: float, true_drop: float, max_drop: float, power: float = 0.8, alpha: float = ALPHA
-) -> int | None:
-    """Return about how many questions decide in this share of runs, in the normal approximation.
-
-    Args:
-        discordance: True share of questions that are right in one arm only.
-        true_drop: True accuracy of the baseline less that of the compressed arm.
-        max_drop: The largest drop that is accepted.
-        power: Share of runs that shall decide: PASS for a drop below `max_drop`, FAIL for one above it.
-        alpha: Error of either verdict.
-
-    Returns:
-        The number; None where the true drop is the accepted one.
-
-    Source: R. Connor, "Sample size for testing differences in proportions for the paired-sample design",
-        Biometrics 43 (1987), 207-211, with the variance that the score test has at the margin.
-    """
-    distance = max_drop - true_drop
-    if distance == 0:
-        return None
-    # The score grows with the root of the questions: this is what one question is worth.
-    one = float(score((discordance + true_drop) / 2, (discordance - true_drop) / 2, 1, -max_drop))
-    if not isfinite(one):
-        return 1
-    spread = sqrt(discordance - true_drop**2) / (distance / one)
-    return ceil(((float(norm.isf(alpha)) + float(norm.isf(1 - power)) * spread) / one) ** 2)

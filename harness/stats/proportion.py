@@ -1,7 +1,5 @@
 """One share and a floor for it: exact bounds, and how often a rule errs."""
 
-from typing import Literal
-
 from scipy.stats import binom, binomtest
 
 from harness.stats.paired import ALPHA
@@ -41,35 +39,3 @@ def chance_to_pass_floor(n: int, floor: float) -> float:
 def false_alarm_of_floor(n: int, accuracy: float, floor: float) -> float:
     """Return the chance that a sound model of this true accuracy misses the floor on n questions."""
     return 1.0 - chance_to_pass(n, accuracy, floor)
-
-
-def confident_floor(k: int, n: int, floor: float, alpha: float = ALPHA) -> Literal["PASS", "FAIL"] | None:
-    """Judge a floor by the bounds of the accuracy instead of the accuracy seen.
-
-    Args:
-        k: Right answers.
-        n: Questions.
-        floor: Accuracy that must be reached.
-        alpha: Error of either verdict.
-
-    Returns:
-        PASS: the lower bound reaches the floor. FAIL: the upper one misses it. None: too little data.
-    """
-    low, high = share_bounds(k, n, alpha)
-    if low >= floor:
-        return "PASS"
-    return "FAIL" if high < floor else None
-
-
-def highest_floor(n: int, accuracy: float, false_alarm: float = ALPHA) -> float:
-    """Return the highest floor that a model of this true accuracy misses in at most this share of runs.
-
-    Args:
-        n: Questions, at least 1.
-        accuracy: True accuracy.
-        false_alarm: Accepted share of runs in which the point rule fails the model.
-
-    Returns:
-        A multiple of 1/n: what the false_alarm quantile of right answers makes.
-    """
-    return float(binom.ppf(false_alarm, n, accuracy)) / n

@@ -57,7 +57,7 @@ PAGE = """\
 # How often the verdicts err
 
 Simulated on {date}: {drops} cells of {runs:,} runs for the drop, {others} of {other_runs:,} for the rest, seed
-{seed}, {seconds:.0f} s. `nox -s validate` makes this page again.
+{seed}, {seconds:.0f} s. `nox -s validate -- --out docs` makes this page again.
 
 {verdict}
 

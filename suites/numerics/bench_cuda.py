@@ -216,5 +216,5 @@ def main() -> int:
     path = publish("bench-cuda", f"# Kernels of the CUDA backend\n\n{as_text(run)}")
     numbers = path.with_name("measurements.json")
     numbers.write_text(to_json(run), encoding="utf-8")
-    print(f"and {numbers}; its plots: python -m suites.numerics.model {numbers}")  # noqa: T201 - the program's output
+    print(f"and {numbers}; its plots: python -m suites.numerics.model {numbers} --out {path.parent}")  # noqa: T201 - the program's output
     return 0

@@ -116,8 +116,6 @@ TOO_SMALL_FOR_THE_SQNR = (
 )
 """Planted bugs whose SQNR over two ranks lies within the tolerance of the prediction: another check kills them."""
 
-GATE_KILLER = "only_prefill_is_compressed"
-
 GATE_MUTANTS = (
     "gate_decode_compressed",
     "gate_idle_compressed",

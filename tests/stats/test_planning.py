@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from harness.stats.paired import PairedCounts
-from harness.stats.planning import Outcomes, drop_outcomes, questions_for_power
+from harness.stats.planning import Outcomes, drop_outcomes
 from harness.stats.sequential import decide, make_design
 
 
@@ -51,25 +51,3 @@ def test_no_question_decides_nothing_and_identical_arms_pass_when_there_are_enou
 def test_a_drop_beyond_the_discordance_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a discordance of 0.02 does not allow a drop of 0.03"):
         drop_outcomes(100, 0.02, 0.03, 0.02)
-
-
-@pytest.mark.parametrize(
-    ("discordance", "drop", "margin"), [(0.08, 0.0, 0.02), (0.2, 0.1, 0.05), (0.05, -0.01, 0.03)]
-)
-def test_questions_for_power_reach_it(discordance: float, drop: float, margin: float) -> None:
-    n = questions_for_power(discordance, drop, margin)
-    assert n is not None
-    of = drop_outcomes(n, discordance, drop, margin)
-    assert max(of.passes, of.fails) == pytest.approx(0.8, abs=0.03)
-
-
-def test_questions_for_power_by_hand() -> None:
-    # Without a discordant pair the score of n questions is sqrt(n * margin / (1 - margin)), and certain.
-    assert questions_for_power(0.0, 0.0, 0.02) == 133
-    # 8 % discordant, no drop: the null's variance is 2 * 0.05218 - 0.0204 = 0.08396, the truth's 0.08, so that
-    # ((1.6449 * sqrt(0.08396) + 0.8416 * sqrt(0.08)) / 0.02)**2 = 1275.
-    assert questions_for_power(0.08, 0.0, 0.02) == pytest.approx(1275, abs=2)
-
-
-def test_no_number_of_questions_decides_at_the_margin() -> None:
-    assert questions_for_power(0.08, 0.02, 0.02) is None
