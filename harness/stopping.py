@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from harness.plan import Task
 from harness.samples import Pairing, Sample, pair
 from harness.stats import ALPHA, PairedCounts
-from harness.stats.sequential import Design, decide, floor_decided, make_design
+from harness.stats.sequential import Design, decide, default_looks, floor_decided, make_design
 
 
 def design_of(task: Task) -> Design | None:
     """Return the looks and bounds of a task that may end early; None for one that asks all its questions.
+
+    Looks are those of `default_looks`, the first of them at the threshold's `min_questions` where it would be before:
+    fewer questions decide nothing.
 
     FAIL's share of error is divided by the number of tasks judged (Bonferroni): one false FAIL fails the run. A
     false PASS needs every task to pass falsely, so PASS needs no correction.
@@ -21,7 +24,9 @@ def design_of(task: Task) -> Design | None:
     margin = task.threshold.max_drop
     if not task.early_stop or margin is None:
         return None
-    return make_design(task.questions, margin, alpha=ALPHA, fail_alpha=ALPHA / task.judged_tasks)
+    fewest = min(task.threshold.min_questions, task.questions)
+    looks = sorted({max(look, fewest) for look in default_looks(task.questions)})
+    return make_design(task.questions, margin, alpha=ALPHA, fail_alpha=ALPHA / task.judged_tasks, looks=looks)
 
 
 def parts(task: Task) -> list[range]:

@@ -56,6 +56,27 @@ def test_a_clear_pass_and_a_clear_fail_end_long_before_the_last_question() -> No
     assert fails <= 400
 
 
+@pytest.mark.parametrize(
+    ("fewest", "looks"),
+    [
+        (1, (25, 50, 75, 100, 134, 200, 400)),
+        (64, (64, 75, 100, 134, 200, 400)),
+        (200, (200, 400)),
+        (400, (400,)),
+        (9999, (400,)),
+    ],
+)
+def test_no_task_ends_before_it_has_the_questions_that_its_threshold_asks_for(
+    fewest: int, looks: tuple[int, ...]
+) -> None:
+    of = task(400, min_questions=fewest, max_drop=0.1)
+    design = design_of(of)
+    assert design is not None
+    assert design.looks == looks
+    end = first_end(of, share=1.0)
+    assert end == (looks[0] if len(looks) > 1 else None)
+
+
 def test_an_undecided_task_goes_on() -> None:
     assert first_end(task(), share=0.05) is None
 
