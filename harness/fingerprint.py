@@ -100,7 +100,10 @@ def adopt_baseline(plan: Plan, stored: Path, fingerprint: Fingerprint) -> None:
             differing.append(f"{FIDELITY}: was not finished then")
     if differing:
         told = "\n  ".join(differing)
-        raise HarnessError(f"the baseline of {stored} cannot stand for this run's:\n  {told}")
+        raise HarnessError(
+            f"the baseline of {stored} cannot stand for this run's: leave --reuse-baseline out, or name a run in which "
+            f"this is the same:\n  {told}"
+        )
     shutil.copytree(stored / BASELINE, Path(plan.folder) / BASELINE)
 
 

@@ -20,6 +20,7 @@ PORT = "<free port>"
 API_KEY = "<random key>"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 PLUGIN = "tp_compression_harness"
+BOUND_CORES = "SGLANG_CPU_OMP_THREADS_BIND"
 CHECK_EVERY = "HARNESS_PLUGIN_CHECK_EVERY"
 
 BASELINE = "baseline"
@@ -221,6 +222,8 @@ def make_plan(
         refused.append("--together needs a port for each server: leave --port out, free ones are found")
     if options.together and options.reuse_baseline is not None:
         refused.append("--together and --reuse-baseline exclude each other: a reused baseline has no server")
+    if options.together and suite.device == "cpu" and (why := _shared_cores(suite)):
+        refused.append(f"--together takes a core for each rank of both servers, but {why}: leave --together out")
     if refused and not options.dry_run:
         raise HarnessError("\n".join(refused))
     rows = thresholds.models[suite.model.name]
@@ -319,6 +322,14 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
             # The devices after the baseline's.
             argv += ["--base-gpu-id", str(suite.server.tp)]
     return Arm(name=name, compressed=compressed, argv=argv, env=env, engagement=str(engagement))
+
+
+def _shared_cores(suite: Suite) -> str:
+    """Say why two servers on this CPU would share cores: they then take ten times as long. Empty where they don't."""
+    if bound := suite.server.env.get(BOUND_CORES):
+        return f"the suite binds both servers' to the same cores (server.env.{BOUND_CORES}: {bound!r})"
+    cores, wanted = len(os.sched_getaffinity(0)), 2 * suite.server.tp
+    return f"there are {cores} cores for {wanted} ranks" if cores < wanted else ""
 
 
 def check_interpreter(python: Path) -> Path:

@@ -239,3 +239,32 @@ def test_an_implementation_under_test_and_its_claim_reach_the_plugin(tmp_path: P
     for arm in plan.arms:
         assert arm.env["HARNESS_PLUGIN_CODEC"] == "some.kernel:all_reduce"
         assert arm.env["HARNESS_PLUGIN_CLAIMS"] == "int8_token"
+
+
+@pytest.mark.parametrize(
+    ("bound", "cores", "why"),
+    [
+        (
+            "0|1",
+            64,
+            "the suite binds both servers' to the same cores (server.env.SGLANG_CPU_OMP_THREADS_BIND: '0|1')",
+        ),
+        (None, 3, "there are 3 cores for 4 ranks"),
+        (None, 4, None),
+    ],
+)
+def test_both_servers_at_once_need_cores_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str | None, cores: int, why: str | None
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    content, thresholds = config.load("smollm2-cpu")
+    env = {name: value for name, value in content.server.env.items() if name != "SGLANG_CPU_OMP_THREADS_BIND"}
+    env |= {"SGLANG_CPU_OMP_THREADS_BIND": bound} if bound else {}
+    content = content.model_copy(update={"server": content.server.model_copy(update={"env": env})})
+    options = make_options(tmp_path, together=True)
+    if why is None:
+        assert make_plan(content, thresholds, options, data=tmp_path, data_manifest={}, repeat="").together
+        return
+    with pytest.raises(HarnessError, match="a core for each rank of both servers") as error:
+        make_plan(content, thresholds, options, data=tmp_path, data_manifest={}, repeat="")
+    assert f"but {why}: leave --together out" in str(error.value)
