@@ -101,8 +101,8 @@ def adopt_baseline(plan: Plan, stored: Path, fingerprint: Fingerprint) -> None:
     if differing:
         told = "\n  ".join(differing)
         raise HarnessError(
-            f"the baseline of {stored} cannot stand for this run's: leave --reuse-baseline out, or name a run in which "
-            f"this is the same:\n  {told}"
+            f"the baseline of {stored} cannot stand for this run's: leave --reuse-baseline out, or name a run in "
+            f"which this is the same:\n  {told}"
         )
     shutil.copytree(stored / BASELINE, Path(plan.folder) / BASELINE)
 

@@ -327,7 +327,7 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
 def _shared_cores(suite: Suite) -> str:
     """Say why two servers on this CPU would share cores: they then take ten times as long. Empty where they don't."""
     if bound := suite.server.env.get(BOUND_CORES):
-        return f"the suite binds both servers' to the same cores (server.env.{BOUND_CORES}: {bound!r})"
+        return f"the suite binds both servers' ranks to the same cores (server.env.{BOUND_CORES}: {bound!r})"
     cores, wanted = len(os.sched_getaffinity(0)), 2 * suite.server.tp
     return f"there are {cores} cores for {wanted} ranks" if cores < wanted else ""
 

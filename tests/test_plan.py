@@ -247,7 +247,7 @@ def test_an_implementation_under_test_and_its_claim_reach_the_plugin(tmp_path: P
         (
             "0|1",
             64,
-            "the suite binds both servers' to the same cores (server.env.SGLANG_CPU_OMP_THREADS_BIND: '0|1')",
+            "the suite binds both servers' ranks to the same cores (server.env.SGLANG_CPU_OMP_THREADS_BIND: '0|1')",
         ),
         (None, 3, "there are 3 cores for 4 ranks"),
         (None, 4, None),
