@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from scipy.stats import binom
 
 from harness import records
-from harness.config import THRESHOLDS, Calibration
+from harness.config import THRESHOLDS, Calibration, Threshold
 from harness.errors import HarnessError
 from harness.plan import Plan
 from harness.plan import Task as TaskPlan
@@ -186,7 +186,9 @@ def _calibrate(folder: Path, plan: Plan, name: str, task: TaskPlan, run: RunReco
         margins=margins,
         protocol=record.tasks[name].protocol_text,
         calibration=Calibration(questions=n, sglang=run.versions["sglang"], date=run.started[:10]),
-        reasons=_reasons(n, accuracy, noise, proposed_floor, min(decisive) if decisive else None),
+        reasons=_reasons(
+            task.threshold, n, accuracy, noise=noise, proposed=proposed_floor, margin=min(decisive, default=None)
+        ),
     )
 
 
@@ -215,10 +217,14 @@ def _margins(n: int, noise: float) -> list[MarginChances]:
     return found
 
 
-def _reasons(n: int, accuracy: float, noise: float | None, proposed: float | None, margin: float | None) -> list[str]:
+def _reasons(
+    row: Threshold, n: int, accuracy: float, *, noise: float | None, proposed: float | None, margin: float | None
+) -> list[str]:
+    """Say why each number is proposed, or why none is and the row's own, if it has one, stays."""
     reasons = []
     if proposed is None:
-        reasons.append(f"no floor: the baseline's accuracy of {accuracy:.3f} leaves nothing to fall to")
+        none = "no floor" if row.floor is None else f"floor stays {row.floor:g}"
+        reasons.append(f"{none}: the baseline's accuracy of {accuracy:.3f} leaves nothing to fall to")
     else:
         alarm = false_alarm_of_floor(n, accuracy, proposed)
         reasons.append(
@@ -229,8 +235,9 @@ def _reasons(n: int, accuracy: float, noise: float | None, proposed: float | Non
     if noise:
         assumed += f" beside the {noise:.1%} that turn by themselves"
     if margin is None:
+        none = "no max_drop" if row.max_drop is None else f"max_drop stays {row.max_drop:g}"
         reasons.append(
-            f"no max_drop: with {n} questions no margin up to {max(MARGINS):.0%} lets a harmless compression pass in "
+            f"{none}: with {n} questions no margin up to {max(MARGINS):.0%} lets a harmless compression pass in "
             f"{DECIDES:.0%} of runs, if {assumed}: ask more questions"
         )
     else:

@@ -151,3 +151,17 @@ def test_a_whole_calibration(
     assert (Path(plan.folder) / "calibration.md").exists()
     assert not (Path(plan.folder).parent / "latest").exists()
     assert ROOT / "thresholds.yaml" == THRESHOLDS
+
+
+def test_a_margin_that_so_few_questions_cannot_support_stays_and_says_so(tmp_path: Path) -> None:
+    plan = make(tmp_path, baselines=1, early_stop=False, limit=64)
+    write_run(plan, versions={"sglang": "0.5.23"})
+    write_arm(plan, "baseline", {"boolq": boolq(1, 2)[:64], "gsm8k": gsm8k(*range(16))})
+    found = build_calibration(Path(plan.folder))
+    row = load("smollm2-cpu")[1].models["SmolLM2-135M-Instruct"].tasks["boolq"]
+    assert row.max_drop == 0.1
+    assert found.tasks["boolq"].max_drop is None
+    [why] = [text for text in found.tasks["boolq"].reasons if "max_drop" in text]
+    assert why.startswith("max_drop stays 0.1: with 64 questions no margin up to 10% lets")
+    assert "-      max_drop" not in found.diff
+    assert any(text.startswith("no max_drop: with 16 questions") for text in found.tasks["gsm8k"].reasons)
