@@ -15,6 +15,8 @@ RESULT = SHAPE[0] * SHAPE[1] * 2
 assert Tiled.piece_bytes is not None
 GATHERED = DEPTH * Tiled.piece_bytes
 """Of all pieces under way. gloo's all-gather makes a copy of each while it travels."""
+LATE = Tiled.piece_bytes
+"""A copy that gloo's thread has yet to free when the next piece is under way: its work is waited for, not its end."""
 
 
 def peak(rank: int, group: distributed.ProcessGroup, name: str) -> int:
@@ -42,7 +44,7 @@ def peak(rank: int, group: distributed.ProcessGroup, name: str) -> int:
 def test_no_more_than_the_result_and_what_is_gathered(cluster: Cluster, ranks: int, algorithm: str) -> None:
     """Scales of a tile and the like are under 1 %."""
     for largest in cluster.run(ranks, peak, f"int8_token/{algorithm}"):
-        assert RESULT < largest < 1.01 * (RESULT + 2 * GATHERED)
+        assert RESULT < largest < 1.01 * (RESULT + 2 * GATHERED + LATE)
 
 
 def test_the_measure_sees_what_a_naive_version_holds(cluster: Cluster) -> None:

@@ -19,17 +19,17 @@ HookRegistry.apply_hooks()
 """
 
 ONE_CALL = """
-import torch, torch.distributed as dist
+import os, torch, torch.distributed as dist
 import torch.multiprocessing as mp
 from types import SimpleNamespace as NS
 
-def rank_main(rank, port):
+def rank_main(rank, store):
     # Before anything NPU is pretended: SGLang's layers would look for its kernels too.
     import sglang.srt.model_executor.model_runner
     {prelude}
     {register}
     from sglang.srt.distributed import parallel_state, communication_op
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{{port}}", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{{store}}", rank=rank, world_size=2)
     group = object.__new__(parallel_state.GroupCoordinator)
     group.world_size, group.device_group, group.unique_name = 2, dist.group.WORLD, "tp"
     communication_op.get_tp_group = communication_op.get_attn_tp_group = lambda: group
@@ -51,12 +51,12 @@ def rank_main(rank, port):
     hook(body, runner, batch)
     want = torch.arange(12, dtype=torch.float32).reshape(3, 4) * 3
     assert torch.allclose(runner.out, want, atol=0.3), runner.out
-    dist.destroy_process_group()
+    dist.barrier()
+    # Not through the interpreter's end: a thread of gloo's that outlives it aborts the process now and then.
+    os._exit(0)
 
 if __name__ == "__main__":
-    import socket
-    s = socket.socket(); s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]; s.close()
-    mp.spawn(rank_main, args=(port,), nprocs=2)
+    mp.spawn(rank_main, args=(f"{{__file__}}.{{os.getpid()}}",), nprocs=2)
 """
 
 # torch_npu as documented: int8 values and one fp32 scale a row.
