@@ -1,5 +1,6 @@
 """One server arm: starts `sglang serve` under a guard, proves that it answers rightly, and ends it whole."""
 
+import random
 import re
 import secrets
 import socket
@@ -23,6 +24,11 @@ KEY_BYTES = 24
 KEY = re.compile(rf"\b[0-9a-f]{{{2 * KEY_BYTES}}}\b")
 # The guard asks the tree to end, waits, and kills; this is longer than all of that.
 END_TIMEOUT_S = 45.0
+# The kernel gives connections ports of a range of its own, on which SGLang's parts draw while it starts.
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOWEST_PORT = 20_000
+# What SGLang's web server says before it hangs.
+PORT_TAKEN = "error while attempting to bind on address"
 
 
 class ServerDiedError(HarnessError):
@@ -138,11 +144,24 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nobody listens on now, and that the kernel gives to nobody by itself.
+
+    The server binds it half a minute later.
+    """
+    try:
+        first_ephemeral = int(EPHEMERAL.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        first_ephemeral = 0
+    others = range(LOWEST_PORT, max(LOWEST_PORT, first_ephemeral))
+    for port in [*random.sample(others, min(len(others), 100)), 0]:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise HarnessError("no port of 127.0.0.1 is free")
 
 
 def check_port_free(port: int) -> None:
@@ -207,11 +226,23 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
     return f"the end of its log, {log} from line {first + 1}:\n{shown}"
 
 
+def _text(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 def _wait_until_healthy(client: Client, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while not client.healthy():
         if (code := process.poll()) is not None:
             raise ServerDiedError(f"the server ended with exit code {code} before it was ready\n{tail(log)}")
+        if PORT_TAKEN in _text(log):
+            # SGLang would go on without it, and never answer.
+            raise HarnessError(
+                f"another program took the server's port while it started: run again, or give a --port\n{tail(log)}"
+            )
         if time.monotonic() > deadline:
             raise HarnessError(f"the server was not ready within {timeout_s:.0f} s\n{tail(log)}")
         time.sleep(POLL_S)

@@ -140,6 +140,11 @@ def main() -> None:
     if arguments.mode == "dies-at-once":
         sys.stdout.write("loading weights\nRuntimeError: no such weights\n")
         sys.exit(3)
+    if arguments.mode == "port-taken":
+        # As uvicorn words it; SGLang's other processes then keep it from ending.
+        sys.stdout.write("ERROR:    [Errno 98] error while attempting to bind on address ('127.0.0.1', 1)\n")
+        sys.stdout.flush()
+        time.sleep(600)
     if arguments.mode == "leaves-orphans":
         # A grandchild in a session of its own, whose parent is gone: the process group alone would miss it.
         script = "import os, time; os.fork() or (os.setsid(), time.sleep(600))"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import server
 from harness.errors import HarnessError
 from harness.plan import Plan
 from harness.server import KEY_BYTES, ServerDiedError, running, tail
@@ -65,6 +66,24 @@ def test_a_taken_port_is_named(fake_plan: MakePlan, tmp_path: Path) -> None:
         plan = fake_plan().model_copy(update={"port": port})
         with pytest.raises(HarnessError, match=f"port {port} of 127.0.0.1 is taken"):
             start(plan, tmp_path)
+
+
+def test_a_port_that_is_taken_while_the_server_starts_is_not_waited_for(fake_plan: MakePlan, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"(?s)took the server's port while it started.*Errno 98"):
+        start(fake_plan("port-taken", start_s=60), tmp_path)
+
+
+def test_a_free_port_is_none_that_the_kernel_gives_to_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ephemeral = tmp_path / "range"
+    monkeypatch.setattr(server, "EPHEMERAL", ephemeral)
+    ephemeral.write_text("32768\t60999\n")
+    assert all(server.LOWEST_PORT <= server.free_port() < 32768 for _ in range(50))
+    ephemeral.write_text("1024\t60999\n")
+    assert server.free_port() >= 1024
+    ephemeral.unlink()
+    assert server.free_port() > 0
 
 
 def test_the_server_ends_when_the_run_inside_raises(fake_plan: MakePlan, tmp_path: Path) -> None:
