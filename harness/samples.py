@@ -78,6 +78,14 @@ class Pairing:
     faults: tuple[str, ...]
 
 
+def counted(samples: Iterable[Sample], filter_: str, asked: int) -> list[Sample]:
+    """Return what a report counts of an arm's samples: one filter's, of the questions asked of the arm under test.
+
+    A baseline that was asked first was asked everything, also where the other arm ended early.
+    """
+    return [sample for sample in samples if sample.filter == filter_ and sample.doc_id < asked]
+
+
 def pair(
     baseline: Sequence[Sample],
     compressed: Sequence[Sample],

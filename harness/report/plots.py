@@ -14,7 +14,7 @@ from harness.live_check import Errors
 from harness.plan import BASELINE, COMPRESSED
 from harness.report.model import FidelityReport, Report, TaskReport
 from harness.report.tasks import margin
-from harness.samples import Pair, pair, read_samples, sample_file
+from harness.samples import Pair, counted, pair, read_samples, sample_file
 
 Panel = Callable[[Axes], None]
 
@@ -74,14 +74,12 @@ def _panels(report: Report, folder: Path) -> list[Panel]:
 
 def _pairs(folder: Path, name: str, task: TaskReport) -> tuple[Pair, ...]:
     """Return the pairs that the report counts."""
-    filter_ = task.threshold.filter
     try:
         arms = [read_samples(sample_file(folder / arm, name)) for arm in (BASELINE, COMPRESSED)]
     except HarnessError:
         # The report says so itself, with the file and the line.
         return ()
-    asked = [[of for of in arm if of.filter == filter_ and of.doc_id < task.asked] for arm in arms]
-    return pair(*asked).pairs
+    return pair(*(counted(arm, task.threshold.filter, task.asked) for arm in arms)).pairs
 
 
 def _accuracy(axes: Axes, *, tasks: dict[str, TaskReport]) -> None:

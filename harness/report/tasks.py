@@ -12,7 +12,7 @@ from harness.plan import AGAIN, BASELINE, COMPRESSED
 from harness.plan import Task as TaskPlan
 from harness.records import ArmRecord
 from harness.report.model import ArmScore, MarginShift, Paired, TaskReport, Tests
-from harness.samples import Pair, Pairing, Sample, pair, read_samples, sample_file
+from harness.samples import Pair, Pairing, Sample, counted, pair, read_samples, sample_file
 from harness.stats import PairedCounts, mcnemar_drop, paired_bounds
 from harness.stats.flips import Excess, excess_flips
 from harness.stats.multiple import holm
@@ -72,7 +72,6 @@ def task_reports(folder: Path, tasks: dict[str, TaskPlan], arm_records: ArmRecor
 
 
 def _measure(folder: Path, name: str, task: TaskPlan, arm_records: ArmRecords) -> _Measured:
-    filter_ = task.threshold.filter
     record = arm_records[COMPRESSED]
     asked = record.tasks[name].questions if record and name in record.tasks else task.questions
     samples: dict[str, list[Sample]] = {}
@@ -83,8 +82,7 @@ def _measure(folder: Path, name: str, task: TaskPlan, arm_records: ArmRecords) -
         except HarnessError as error:
             faults.append(f"{arm} arm: {error}")
             found = []
-        # A baseline that was asked first was asked everything, also where the other arm ended early.
-        samples[arm] = [of for of in found if of.filter == filter_ and of.doc_id < asked]
+        samples[arm] = counted(found, task.threshold.filter, asked)
     pairing = pair(samples[BASELINE], samples[COMPRESSED])
     again = pair(samples[BASELINE], samples[AGAIN], names=(BASELINE, AGAIN)) if AGAIN in samples else None
     missing = asked - len(pairing.pairs) - len({sample.doc_id for sample in pairing.failed})
