@@ -1,16 +1,18 @@
-"""Where prepared models and data are kept: HARNESS_CACHE, or `.cache` in the repository. noxfile.py fills it."""
+"""Where prepared models and data are kept: HARNESS_CACHE, or `.cache` in the repository. noxfile.py fills it.
+
+Imports the standard library only: the numerical suite uses it in another environment.
+"""
 
 import os
 from pathlib import Path
 
-from harness.config import ROOT
-
 NAME = ".cache"
+IN_REPOSITORY = Path(__file__).resolve().parents[1] / NAME
 
 
 def cache() -> Path:
     """Return the cache's folder, which need not exist yet."""
-    return Path(os.environ.get("HARNESS_CACHE") or ROOT / NAME).absolute()
+    return Path(os.environ.get("HARNESS_CACHE") or IN_REPOSITORY).absolute()
 
 
 def model_place(path: str) -> str:

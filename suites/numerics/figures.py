@@ -1,10 +1,10 @@
 """What the table shows, measured: errors, noise, bytes and time of every codec and algorithm."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.cache import cache
 from harness.collective import codec_names, ring_bytes
 from harness.collective.bounds import sum_bound
 from suites.numerics.activations import Activation, load_activations
@@ -25,9 +25,7 @@ SHAPE = (32, 1024)
 TIMED_SHAPE = (512, 1024)
 """T x H of the messages that are timed, bf16: a short prefill."""
 
-CACHE = Path(os.environ.get("HARNESS_CACHE") or Path(__file__).resolve().parents[2] / ".cache")
-
-CAPTURED = CACHE / "activations.pt"
+CAPTURED = cache() / "activations.pt"
 """Where real activations are looked for: two ranks' messages in one prefill, from the plugin."""
 
 CAPTURE_COMMAND = "nox -s table"
