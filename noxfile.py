@@ -28,9 +28,9 @@ MODEL = CACHE / "models" / "SmolLM2-135M-Instruct"
 # The same with attention heads that two ranks divide, which SGLang pads by itself on a CPU only.
 MODEL_TP2 = MODEL.with_name(f"{MODEL.name}-tp2")
 ACTIVATIONS = CACHE / "activations.pt"
-CONVERT = ("-m", "harness.assets.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
+CONVERT = ("-m", "harness.prepare.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
 PLUGIN = ENVIRONMENTS / "plugin"
-CPU_SHIMS = ROOT / "harness" / "cpu_shims"
+CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 
 DEFAULT_SUITE = "smollm2-cpu"
 MULTI_GPU_SUITE = "smollm2-cuda"
@@ -40,7 +40,7 @@ MULTI_GPU_OPTIONS = ("--backend", "--device", "--ranks", "--parts", "--calls", "
 SERVER_SIDE = (
     "harness/collective",
     "harness/sglang_plugin",
-    "harness/cpu_shims",
+    "harness/serve/cpu_shims",
     "suites/numerics",
     "tests/broken_codecs",
     "tests/collective",
@@ -318,7 +318,7 @@ def prepare_assets(session: nox.Session, server: Path) -> None:
 
 def prepare_padded_model(session: nox.Session, server: Path) -> int:
     """Convert the packaged model with somebody else's interpreter and pad its heads, each once; return 0, or not."""
-    pad = ("-m", "harness.assets.pad_heads", f"--model={MODEL}", "--tp=2", f"--out={MODEL_TP2}")
+    pad = ("-m", "harness.prepare.pad_heads", f"--model={MODEL}", "--tp=2", f"--out={MODEL_TP2}")
     env = {"PYTHONPATH": path_of(ROOT)}
     return run(session, server, *CONVERT, env=env) or run(session, server, *pad, env=env)
 
@@ -332,7 +332,7 @@ def prepare_activations(session: nox.Session, arguments: Sequence[str]) -> int:
         return PASS
     server = server_cpu_environment(session)
     prepare_assets(session, server)
-    capture = ("-m", "harness.assets.activations", f"--out={ACTIVATIONS}")
+    capture = ("-m", "harness.run.capture_activations", f"--out={ACTIVATIONS}")
     return ERROR if run(session, harness_environment(session), *capture, env=harness_env(server)) else PASS
 
 

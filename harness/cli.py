@@ -10,12 +10,15 @@ import typer
 from rich.console import Console
 from typer.exceptions import TyperException
 
-from harness.assets.data import Source, prepare
-from harness.cache import cache
-from harness.config import ROOT, load, suite_names
+from harness.config.load import load, suite_names
+from harness.config.suite import Source
 from harness.errors import HarnessError
-from harness.plan import Options, Plan, make_plan, repeat_command
-from harness.verdict import EXIT_CODES, Verdict
+from harness.judge.verdict import EXIT_CODES, Verdict
+from harness.places import ROOT, cache
+from harness.plan.make import Options, make_plan, repeat_command
+from harness.plan.plan import Plan
+from harness.prepare.data import prepare
+from harness.records.run_folder import RunFolder
 
 DEFAULT_SUITE = "smollm2-cpu"
 ERROR = EXIT_CODES[Verdict.ERROR]
@@ -98,7 +101,7 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     )
     plan = _plan(options, data, data_folder)
     if dry_run:
-        from harness.dry_run import show_plan  # noqa: PLC0415 - lm-eval takes seconds to import
+        from harness.run.dry_run import show_plan  # noqa: PLC0415 - lm-eval takes seconds to import
 
         show_plan(plan, _console())
         return
@@ -132,13 +135,13 @@ def calibrate(  # noqa: PLR0917 - see above
         baselines=runs,
     )
     plan = _plan(options, data, data_folder)
-    from harness.pipeline import calibrate as run_calibration  # noqa: PLC0415 - lm-eval takes seconds to import
-    from harness.progress import Display  # noqa: PLC0415
     from harness.report.calibration import show_calibration  # noqa: PLC0415
+    from harness.run.display import Display  # noqa: PLC0415
+    from harness.run.pipeline import calibrate as run_calibration  # noqa: PLC0415 - lm-eval takes seconds to import
 
     console = _console()
     found = run_calibration(plan, Display(console))
-    show_calibration(found, console, Path(plan.folder))
+    show_calibration(found, console, RunFolder(Path(plan.folder)))
     raise SystemExit(ERROR if found.errors else 0)
 
 
@@ -179,7 +182,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.report.write import write_report  # noqa: PLC0415
 
-    folder = run.resolve()
+    folder = RunFolder(run.resolve())
     built = build_report(folder)
     write_report(built, folder, latest=False)
     show(built, _console(), folder)
@@ -196,13 +199,13 @@ def suites(device: Annotated[str | None, typer.Option(help="Only those of this d
 
 
 def _run(plan: Plan) -> int:
-    from harness.pipeline import run  # noqa: PLC0415 - lm-eval takes seconds to import
-    from harness.progress import Display  # noqa: PLC0415
     from harness.report.terminal import show  # noqa: PLC0415
+    from harness.run.display import Display  # noqa: PLC0415
+    from harness.run.pipeline import run  # noqa: PLC0415 - lm-eval takes seconds to import
 
     console = _console()
     done = run(plan, Display(console))
-    show(done, console, Path(plan.folder))
+    show(done, console, RunFolder(Path(plan.folder)))
     return done.exit_code
 
 

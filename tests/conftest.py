@@ -9,11 +9,13 @@ import psutil
 import pytest
 from rich.console import Console
 
-from harness.assets.data import Source, prepare
-from harness.config import TASKS, KnownAnswer, Threshold
-from harness.fidelity.settings import FidelityPlan
-from harness.plan import API_KEY, CPU_SHIMS, PORT, Arm, Plan, Task
-from harness.progress import Display
+from harness.config.suite import KnownAnswer, Source
+from harness.config.thresholds import Threshold
+from harness.places import TASKS
+from harness.plan.make import CPU_SHIMS
+from harness.plan.plan import API_KEY, PORT, Arm, FidelityPlan, Plan, TaskPlan
+from harness.prepare.data import prepare
+from harness.run.display import Display
 
 FAKE_SERVER = Path(__file__).parent / "fake_server.py"
 KNOWN = KnownAnswer(prompt="The capital of France is", right=" Paris", wrong=" banana")
@@ -81,9 +83,9 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
             is_compressed = name == "compressed"
             return Arm(name=name, compressed=is_compressed, argv=argv, env=env, engagement=str(engagement))
 
-        def task(name: str, metric: str, max_drop: float | None = None) -> Task:
+        def task(name: str, metric: str, max_drop: float | None = None) -> TaskPlan:
             threshold = Threshold(metric=metric, source="test", report_only=max_drop is None, max_drop=max_drop)
-            return Task(
+            return TaskPlan(
                 file=str(TASKS / f"{name}.yaml"),
                 questions=questions,
                 concurrency=2,

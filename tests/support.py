@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import config, records
-from harness.fidelity.records import TextRecord, fidelity_file
-from harness.plan import Options, Plan, make_plan
-from harness.records import ArmRecord, RunRecord, TaskRecord, write_lines
-from harness.samples import Sample, sample_file, write_samples
+from harness.plan.make import Options, make_plan
+from harness.plan.plan import Plan
+from harness.records.predictions import TextRecord, fidelity_file
+from harness.records.run import ArmRecord, RunRecord, TaskRecord, write_lines
+from harness.records.samples import Sample, sample_file, write_samples
 from harness.sglang_plugin.recorder import Log, Recorder
 
 LAYERS = 3

@@ -6,11 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
 from harness.assets import activations
-from harness.client import RequestFailed
+
 from harness.errors import HarnessError
-from harness.plan import Arm, Plan
+from harness.plan.plan import Arm, Plan
+from harness.serve.client import RequestFailed
 from tests.support import make_options
 
 

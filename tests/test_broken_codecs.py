@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harness import config, pipeline
-from harness.plan import Options, make_plan
-from harness.progress import Display
+from harness.plan.make import Options, make_plan
+from harness.run.display import Display
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.usefixtures("no_strays")]
 CODECS = Path(__file__).resolve().parent / "broken_codecs"

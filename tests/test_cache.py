@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cache import cache, model_place
-from harness.config import ROOT
+from harness.places import ROOT, cache, model_place
 from tests.support import make, write_model
 
 

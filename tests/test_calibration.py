@@ -11,13 +11,14 @@ from rich.console import Console
 from scipy.stats import binom
 
 from harness import pipeline
-from harness.calibration import FALSE_ALARM, build_calibration
-from harness.config import ROOT, THRESHOLDS, load
-from harness.plan import Plan
-from harness.preflight import Sglang
-from harness.progress import Display
+from harness.config.load import load
+from harness.judge.calibration import FALSE_ALARM, build_calibration
+from harness.places import ROOT, THRESHOLDS
+from harness.plan.plan import Plan
+from harness.plan.preflight import Sglang
+from harness.records.samples import Sample
 from harness.report.calibration import show_calibration, write_calibration
-from harness.samples import Sample
+from harness.run.display import Display
 from tests.support import boolq, failed, gsm8k, make, write_arm, write_run
 
 

@@ -1,6 +1,6 @@
 """WARNINGs in words: large for certain, beyond what happens by itself, and nothing else."""
 
-from harness.concerns import flips_concern, lost_concern, noise_concern, shift_concern
+from harness.judge.run_warnings import flips_concern, lost_concern, noise_concern, shift_concern
 from harness.stats.flips import excess_flips
 from harness.stats.shift import shift
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness import config
+from harness.config.thresholds import FidelityThreshold
 from harness.errors import ConfigError, HarnessError
-from harness.fidelity.settings import FidelityThreshold
 
 SUITE: dict[str, Any] = {
     "description": "one",

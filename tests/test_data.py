@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from harness.assets.data import BOOLQ, GSM8K_TEST, GSM8K_TRAIN, PACKAGED_SHOTS, Source, prepare
+from harness.config.suite import Source
 from harness.errors import ConfigError, HarnessError
+from harness.prepare.data import BOOLQ, GSM8K_TEST, GSM8K_TRAIN, PACKAGED_SHOTS, prepare
 from tests.support import write_rows
 
 GSM8K_ROW = {"question": "How many?", "answer": "One and one.\n#### 2"}

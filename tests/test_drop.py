@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.drop import DropToTest, check_drops
+from harness.judge.drop import DropToTest, check_drops
 from harness.stats import ALPHA, PairedCounts, paired_bounds
 from harness.stats.exact import exact_drop_p_values
 from harness.stats.sequential import decide, make_design, repeated_bounds

@@ -15,11 +15,12 @@ import psutil
 import pytest
 
 from harness import pipeline
-from harness.assets.data import Source, prepare
-from harness.cache import cache
-from harness.config import KnownAnswer, Model, ModelThresholds, Server, Suite, TaskRun, Threshold, Thresholds
-from harness.plan import Options, make_plan
-from harness.progress import Display
+from harness.config.suite import KnownAnswer, Model, ServerOptions, Source, Suite, TaskRun
+from harness.config.thresholds import ModelThresholds, Threshold, Thresholds
+from harness.places import cache
+from harness.plan.make import Options, make_plan
+from harness.prepare.data import prepare
+from harness.run.display import Display
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("server_python", "no_strays")]
 ROOT = Path(__file__).resolve().parent.parent
@@ -212,7 +213,7 @@ def test_nothing_survives_a_run_that_is_stopped(tmp_path: Path, number: signal.S
 
 def wait_until_no_guard() -> None:
     deadline = time.monotonic() + 60
-    while [of for of in psutil.process_iter(["cmdline"]) if "harness.guard" in (of.info["cmdline"] or [])]:
+    while [of for of in psutil.process_iter(["cmdline"]) if "harness.serve.guard" in (of.info["cmdline"] or [])]:
         assert time.monotonic() < deadline, "the guard did not end"
         time.sleep(0.5)
 
@@ -270,7 +271,7 @@ def test_qwen3_compresses_in_both_sites_too(
         description="a random Qwen3",
         device="cpu",
         model=Model(name="random", path=str(tmp_path / "qwen3")),
-        server=Server(
+        server=ServerOptions(
             tp=2,
             args=[
                 "--attention-backend=torch_native",

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.engagement import read_engagement
+from harness.judge.engagement import read_engagement
 from harness.sglang_plugin.recorder import Recorder
 from tests.support import FACTS, LAYERS, WIDTH, count, write_engagement
 

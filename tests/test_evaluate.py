@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from harness.ask.lm_eval_task import LmEvalTask
 from harness.errors import HarnessError
-from harness.evaluate import Task
-from harness.plan import Plan
-from harness.samples import Sample
-from harness.server import ServerDiedError, running
+from harness.plan.plan import Plan
+from harness.records.samples import Sample
+from harness.serve.server import ServerDiedError, running
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
 
 
 def ask(plan: Plan, name: str, tmp_path: Path) -> list[Sample]:
-    task = Task(name, plan.tasks[name], Path(plan.data), tmp_path / "tasks")
+    task = LmEvalTask(name, plan.tasks[name], Path(plan.data), tmp_path / "tasks")
     with running(plan, plan.arm("baseline"), tmp_path, lambda _text: None) as server:
         return task.run(
             server.client,
@@ -63,7 +63,7 @@ def test_a_failed_request_is_no_wrong_answer(fake_plan: MakePlan, tmp_path: Path
 
 def test_a_part_of_the_questions_keeps_the_numbers_of_the_whole(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan()
-    task = Task("gsm8k", plan.tasks["gsm8k"], Path(plan.data), tmp_path / "tasks")
+    task = LmEvalTask("gsm8k", plan.tasks["gsm8k"], Path(plan.data), tmp_path / "tasks")
     samples: list[Sample] = []
     with running(plan, plan.arm("baseline"), tmp_path, lambda _text: None) as server:
         for documents in (range(2), range(2, 6)):
@@ -83,7 +83,7 @@ def test_a_part_of_the_questions_keeps_the_numbers_of_the_whole(fake_plan: MakeP
 
 def test_the_protocol_in_one_line(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan()
-    tasks = {name: Task(name, plan.tasks[name], Path(plan.data), tmp_path) for name in plan.tasks}
+    tasks = {name: LmEvalTask(name, plan.tasks[name], Path(plan.data), tmp_path) for name in plan.tasks}
     assert tasks["gsm8k"].protocol_text() == (
         "gsm8k.yaml version 1.0; generate_until; 5 shots (first_n of test); BOS: what the tokenizer adds; "
         'at most 8 tokens, stop ["Question", "Assistant:", "<|separator|>"]'
@@ -103,11 +103,11 @@ def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(fake_plan:
 def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan(questions=500)
     with pytest.raises(HarnessError, match=r"boolq: 500 questions are asked for, the data in .* has 60 to score"):
-        Task("boolq", plan.tasks["boolq"], Path(plan.data), tmp_path)
+        LmEvalTask("boolq", plan.tasks["boolq"], Path(plan.data), tmp_path)
 
 
 def test_missing_data_is_named(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan()
     (Path(plan.data) / "gsm8k" / "test.jsonl").unlink()
     with pytest.raises(HarnessError, match=r"gsm8k: the data lacks .*gsm8k/test\.jsonl"):
-        Task("gsm8k", plan.tasks["gsm8k"], Path(plan.data), tmp_path)
+        LmEvalTask("gsm8k", plan.tasks["gsm8k"], Path(plan.data), tmp_path)

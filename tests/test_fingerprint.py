@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from harness import pipeline, records
+from harness.ask.lm_eval_task import LmEvalTask
 from harness.errors import HarnessError
-from harness.evaluate import Task
-from harness.fingerprint import Fingerprint, adopt_baseline, hash_of_folder, make_fingerprint
-from harness.plan import Plan
-from harness.preflight import Sglang
-from harness.progress import Display
+from harness.plan.plan import Plan
+from harness.plan.preflight import Sglang
+from harness.records.run import Fingerprint
+from harness.run.display import Display
+from harness.run.reuse_baseline import adopt_baseline, hash_of_folder, make_fingerprint
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
@@ -43,7 +44,7 @@ def with_model(plan: Plan, model: Path, name: str = "run", **changed: object) ->
 def of(plan: Plan, sglang: Sglang = SGLANG) -> Fingerprint:
     folder = Path(plan.folder) / "tasks"
     return make_fingerprint(
-        plan, [Task(name, task, Path(plan.data), folder) for name, task in plan.tasks.items()], sglang
+        plan, [LmEvalTask(name, task, Path(plan.data), folder) for name, task in plan.tasks.items()], sglang
     )
 
 

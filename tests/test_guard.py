@@ -36,7 +36,7 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def start(folder: Path, script: str = TREE) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "harness.guard", f"--log={folder / 'log'}", "--"]
+    command = [sys.executable, "-m", "harness.serve.guard", f"--log={folder / 'log'}", "--"]
     return subprocess.Popen(
         [*command, sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, start_new_session=True
     )
@@ -82,7 +82,7 @@ def test_the_tree_ends_when_the_harness_is_killed(tmp_path: Path) -> None:
     """SIGKILL leaves the harness no moment to clean up: only the kernel's closing of the pipe tells the guard."""
     harness = (
         "import subprocess, sys, time\n"
-        f"command = [sys.executable, '-m', 'harness.guard', '--log={tmp_path / 'log'}', '--']\n"
+        f"command = [sys.executable, '-m', 'harness.serve.guard', '--log={tmp_path / 'log'}', '--']\n"
         f"script = {TREE!r}\n"
         f"p = subprocess.Popen([*command, sys.executable, '-c', script, {str(tmp_path)!r}],\n"
         "                     stdin=subprocess.PIPE, start_new_session=True)\n"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from harness.live_check import LiveCheck, read_live_check
+from harness.judge.live_check import LiveCheck, read_live_check
 from harness.report.live_check import live_check_line, worst_layers
 from tests.support import LAYERS, WIDTH, checked, tally, write_live_check
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError, HarnessError
-from harness.model_folder import check_model, folder_problems, weights_problem
+from harness.plan.model_folder import check_model, folder_problems, weights_problem
 from tests.support import safetensors, write_model
 
 

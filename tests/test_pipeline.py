@@ -9,10 +9,10 @@ import pytest
 
 from harness import pipeline
 from harness.errors import HarnessError
-from harness.plan import Plan
-from harness.preflight import Sglang
-from harness.progress import Display
+from harness.plan.plan import Plan
+from harness.plan.preflight import Sglang
 from harness.report.build import build_report
+from harness.run.display import Display
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})

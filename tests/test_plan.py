@@ -8,7 +8,8 @@ import pytest
 
 from harness import config
 from harness.errors import HarnessError
-from harness.plan import API_KEY, PORT, Arm, Plan, check_interpreter, make_plan, repeat_command
+from harness.plan.make import check_interpreter, make_plan, repeat_command
+from harness.plan.plan import API_KEY, PORT, Arm, Plan
 from tests.support import MANIFEST, make, make_options, safetensors, write_interpreter
 
 SUITES = config.suite_names()
@@ -76,7 +77,7 @@ def test_shims_are_for_the_cpu_alone(
     monkeypatch.setenv("PYTHONPATH", "/theirs")
     parts = make(tmp_path, suite=suite).arms[0].env["PYTHONPATH"].split(os.pathsep)
     expected = [str(tmp_path / "plugin"), "/theirs"]
-    assert parts == ([str(config.ROOT / "harness" / "cpu_shims"), *expected] if shims else expected)
+    assert parts == ([str(config.ROOT / "harness" / "serve" / "cpu_shims"), *expected] if shims else expected)
 
 
 def test_the_users_own_list_of_plugins_must_not_keep_ours_out(

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness import preflight
-from harness.config import ROOT
 from harness.errors import HarnessError
-from harness.plan import Plan
-from harness.preflight import Sglang, check_sglang
+from harness.places import ROOT
+from harness.plan.plan import Plan
+from harness.plan.preflight import Sglang, check_sglang
 from tests.support import make, write_interpreter
 
 
@@ -48,7 +48,7 @@ echo '{{"sglang": "1", "problems": [], "settings": [], "packages": ""}}'"""
     assert request["arms"]["compressed"] == [*request["arms"]["baseline"], "--enable-quant-communications"]
     environment = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
     assert environment["PYTHONPATH"] == plan.arms[0].env["PYTHONPATH"]
-    assert (tmp_path / "arguments").read_text() == "-m harness.sglang_probe\n"
+    assert (tmp_path / "arguments").read_text() == "-m harness.sglang_plugin.probe\n"
 
 
 def test_all_problems_at_once(tmp_path: Path) -> None:

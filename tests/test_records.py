@@ -5,7 +5,7 @@ import pytest
 
 from harness import records
 from harness.errors import HarnessError
-from harness.records import ArmRecord, RunRecord, TaskRecord
+from harness.records.run import ArmRecord, RunRecord, TaskRecord
 from tests.support import make
 
 ARM = ArmRecord(

@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 
 from harness import records
-from harness.config import Threshold
+from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.errors import HarnessError
-from harness.fidelity.records import fidelity_file
-from harness.fidelity.settings import FidelityThreshold
-from harness.plan import Plan
+from harness.judge.tasks import margin
+from harness.plan.plan import Plan
+from harness.records.predictions import fidelity_file
+from harness.records.samples import sample_file, write_samples
 from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
-from harness.report.tasks import margin
 from harness.report.write import write_report
-from harness.samples import sample_file, write_samples
 from tests.support import (
     FACTS,
     boolq,

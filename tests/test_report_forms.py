@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli import PLAIN_WIDTH
-from harness.plan import Plan
+from harness.plan.plan import Plan
 from harness.report.build import build_report
 from harness.report.markdown import markdown
 from harness.report.model import Report

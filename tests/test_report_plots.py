@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.plan import Plan
+from harness.plan.plan import Plan
+from harness.records.samples import read_samples, sample_file, write_samples
 from harness.report.build import build_report
 from harness.report.write import write_report
-from harness.samples import read_samples, sample_file, write_samples
 from tests.support import boolq, finished, gsm8k, make, write_arm, write_run
 
 

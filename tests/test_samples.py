@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.samples import Sample, pair, read_samples, sample_file, write_samples
+from harness.judge.pairing import pair
+from harness.records.samples import Sample, read_samples, sample_file, write_samples
 from tests.support import failed, make_choice, make_sample
 
 

@@ -8,11 +8,12 @@ import pytest
 from rich.console import Console
 
 from harness import config, pipeline
-from harness.assets.data import Source, prepare
-from harness.cache import cache
-from harness.plan import Options, make_plan
-from harness.progress import Display
+from harness.config.suite import Source
+from harness.places import cache
+from harness.plan.make import Options, make_plan
+from harness.prepare.data import prepare
 from harness.report.model import Report
+from harness.run.display import Display
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.usefixtures("no_strays")]
 QUESTIONS = 64

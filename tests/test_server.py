@@ -9,8 +9,8 @@ import pytest
 
 from harness import server
 from harness.errors import HarnessError
-from harness.plan import Plan
-from harness.server import KEY_BYTES, ServerDiedError, running, tail
+from harness.plan.plan import Plan
+from harness.serve.server import KEY_BYTES, ServerDiedError, running, tail
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]

@@ -2,16 +2,18 @@
 
 import pytest
 
-from harness.config import Threshold
-from harness.plan import Task
-from harness.samples import Sample
-from harness.stopping import certain, design_of, parts
+from harness.config.thresholds import Threshold
+from harness.judge.early_stop import certain, design_of, parts
+from harness.plan.plan import TaskPlan
+from harness.records.samples import Sample
 from tests.support import failed, make_sample
 
 
-def task(questions: int = 400, *, early_stop: bool = True, judged_tasks: int = 1, **threshold: float | str) -> Task:
+def task(
+    questions: int = 400, *, early_stop: bool = True, judged_tasks: int = 1, **threshold: float | str
+) -> TaskPlan:
     keys = {"max_drop": 0.05, **threshold}
-    return Task(
+    return TaskPlan(
         file="gsm8k.yaml",
         questions=questions,
         concurrency=1,
@@ -26,7 +28,7 @@ def answers(n: int, *, wrong: int = 0, **changed: str) -> list[Sample]:
     return [make_sample(of, right=of >= wrong, **changed) for of in range(n)]
 
 
-def first_end(of: Task, *, wrong: int = 0, share: float = 0.0) -> int | None:
+def first_end(of: TaskPlan, *, wrong: int = 0, share: float = 0.0) -> int | None:
     """Return the look at which the task ends early; `share` of the questions asked are wrong in one arm."""
     for part in parts(of)[:-1]:
         n = part.stop

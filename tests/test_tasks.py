@@ -4,10 +4,9 @@ import pytest
 from datasets import Dataset
 
 from harness import config, plan
-from harness.config import Threshold
+from harness.ask.lm_eval_task import LmEvalTask, check_tasks
+from harness.config.thresholds import Threshold
 from harness.errors import HarnessError
-from harness.evaluate import Task
-from harness.pipeline import check_tasks
 from suites.tasks import gsm8k_sglang
 from tests.support import GSM8K_ROWS as ROWS
 from tests.support import PASSAGES, write_rows
@@ -91,7 +90,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(name: str, data: Path, *, questions: int = 3, metric: str = "acc,none", cap: int | None = None) -> Task:
+def load(
+    name: str, data: Path, *, questions: int = 3, metric: str = "acc,none", cap: int | None = None
+) -> LmEvalTask:
     of = plan.Task(
         file=str(config.TASKS / f"{name}.yaml"),
         questions=questions,
@@ -99,7 +100,7 @@ def load(name: str, data: Path, *, questions: int = 3, metric: str = "acc,none",
         max_new_tokens=cap,
         threshold=Threshold(metric=metric, report_only=True, source="here"),
     )
-    return Task(name, of, data, data / "loaded")
+    return LmEvalTask(name, of, data, data / "loaded")
 
 
 def test_gsm8k_prompts_are_upstreams_to_the_letter(data: Path) -> None:

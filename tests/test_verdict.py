@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.config import Threshold
-from harness.drop import DropToTest, check_drops
+from harness.config.thresholds import Threshold
+from harness.judge.drop import DropToTest, check_drops
+from harness.judge.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run, judge_task, worst
 from harness.stats import PairedCounts, paired_bounds
 from harness.stats.flips import excess_flips
-from harness.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run, judge_task, worst
 
 
 def numbers(both_right: int, lost: int = 0, won: int = 0, both_wrong: int = 0, **more: Any) -> TaskNumbers:

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
+from harness.config.yaml_file import YamlFile
 from harness.errors import ConfigError
-from harness.yaml_file import Strict, YamlFile
+from harness.strict import Strict
 
 
 class Inner(Strict):

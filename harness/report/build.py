@@ -1,24 +1,22 @@
 """Builds a report from a run's files alone, so that any report can be built again."""
 
 import shlex
-from pathlib import Path
 from typing import Any
 
-from harness import records
-from harness.engagement import NOT_PROVEN, Engagement, read_engagement
-from harness.live_check import NOT_RIGHT, read_live_check
-from harness.plan import BASELINE, COMPRESSED, Arm, Plan
-from harness.records import ArmRecord, RunRecord
-from harness.report.fidelity import fidelity_report
-from harness.report.model import SCHEMA_VERSION, ArmReport, FidelityReport, Report, TaskReport
-from harness.report.tasks import task_reports
-from harness.verdict import EXIT_CODES, Judged, Verdict, judge_run
+from harness.judge.engagement import Engagement, read_engagement
+from harness.judge.fidelity import fidelity_report
+from harness.judge.live_check import read_live_check
+from harness.judge.results import ArmReport, FidelityReport, TaskReport
+from harness.judge.run import arm_errors
+from harness.judge.tasks import task_reports
+from harness.judge.verdict import EXIT_CODES, Judged, Verdict, judge_run
+from harness.plan.plan import BASELINE, COMPRESSED, Arm, Plan
+from harness.records.run import ArmRecord, RunRecord, read_record
+from harness.records.run_folder import ArmFolder, RunFolder
+from harness.report.model import SCHEMA_VERSION, Report
 
-# Arguments in which the arms may differ: the flag under test, and what is chosen anew at each start.
-MAY_DIFFER = frozenset({"enable_quant_communications", "port", "api_key", "random_seed", "nccl_port"})
 
-
-def build_report(folder: Path) -> Report:
+def build_report(folder: RunFolder) -> Report:
     """Build the report of the run in `folder`.
 
     Args:
@@ -27,13 +25,13 @@ def build_report(folder: Path) -> Report:
     Raises:
         HarnessError: The plan or the run's record is missing or of another version.
     """
-    plan = records.read(folder / records.PLAN, Plan)
-    run = records.read(folder / records.RUN, RunRecord)
-    arm_records: dict[str, ArmRecord | None] = {arm.name: _arm_record(folder / arm.name) for arm in plan.arms}
+    plan = read_record(folder.plan, Plan)
+    run = read_record(folder.run, RunRecord)
+    arm_records: dict[str, ArmRecord | None] = {arm.name: _arm_record(folder.arm(arm.name)) for arm in plan.arms}
     arms: dict[str, ArmReport] = {
-        arm.name: _arm_report(folder / arm.name, plan, arm, arm_records[arm.name]) for arm in plan.arms
+        arm.name: _arm_report(folder.arm(arm.name), plan, arm, arm_records[arm.name]) for arm in plan.arms
     }
-    errors = list(run.errors) or _arm_errors(plan, arms)
+    errors = list(run.errors) or arm_errors(plan, arms)
     tasks = task_reports(folder, plan.tasks, arm_records)
     fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
@@ -63,43 +61,23 @@ def build_report(folder: Path) -> Report:
         timings=_timings(run, arm_records),
         versions={**run.versions, **_server_versions(arms)},
         repeat=plan.repeat,
-        rebuild=f"python -m harness report {shlex.quote(str(folder))}",
+        rebuild=f"python -m harness report {shlex.quote(str(folder.path))}",
     )
 
 
-def _arm_record(folder: Path) -> ArmRecord | None:
-    return records.read(folder / records.ARM, ArmRecord) if (folder / records.ARM).exists() else None
+def _arm_record(folder: ArmFolder) -> ArmRecord | None:
+    return read_record(folder.record, ArmRecord) if folder.record.exists() else None
 
 
-def _arm_report(folder: Path, plan: Plan, arm: Arm, record: ArmRecord | None) -> ArmReport:
+def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | None) -> ArmReport:
     return ArmReport(
         server_args=record.server_args if record else {},
         command=arm.shell(),
         known_answer=record.known_answer if record else None,
         seconds_to_ready=record.seconds_to_ready if record else None,
-        engagement=read_engagement(folder / "engagement", tp=plan.tp, compressed=arm.compressed),
-        live_check=read_live_check(folder / "engagement", tp=plan.tp, every=arm.check_every),
+        engagement=read_engagement(folder.engagement, tp=plan.tp, compressed=arm.compressed),
+        live_check=read_live_check(folder.engagement, tp=plan.tp, every=arm.check_every),
     )
-
-
-def _arm_errors(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:
-    """Find what makes a finished run unfit to be judged: no proof, or arms that differ in more than the flag."""
-    errors = [f"{NOT_PROVEN}: {name} arm: {fault}" for name, arm in arms.items() for fault in arm.engagement.faults]
-    errors += [
-        f"{NOT_RIGHT}: {name} arm: {fault}"
-        for name, arm in arms.items()
-        if arm.live_check is not None
-        for fault in arm.live_check.faults
-    ]
-    baseline = arms[BASELINE].server_args
-    may_differ = MAY_DIFFER | {"base_gpu_id"} if plan.together else MAY_DIFFER
-    differing = [
-        f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {of.server_args.get(name)!r} in {arm}"
-        for arm, of in arms.items()
-        for name in sorted((baseline.keys() | of.server_args.keys()) - may_differ)
-        if baseline.get(name) != of.server_args.get(name)
-    ]
-    return errors + differing
 
 
 def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:

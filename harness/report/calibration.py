@@ -7,23 +7,22 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
-from harness import records
-from harness.calibration import CalibrationReport, build_calibration
+from harness.judge.calibration import CalibrationReport, build_calibration
+from harness.records.run import write_record
+from harness.records.run_folder import RunFolder
 from harness.report.markdown import share
 
-JSON = "calibration.json"
-MARKDOWN = "calibration.md"
 TEMPLATE = "calibration.md.jinja"
 
 
-def write_calibration(folder: Path) -> CalibrationReport:
+def write_calibration(folder: RunFolder) -> CalibrationReport:
     """Build a calibration run's result from its files and write it beside them.
 
     Raises:
         OSError: It cannot be written.
     """
     found = build_calibration(folder)
-    records.write(folder / JSON, found)
+    write_record(folder.calibration, found)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -32,11 +31,11 @@ def write_calibration(folder: Path) -> CalibrationReport:
         autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
     environment.filters["share"] = share
-    (folder / MARKDOWN).write_text(environment.get_template(TEMPLATE).render(found=found), encoding="utf-8")
+    folder.calibration_markdown.write_text(environment.get_template(TEMPLATE).render(found=found), encoding="utf-8")
     return found
 
 
-def show_calibration(found: CalibrationReport, console: Console, folder: Path) -> None:
+def show_calibration(found: CalibrationReport, console: Console, folder: RunFolder) -> None:
     """Print the proposals, what they rest on, and the change of thresholds.yaml."""
     table = Table(title=f"Baselines of {found.model}", title_justify="left")
     for name in (
@@ -78,4 +77,4 @@ def show_calibration(found: CalibrationReport, console: Console, folder: Path) -
             console.print(Syntax(found.diff, "diff"))
         else:
             console.print(found.diff, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"report: {folder / MARKDOWN}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {folder.calibration_markdown}", markup=False, highlight=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 import math
 
-from harness.live_check import Errors, LiveCheck
+from harness.judge.live_check import Errors, LiveCheck
 
 SHOWN_LAYERS = 6
 

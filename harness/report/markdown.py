@@ -4,9 +4,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.fidelity.compare import Estimate, Shift
+from harness.judge.predictions import Estimate, Shift
+from harness.judge.results import FidelityReport
 from harness.report.live_check import decibels, live_check_line, worst_layers
-from harness.report.model import FidelityReport, Report
+from harness.report.model import Report
 
 TEMPLATE = "report.md.jinja"
 

@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from functools import partial
 from math import isfinite
-from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.errors import HarnessError
-from harness.live_check import Errors
-from harness.plan import BASELINE, COMPRESSED
-from harness.report.model import FidelityReport, Report, TaskReport
-from harness.report.tasks import margin
-from harness.samples import Pair, counted, pair, read_samples, sample_file
+from harness.judge.live_check import Errors
+from harness.judge.pairing import Pair, counted, pair
+from harness.judge.results import FidelityReport, TaskReport
+from harness.judge.tasks import margin
+from harness.plan.plan import BASELINE, COMPRESSED
+from harness.records.run_folder import RunFolder
+from harness.records.samples import read_samples
+from harness.report.model import Report
 
 Panel = Callable[[Axes], None]
 
@@ -23,13 +25,12 @@ COMPRESSED_COLOUR, NOISE_COLOUR, LOST, WON = "#0072b2", "#999999", "#d55e00", "#
 PANEL_INCHES = (4.2, 3.6)
 
 
-def draw(report: Report, folder: Path, file: Path) -> bool:
+def draw(report: Report, folder: RunFolder) -> bool:
     """Draw a report, the same file for the same run.
 
     Args:
         report: The report.
         folder: The run's folder: the margins are drawn question by question.
-        file: The SVG file to write.
 
     Returns:
         Whether there was anything to draw.
@@ -54,11 +55,11 @@ def draw(report: Report, folder: Path, file: Path) -> bool:
         figure = Figure(figsize=(width * len(panels), height), layout="constrained")
         for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
             panel(axes)
-        figure.savefig(file, metadata={"Date": None})
+        figure.savefig(folder.plots, metadata={"Date": None})
     return True
 
 
-def _panels(report: Report, folder: Path) -> list[Panel]:
+def _panels(report: Report, folder: RunFolder) -> list[Panel]:
     answered = {name: task for name, task in report.tasks.items() if task.n}
     panels: list[Panel] = [partial(_accuracy, tasks=answered)] if answered else []
     for name, task in answered.items():
@@ -72,10 +73,10 @@ def _panels(report: Report, folder: Path) -> list[Panel]:
     return panels
 
 
-def _pairs(folder: Path, name: str, task: TaskReport) -> tuple[Pair, ...]:
+def _pairs(folder: RunFolder, name: str, task: TaskReport) -> tuple[Pair, ...]:
     """Return the pairs that the report counts."""
     try:
-        arms = [read_samples(sample_file(folder / arm, name)) for arm in (BASELINE, COMPRESSED)]
+        arms = [read_samples(folder.arm(arm).samples(name)) for arm in (BASELINE, COMPRESSED)]
     except HarnessError:
         # The report says so itself, with the file and the line.
         return ()

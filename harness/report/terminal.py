@@ -1,15 +1,14 @@
 """The end of a run on screen: one table of tasks, one of ranks, and the verdict in words."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 
+from harness.judge.results import FidelityReport
+from harness.judge.verdict import Verdict
+from harness.records.run_folder import RunFolder
 from harness.report.live_check import live_check_line
 from harness.report.markdown import interval, points, share, shifts, size, small
-from harness.report.model import FidelityReport, Report
-from harness.report.write import MARKDOWN
-from harness.verdict import Verdict
+from harness.report.model import Report
 
 STYLES = {
     Verdict.PASS: "bold green",
@@ -20,7 +19,7 @@ STYLES = {
 }
 
 
-def show(report: Report, console: Console, folder: Path) -> None:
+def show(report: Report, console: Console, folder: RunFolder) -> None:
     """Print the report's tables and its verdict; without a terminal the same in plain text."""
     console.print(_tasks(report))
     if report.fidelity is not None:
@@ -38,7 +37,7 @@ def show(report: Report, console: Console, folder: Path) -> None:
         console.print(warning, markup=False, highlight=False)
     for reason in report.reasons:
         console.print(f"  {reason}", markup=False, highlight=False)
-    console.print(f"report: {folder / MARKDOWN}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {folder.markdown}", markup=False, highlight=False, soft_wrap=True)
 
 
 def headline(report: Report) -> str:

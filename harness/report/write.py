@@ -1,19 +1,14 @@
 """Writes a report to its run's folder and points `latest` to it."""
 
-from pathlib import Path
-
-from harness import records
-from harness.latest import point_latest
+from harness.places import point_latest
+from harness.records.run import write_record
+from harness.records.run_folder import RunFolder
 from harness.report.markdown import markdown
 from harness.report.model import Report
 from harness.report.plots import draw
 
-JSON = "report.json"
-MARKDOWN = "report.md"
-PLOTS = "report.svg"
 
-
-def write_report(report: Report, folder: Path, *, latest: bool = True) -> None:
+def write_report(report: Report, folder: RunFolder, *, latest: bool = True) -> None:
     """Write report.json and report.md, and report.svg where there is anything to draw.
 
     Args:
@@ -24,10 +19,10 @@ def write_report(report: Report, folder: Path, *, latest: bool = True) -> None:
     Raises:
         OSError: They cannot be written.
     """
-    records.write(folder / JSON, report)
+    write_record(folder.report, report)
     # Not one that an earlier report drew from other files.
-    (folder / PLOTS).unlink(missing_ok=True)
-    plots = PLOTS if draw(report, folder, folder / PLOTS) else None
-    (folder / MARKDOWN).write_text(markdown(report, plots=plots), encoding="utf-8")
+    folder.plots.unlink(missing_ok=True)
+    plots = folder.plots.name if draw(report, folder) else None
+    folder.markdown.write_text(markdown(report, plots=plots), encoding="utf-8")
     if latest:
-        point_latest(folder)
+        point_latest(folder.path)

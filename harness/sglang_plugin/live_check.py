@@ -3,7 +3,7 @@
 The served result is not touched. Every rank samples the same calls, since the check itself communicates: all
 calls of the first pass that compresses (no prompt can be cached before it, so that it has a token 0), and then
 every `every`-th call of the process. A line of live-rank-N.jsonl is a pass with checked calls; it is judged in
-harness.live_check.
+harness.judge.live_check.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.collective import get_codec
 from harness.collective.algorithms.exchange import everyones
-from harness.sglang_plugin.clock import device_seconds
+from harness.collective.clock import device_seconds
 from harness.sglang_plugin.measure import Sample
 from harness.sglang_plugin.recorder import Log
 

@@ -1,6 +1,6 @@
 """One rank's log of its forward passes: a line of JSON for each, with what it compressed.
 
-The log is only written here and only judged in harness.engagement, so that the proof can be looked at
+The log is only written here and only judged in harness.judge.engagement, so that the proof can be looked at
 again later. A line is one `write` of a file opened for appending: whatever kills the server, the lines of
 the passes that ended are there.
 """

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from harness.config import ROOT
+from harness.places import ROOT
 from harness.validation.bars import bars
 from harness.validation.drop_cells import simulate, truths
 from harness.validation.other_cells import simulate_others

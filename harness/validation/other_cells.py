@@ -9,13 +9,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.config import Threshold
-from harness.drop import DropToTest, check_drops
+from harness.config.thresholds import Threshold
+from harness.judge.drop import DropToTest, check_drops
+from harness.judge.verdict import TaskNumbers, Verdict, judge_task
 from harness.stats import ALPHA, PairedCounts
 from harness.stats.flips import excess_of
 from harness.stats.sequential import Design, decide, make_design
 from harness.validation.truth import Truth
-from harness.verdict import TaskNumbers, Verdict, judge_task
 
 Of = TypeVar("Of", bound=Hashable)
 # At the margin in both tasks: each is one false FAIL away from failing the run.

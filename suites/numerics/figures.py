@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cache import cache
 from harness.collective import codec_names, ring_bytes
 from harness.collective.bounds import sum_bound
+from harness.places import cache
 from suites.numerics.activations import Activation, load_activations
 from suites.numerics.case import DTYPES, Case
 from suites.numerics.checks.statistics import measured_and_predicted

@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 
-from harness.latest import point_latest
+from harness.places import point_latest
 
 REPORTS = Path(__file__).resolve().parents[2] / "reports"
 

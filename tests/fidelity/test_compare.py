@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from harness.fidelity.compare import SMALLEST_MASS, Fidelity, Shift, compare, divergence
-from harness.fidelity.records import TextRecord
+from harness.judge.predictions import SMALLEST_MASS, Fidelity, Shift, compare, divergence
+from harness.records.predictions import TextRecord
 from tests.support import make_predictions
 
 

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from harness.fidelity.compare import Estimate, Fidelity, Shift
-from harness.fidelity.judge import fidelity_warnings, judge_fidelity
-from harness.fidelity.settings import FidelityThreshold
+from harness.config.thresholds import FidelityThreshold
+from harness.judge.fidelity import fidelity_warnings, judge_fidelity
+from harness.judge.predictions import Estimate, Fidelity, Shift
 
 
 def fidelity(kl: float, spread: float = 0.001, *, same: float = 0.95, **changed: Any) -> Fidelity:

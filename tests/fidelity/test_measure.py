@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.ask.predictions import predict_texts
+from harness.ask.texts import Text
 from harness.errors import HarnessError
-from harness.fidelity.compare import compare
-from harness.fidelity.measure import predict_texts, protocol, protocol_text
-from harness.fidelity.records import TextRecord, fidelity_file, read_records
-from harness.fidelity.settings import FidelityPlan
-from harness.fidelity.texts import Text
-from harness.server import running
+from harness.judge.predictions import compare
+from harness.plan.plan import FidelityPlan, fidelity_protocol, fidelity_protocol_text
+from harness.records.predictions import TextRecord, fidelity_file, read_records
+from harness.serve.server import running
 from tests.conftest import MakePlan
 
 PLAN = FidelityPlan(texts={"boolq": 7}, max_tokens=16, top_k=5, concurrency=2, threshold=None)
@@ -104,6 +104,6 @@ def test_a_record_that_is_not_whole_is_refused(fake_plan: MakePlan, tmp_path: Pa
 
 
 def test_the_protocol_says_what_is_asked() -> None:
-    assert protocol(PLAN)["texts"] == {"boolq": 7}
-    assert (protocol(PLAN)["max_tokens"], protocol(PLAN)["top_k"]) == (16, 5)
-    assert protocol_text(PLAN) == "7 of boolq; to 16 tokens; the 5 most likely; BOS: what the tokenizer adds"
+    assert fidelity_protocol(PLAN)["texts"] == {"boolq": 7}
+    assert (fidelity_protocol(PLAN)["max_tokens"], fidelity_protocol(PLAN)["top_k"]) == (16, 5)
+    assert fidelity_protocol_text(PLAN) == "7 of boolq; to 16 tokens; the 5 most likely; BOS: what the tokenizer adds"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.ask.texts import build_texts
 from harness.errors import HarnessError
-from harness.fidelity.texts import build_texts
 
 
 def write(file: Path, rows: Sequence[Mapping[str, object]]) -> None:

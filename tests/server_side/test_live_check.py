@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, distributed
 
 from harness.collective import quant_all_reduce
-from harness.live_check import LiveCheck as Judged
-from harness.live_check import read_live_check
-from harness.sglang_plugin.clock import device_seconds
+from harness.collective.clock import device_seconds
+from harness.judge.live_check import LiveCheck as Judged
+from harness.judge.live_check import read_live_check
 from harness.sglang_plugin.live_check import LiveCheck
 from harness.sglang_plugin.measure import Sample
 from suites.numerics.cluster import Cluster

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import pytest
 import torch
+from harness.assets import pad_heads
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 
-from harness.assets import pad_heads
-from harness.assets.pad_heads import pad, padded_heads
+from harness.prepare.pad_heads import pad, padded_heads
 
 HEADS, KV_HEADS, HEAD, WIDTH = 9, 3, 8, 72
 CACHE = Path(os.environ.get("HARNESS_CACHE") or Path(__file__).resolve().parents[2] / ".cache")

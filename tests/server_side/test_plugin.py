@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.live_check import LiveCheck, read_live_check
+from harness.judge.live_check import LiveCheck, read_live_check
 
 REGISTER = """
 import sys

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.sglang_probe import answer
+from harness.sglang_plugin.probe import answer
 
 SUITES = sorted((Path(__file__).resolve().parents[2] / "suites" / "accuracy").glob("*.yaml"))
 

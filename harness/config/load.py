@@ -1,0 +1,130 @@
+"""What people write: suites (what to run) and thresholds (what to accept). Checked before any server starts."""
+
+from pathlib import Path
+from typing import TypeVar
+
+from harness.config.suite import Suite
+from harness.config.thresholds import Thresholds
+from harness.config.yaml_file import YamlFile
+from harness.errors import ConfigError, HarnessError, Problem
+from harness.places import SUITES, TASKS, THRESHOLDS
+from harness.strict import Strict
+
+FileT = TypeVar("FileT", bound=Strict)
+
+
+def suite_names() -> list[str]:
+    """Return the names of all suites, sorted."""
+    return sorted(file.stem for file in SUITES.glob("*.yaml"))
+
+
+def task_names() -> list[str]:
+    """Return the names of all tasks, sorted."""
+    return sorted(file.stem for file in TASKS.glob("*.yaml"))
+
+
+def load(suite: str, *, suites: Path = SUITES, thresholds: Path = THRESHOLDS) -> tuple[Suite, Thresholds]:
+    """Read a suite and the thresholds and check them, each and against each other.
+
+    Args:
+        suite: The suite's name, the stem of its file.
+        suites: The folder of suites.
+        thresholds: The file of thresholds.
+
+    Raises:
+        HarnessError: There is no such suite.
+        ConfigError: Everything that is wrong in both files.
+    """
+    files = {file.stem: file for file in sorted(suites.glob("*.yaml"))}
+    if suite not in files:
+        raise HarnessError(f"there is no suite {suite!r} in {suites}; there are: {', '.join(files)}")
+    problems: list[Problem] = []
+    suite_file = _read(files[suite], Suite, problems)
+    thresholds_file = _read(thresholds, Thresholds, problems)
+    if thresholds_file is not None:
+        problems += _unknown_names(thresholds_file, files)
+    if suite_file is not None:
+        problems += _suite_problems(suite_file, thresholds_file)
+    if problems or suite_file is None or thresholds_file is None:
+        raise ConfigError(problems)
+    return suite_file.content, thresholds_file.content
+
+
+def _read(path: Path, model: type[FileT], problems: list[Problem]) -> YamlFile[FileT] | None:
+    try:
+        return YamlFile(path, model)
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _unknown_names(thresholds: YamlFile[Thresholds], suites: dict[str, Path]) -> list[Problem]:
+    """Find models that no suite runs and tasks that do not exist: a typing error would never be noticed."""
+    models: set[str] = set()
+    with_fidelity: set[str] = set()
+    unreadable: list[Problem] = []
+    for file in suites.values():
+        if (suite := _read(file, Suite, unreadable)) is not None:
+            models.add(suite.content.model.name)
+            if suite.content.fidelity is not None:
+                with_fidelity.add(suite.content.model.name)
+    tasks = task_names()
+    problems = []
+    for model, rows in thresholds.content.models.items():
+        # A suite that cannot be read may be the one that runs the model.
+        if model not in models and not unreadable:
+            known = ", ".join(sorted(models))
+            problems.append(thresholds.problem(("models", model), f"is the model of no suite; there are: {known}"))
+        problems += [
+            thresholds.problem(("models", model, task), f"is not a task; there are: {', '.join(tasks)}")
+            for task in rows.tasks
+            if task not in tasks
+        ]
+        if rows.fidelity is not None and model in models - with_fidelity and not unreadable:
+            message = f"is measured by no suite of {model}: give one the key `fidelity`, or remove this row"
+            problems.append(thresholds.problem(("models", model, "fidelity"), message))
+    return problems
+
+
+def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | None) -> list[Problem]:
+    problems = []
+    content = suite.content
+    tasks = task_names()
+    rows = thresholds.content.models.get(content.model.name) if thresholds is not None else None
+    for task in content.tasks:
+        if task not in tasks:
+            problems.append(suite.problem(("tasks", task), f"is not a task; there are: {', '.join(tasks)}"))
+        elif thresholds is not None and (rows is None or task not in rows.tasks):
+            message = f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
+            problems.append(suite.problem(("tasks", task), message))
+    for index, argument in enumerate(content.server.args):
+        if (name := argument.split("=")[0]) in OWN_ARGUMENTS:
+            problems.append(suite.problem(("server", "args", index), f"{name} is set by the harness: remove it"))
+    problems += [
+        suite.problem(("server", "env", name), "is set by the harness: remove it")
+        for name in content.server.env
+        if name in OWN_VARIABLES or name.startswith("HARNESS_")
+    ]
+    return problems
+
+
+# Arguments that differ between arms or are decided at the start; a suite that set them could make the
+# arms unequal or the compression of one of them a matter of luck.
+OWN_ARGUMENTS = frozenset(
+    (
+        "--model-path",
+        "--model",
+        "--host",
+        "--port",
+        "--api-key",
+        "--device",
+        "--tp",
+        "--tp-size",
+        "--tensor-parallel-size",
+        "--enable-quant-communications",
+    )
+)
+
+
+# Variables likewise: with them a suite could keep the plugin out of one arm's server, or out of both.
+OWN_VARIABLES = frozenset(("PATH", "PYTHONPATH", "SGLANG_PLUGINS"))

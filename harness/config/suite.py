@@ -1,0 +1,164 @@
+"""A suite as people write it: a model, a device, two servers that differ in compression alone, tasks."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from harness.strict import Positive, Strict
+
+
+class Source(StrEnum):
+    """Where the data comes from."""
+
+    PACKAGED = "packaged"
+    FOLDER = "folder"
+    HUB = "hub"
+
+
+class Model(Strict):
+    """The model under test.
+
+    Attributes:
+        name: Its name in thresholds.yaml.
+        path: A folder (relative ones from the repository's root; `.cache/` is HARNESS_CACHE where that is set) or a
+            hub name `organisation/model`.
+    """
+
+    name: str
+    path: str
+
+
+class ServerOptions(Strict):
+    """How both arms' servers are started. Address, port, key, model and the flag itself are added.
+
+    Attributes:
+        tp: Tensor-parallel ranks.
+        args: Arguments of `sglang serve`.
+        env: Environment variables on top of the harness's own environment.
+        start_timeout_s: Seconds until a server that is not ready is given up.
+    """
+
+    tp: Annotated[int, Field(ge=2)]
+    args: list[str]
+    env: dict[str, str] = Field(default_factory=dict)
+    start_timeout_s: Positive = 600
+
+
+class LiveCheckOptions(Strict):
+    """How much of what is compressed is also summed exactly: see harness.judge.live_check.
+
+    Attributes:
+        every: All calls of the first pass that compresses, and then every so many calls; 0 is none. A prime that
+            is no model's number of layers gets round to every layer and site.
+    """
+
+    every: Annotated[int, Field(ge=0)] = 97
+
+
+class Compression(Strict):
+    """What stands behind the flag. On an NPU it is always SGLang's own code, and codec and algorithm say nothing.
+
+    Attributes:
+        codec: A codec of harness.collective, or `module:function`: an implementation under test, which the
+            server's Python must be able to import.
+        claims: The codec of harness.collective whose bound and bytes an implementation under test claims.
+        algorithm: An algorithm of harness.collective.
+        live_check: The live check.
+    """
+
+    codec: str = "int8_token"
+    claims: str | None = None
+    algorithm: str = "one_shot"
+    live_check: LiveCheckOptions = LiveCheckOptions()
+
+    @model_validator(mode="after")
+    def _claims_if_under_test(self) -> Self:
+        under_test = ":" in self.codec
+        if under_test and self.claims is None:
+            raise ValueError(
+                f"has an implementation under test, {self.codec}: say with `claims` which codec's bound applies"
+            )
+        if self.claims is not None and not under_test:
+            raise ValueError(f"has `claims` beside the codec {self.codec}, which claims itself: remove it")
+        return self
+
+
+class KnownAnswer(Strict):
+    """A question with one right answer, asked before any task: an open port proves nothing.
+
+    Attributes:
+        prompt: The text to continue.
+        right: The continuation that must be generated, and must be scored above `wrong`.
+        wrong: A continuation that must be scored below `right`.
+    """
+
+    prompt: str
+    right: str
+    wrong: str
+
+
+class TaskRun(Strict):
+    """How one task is run.
+
+    Attributes:
+        questions: How many of the task's questions, from the first on.
+        concurrency: Questions asked at once, as one request; the same in both arms.
+        max_new_tokens: Cap on generated tokens, where it differs from the task's own.
+        early_stop: Whether the task ends as soon as its verdict is certain.
+    """
+
+    questions: Positive
+    concurrency: Positive = 1
+    max_new_tokens: Positive | None = None
+    early_stop: bool = False
+
+
+class FidelityRun(Strict):
+    """Which fixed texts both arms predict, and what is read of it. Without this key of a suite, none.
+
+    Attributes:
+        gsm8k: How many of GSM8K's questions with their gold solutions.
+        boolq: How many of BoolQ's passages.
+        max_tokens: Where a text is cut.
+        top_k: How many of the most likely next tokens are read.
+        concurrency: Texts sent at once, as one request; the same in all arms.
+    """
+
+    gsm8k: Positive | None = None
+    boolq: Positive | None = None
+    max_tokens: Annotated[int, Field(ge=2)] = 128
+    top_k: Positive = 20
+    concurrency: Positive = 1
+
+    @property
+    def texts(self) -> dict[str, int]:
+        """How many texts of which source."""
+        return {source: count for source, count in (("gsm8k", self.gsm8k), ("boolq", self.boolq)) if count}
+
+    @model_validator(mode="after")
+    def _has_texts(self) -> Self:
+        if not self.texts:
+            raise ValueError("names no text: give `gsm8k`, `boolq` or both, or leave `fidelity` out")
+        return self
+
+
+class Suite(Strict):
+    """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks.
+
+    Attributes:
+        fidelity: How far the arms' predictions of fixed text are apart, or None where that is not measured.
+        noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
+    """
+
+    description: str
+    device: Literal["cpu", "cuda", "npu"]
+    model: Model
+    server: ServerOptions
+    compression: Compression = Compression()
+    known_answer: KnownAnswer
+    data: Annotated[Source, Field(strict=False)]
+    tasks: Annotated[dict[str, TaskRun], Field(min_length=1)]
+    fidelity: FidelityRun | None = None
+    noise_floor: bool = False
+    request_timeout_s: Positive = 600

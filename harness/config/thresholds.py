@@ -1,0 +1,117 @@
+"""thresholds.yaml as people write it: what is accepted, per model and task, and why."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from harness.strict import Positive, Share, Strict
+
+
+class Calibration(Strict):
+    """The measurement that a threshold rests on.
+
+    Attributes:
+        questions: How many were asked.
+        sglang: SGLang's version.
+        date: When, as YYYY-MM-DD.
+    """
+
+    questions: Positive
+    sglang: str
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class Threshold(Strict):
+    """What one task's result must be for one model.
+
+    Attributes:
+        metric: lm-eval's name of the metric and the filter it is taken from, `metric,filter`.
+        floor: Smallest accuracy of the compressed arm, 0 to 1.
+        floor_rule: `point`, upstream's: the number itself; `confident`: what the number says with 95 % confidence.
+        max_drop: Largest accuracy that compression may cost against the baseline, 0 to 1 (0.02 is 2 points).
+        max_flips: Largest share of questions that compression may turn from right to wrong or back, less what
+            the baseline does by itself where that was measured, 0 to 1.
+        max_truncated: Largest share of answers that ended at the token cap, 0 to 1.
+        min_questions: Fewer questions than these decide nothing about floor and drop.
+        report_only: The result is shown and judged by nobody.
+        protocol: The protocol that the numbers hold for, as the harness words it; another one is refused.
+        calibration: The measurement behind the numbers, where there is one.
+        source: Where the numbers come from.
+    """
+
+    metric: str
+    floor: Share | None = None
+    floor_rule: Literal["point", "confident"] = "point"
+    max_drop: Share | None = None
+    max_flips: Share | None = None
+    max_truncated: Share | None = None
+    min_questions: Positive = 1
+    report_only: bool = False
+    protocol: str | None = None
+    calibration: Calibration | None = None
+    source: str
+
+    @property
+    def filter(self) -> str:
+        """The filter that the metric is taken from."""
+        return self.metric.split(",")[1]
+
+    @model_validator(mode="after")
+    def _judges_or_reports(self) -> Self:
+        judged = self.floor is not None or self.max_drop is not None
+        if judged and self.report_only:
+            raise ValueError("has `report_only: true` beside a floor or a max_drop: keep one or the other")
+        if not judged and not self.report_only:
+            raise ValueError("judges nothing: give a `floor` or a `max_drop`, or say `report_only: true`")
+        if self.floor_rule != "point" and self.floor is None:
+            raise ValueError("has a `floor_rule` and no `floor`: add the floor, or remove the rule")
+        if self.calibration is not None and self.protocol is None:
+            raise ValueError(
+                "has a `calibration` without its `protocol`: a number holds for the protocol it was made with"
+            )
+        return self
+
+
+class FidelityThreshold(Strict):
+    """How far compression may move one model's predictions of fixed text.
+
+    Attributes:
+        max_mean_kl: Largest mean KL divergence of the next token's distribution from the baseline's, in nats.
+        min_same_top: Smallest share of predictions whose most likely token stays the same, 0 to 1.
+        source: Where the numbers come from.
+    """
+
+    max_mean_kl: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    min_same_top: Annotated[float, Field(ge=0, le=1)] | None = None
+    source: str
+
+    @model_validator(mode="after")
+    def _judges(self) -> Self:
+        if self.max_mean_kl is None and self.min_same_top is None:
+            raise ValueError("judges nothing: give a `max_mean_kl` or a `min_same_top`, or leave the row out")
+        return self
+
+
+class ModelThresholds(Strict):
+    """What is accepted of one model: a row a task, and one for its predictions of fixed text.
+
+    Attributes:
+        fidelity: How far the predictions may move; None: a large shift is a warning.
+    """
+
+    # Every other key is a task's row, and checked as one.
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Threshold]
+
+    fidelity: FidelityThreshold | None = None
+
+    @property
+    def tasks(self) -> dict[str, Threshold]:
+        """The tasks' rows, by task."""
+        return self.__pydantic_extra__
+
+
+class Thresholds(Strict):
+    """thresholds.yaml: per model, what is accepted and why."""
+
+    models: dict[str, ModelThresholds]

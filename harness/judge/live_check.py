@@ -1,0 +1,218 @@
+"""Proof that compression ran right, from the samples that each rank's plugin summed exactly.
+
+See harness.sglang_plugin.live_check and .measure for what is sampled and measured.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from harness.judge.engagement import SITES, first_few
+from harness.strict import Strict
+
+# Within its bound a sum may still be noisier than the codec that is claimed, and a plain sum keeps every bound. But
+# the claimed codec's error of the same inputs is known, not predicted, and correct implementations differ from it in
+# single roundings alone. 3 dB is a factor of two in power; a plain bf16 sum is some 18 dB better than INT8.
+TOLERANCE_DB = 3.0
+# Beyond it errors are roundings of fp32 sums, whose order nobody promises.
+FP32_DB = 100.0
+TOKENS = ("token0", "rest")
+NOT_RIGHT = "compression did not run right"
+FACTS = ("every", "codec", "algorithm")
+
+
+class Errors(Strict):
+    """The errors of some calls' sums, over all ranks.
+
+    Attributes:
+        site: `attention` or `ffn`.
+        layer: The layer, from 0; None for all of them.
+        tokens: `token0` (at position 0 of their sequence) or `rest`.
+        calls: Checked calls.
+        over_bound: Largest error in units of its element's bound; more than 1 is beyond it.
+        sqnr_db: Signal to quantization noise of what was served, dB; infinite for no error, None for no signal.
+        claimed_db: The same of what the claimed codec makes of the same inputs.
+        crest: Largest crest factor (peak over root mean square) of a message's token.
+        flushed: Share of the messages' elements other than zero that are encoded as zero; None without any.
+    """
+
+    site: str
+    layer: int | None
+    tokens: str
+    calls: int
+    over_bound: float
+    sqnr_db: float | None
+    claimed_db: float | None
+    crest: float
+    flushed: float | None
+
+
+class LiveCheck(Strict):
+    """One arm's live check.
+
+    Attributes:
+        every: Every so many calls one was checked, and all of the first pass that compressed.
+        codec: The claimed codec.
+        algorithm: The claimed algorithm.
+        calls: Compressed calls of rank 0 up to the last checked pass.
+        checked: Checked ones of them.
+        nonfinite: Tokens left out, because a message is not finite there, over all ranks and checked calls.
+        seconds: Time that it took on the slowest rank.
+        share: That time as a share of the passes that compressed, the check included; None without any.
+        sites: Errors by site and kind of token.
+        layers: The same by layer.
+        faults: Why this is no proof; empty where it is one.
+    """
+
+    every: int
+    codec: str
+    algorithm: str
+    calls: int
+    checked: int
+    nonfinite: int
+    seconds: float
+    share: float | None
+    sites: list[Errors]
+    layers: list[Errors]
+    faults: list[str]
+
+
+def read_live_check(folder: Path, *, tp: int, every: int) -> LiveCheck | None:
+    """Read the ranks' live checks of the compressed arm and judge them.
+
+    Every rank must have checked the same calls, at least one. No served element may be further from the exact sum
+    than the claimed codec's bound, all ranks must have served the same bits, and no call's error may be twice, or
+    less than half, as powerful as the claimed codec's own error of the same inputs.
+
+    Args:
+        folder: Where the plugin wrote.
+        tp: How many ranks there must be.
+        every: The interval that was asked for; 0 for no check.
+
+    Returns:
+        None where no check was asked for.
+    """
+    if not every:
+        return None
+    faults: list[str] = []
+    facts: dict[str, Any] = {}
+    ranks: dict[int, list[dict[str, Any]]] = {}
+    for rank in range(tp):
+        file = folder / f"live-rank-{rank}.jsonl"
+        try:
+            facts, ranks[rank] = _read(file)
+        except (OSError, ValueError) as error:
+            faults.append(f"rank {rank} left no live check ({file.name}: {error})")
+    claimed = f"{facts.get('codec')} ({facts.get('algorithm')})"
+    samples = {rank: [sample for of in passes for sample in of["samples"]] for rank, passes in ranks.items()}
+    for rank, of in samples.items():
+        faults += _rank_faults(rank, of, claimed)
+    if len({tuple(_what(sample) for sample in of) for of in samples.values()}) > 1:
+        counts = ", ".join(f"rank {rank}: {len(of)} calls" for rank, of in samples.items())
+        faults.append(f"the ranks checked different calls ({counts})")
+    every_sample = [sample for of in samples.values() for sample in of]
+    ends = [passes[-1] for passes in ranks.values() if passes]
+    seconds = max((of["check_seconds"] for of in ends), default=0.0)
+    pass_seconds = max((of["pass_seconds"] for of in ends), default=0.0)
+    layers = sorted({sample["layer"] for sample in every_sample})
+    return LiveCheck(
+        every=every,
+        codec=str(facts.get("codec")),
+        algorithm=str(facts.get("algorithm")),
+        calls=ranks[0][-1]["calls"] if ranks.get(0) else 0,
+        checked=len(samples.get(0, [])),
+        nonfinite=sum(sample["nonfinite"] for sample in every_sample),
+        seconds=seconds,
+        share=seconds / pass_seconds if pass_seconds else None,
+        sites=_table(every_sample, [None]),
+        layers=_table(every_sample, layers),
+        faults=faults,
+    )
+
+
+def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    if not lines or not isinstance(lines[0], dict) or not all(name in lines[0] for name in FACTS):
+        raise ValueError("its first line does not say what was checked")
+    if not all(isinstance(of, dict) and {"calls", "samples"} <= of.keys() for of in lines[1:]):
+        raise ValueError("it holds a line that is no checked pass")
+    return lines[0], lines[1:]
+
+
+def _what(sample: dict[str, Any]) -> tuple[int, str, int]:
+    return sample["call"], sample["site"], sample["layer"]
+
+
+def _rank_faults(rank: int, samples: list[dict[str, Any]], claimed: str) -> list[str]:
+    if not samples:
+        return [f"rank {rank} checked no call, though the live check was on"]
+    beyond, differing, noise = [], [], []
+    for sample in samples:
+        where = f"rank {rank}, layer {sample['layer']}, {sample['site']}"
+        tallies = [sample[tokens] for tokens in TOKENS]
+        if count := sum(of["beyond"] for of in tallies):
+            elements, over = sum(of["elements"] for of in tallies), max(of["over_bound"] for of in tallies)
+            beyond.append(
+                f"{where}: {count} of {elements} elements are further from the exact sum than {claimed} allows, "
+                f"up to {over:.3g} times as far; the worst: {_element(sample['worst'], 'the exact sum is')}"
+            )
+        if sample["differing"]:
+            differing.append(
+                f"{where}: {sample['differing']} elements are not the bits that rank 0 served; the worst: "
+                f"{_element(sample['differing_most'], 'rank 0 served')}"
+            )
+        for of, tokens in zip(tallies, ("token 0", "other tokens"), strict=True):
+            noise += _noise_faults(f"{where}, {tokens}", of, claimed)
+    # A sum beyond its bound is noisier than it should be, which need not be said again.
+    return first_few(beyond) + first_few(differing) + ([] if beyond else first_few(noise))
+
+
+def _noise_faults(where: str, tally: dict[str, Any], claimed: str) -> list[str]:
+    served, own = _sqnr_db([tally], "error"), _sqnr_db([tally], "claimed")
+    if served is None or own is None or own > FP32_DB or abs(served - own) <= TOLERANCE_DB:
+        return []
+    text = f"{where}: an SQNR of {served:.1f} dB, where {claimed} makes {own:.1f} dB of the same inputs"
+    return [f"{text}: too good, so that something else ran, such as a plain all-reduce" if served > own else text]
+
+
+def _element(worst: dict[str, Any], beside: str) -> str:
+    text = f"row {worst['row']}, column {worst['column']}: served {worst['served']:.6g}, {beside} "
+    bound = f", bound {worst['allowed']:.3g}" if worst["allowed"] else ""
+    return f"{text}{worst['expected']:.6g}{bound}"
+
+
+def _sqnr_db(tallies: list[dict[str, Any]], error: str) -> float | None:
+    signal, power = sum(of["signal"] for of in tallies), sum(of[error] for of in tallies)
+    if not signal:
+        return None
+    if not power or math.isinf(power):
+        return math.inf if not power else -math.inf
+    return 10 * math.log10(signal / power)
+
+
+def _table(samples: list[dict[str, Any]], layers: list[int] | list[None]) -> list[Errors]:
+    rows = []
+    for layer in layers:
+        for site in SITES:
+            here = [of for of in samples if of["site"] == site and layer in (None, of["layer"])]
+            for tokens in TOKENS:
+                chosen = [of for of in here if of[tokens]["tokens"]]
+                rows += [_errors(site, layer, tokens, chosen)] if chosen else []
+    return rows
+
+
+def _errors(site: str, layer: int | None, tokens: str, samples: list[dict[str, Any]]) -> Errors:
+    tallies = [of[tokens] for of in samples]
+    nonzero = sum(of["nonzero"] for of in tallies)
+    return Errors(
+        site=site,
+        layer=layer,
+        tokens=tokens,
+        calls=len({of["call"] for of in samples}),
+        over_bound=max(of["over_bound"] for of in tallies),
+        sqnr_db=_sqnr_db(tallies, "error"),
+        claimed_db=_sqnr_db(tallies, "claimed"),
+        crest=max(of["crest"] for of in tallies),
+        flushed=sum(of["flushed"] for of in tallies) / nonzero if nonzero else None,
+    )

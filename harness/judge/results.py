@@ -1,0 +1,191 @@
+"""What was found of each arm, task and text: the parts of a report."""
+
+from typing import Any
+
+from harness.config.thresholds import FidelityThreshold, Threshold
+from harness.judge.engagement import Engagement
+from harness.judge.live_check import LiveCheck
+from harness.judge.predictions import Fidelity
+from harness.strict import Strict
+
+
+class ArmReport(Strict):
+    """One arm.
+
+    Attributes:
+        server_args: What the server said it runs with; empty where it never came up.
+        command: The command that started it.
+        known_answer: Whether it gave the known answer; None where it never came up.
+        seconds_to_ready: From its start to that answer.
+        engagement: What each rank compressed.
+        live_check: How right the sums were that it checked; None where none were to be checked.
+    """
+
+    server_args: dict[str, Any]
+    command: str
+    known_answer: bool | None
+    seconds_to_ready: float | None
+    engagement: Engagement
+    live_check: LiveCheck | None
+
+
+class ArmScore(Strict):
+    """One arm's result in one task.
+
+    Attributes:
+        accuracy: Share of right answers among those paired; None for none.
+        failed: Requests that failed.
+        truncated: Share of answers that the token cap cut; None for scored choices.
+        seconds: How long the task took.
+    """
+
+    accuracy: float | None
+    failed: int
+    truncated: float | None
+    seconds: float | None
+
+
+class Paired(Strict):
+    """Two arms on the same questions: the baseline, and the compressed arm or the baseline again.
+
+    Attributes:
+        both_right: Right in both arms.
+        baseline_only: Right in the baseline alone.
+        compressed_only: Right in the other arm alone.
+        both_wrong: Wrong in both arms.
+        delta: Accuracy of the other arm less that of the baseline.
+        delta_low: One-sided 95 % lower confidence bound of the true difference (Tango's score interval; of a task
+            that may end early, corrected for its looks).
+        delta_high: The upper one.
+        bootstrap_low: The lower bound again, by a paired bootstrap; never corrected.
+        bootstrap_high: The upper one.
+        mcnemar_p: Exact one-sided McNemar test that the other arm is less accurate.
+        flips: Share of questions that turned from right to wrong or back.
+        answers_changed: Questions whose answer changed, right or wrong.
+        margin_shift: For scored choices: how logp(right) - logp(best wrong) changed, in nats; None otherwise.
+    """
+
+    both_right: int
+    baseline_only: int
+    compressed_only: int
+    both_wrong: int
+    delta: float
+    delta_low: float
+    delta_high: float
+    bootstrap_low: float
+    bootstrap_high: float
+    mcnemar_p: float
+    flips: float
+    answers_changed: int
+    margin_shift: "MarginShift | None"
+
+
+class MarginShift(Strict):
+    """How far the margin of the right choice moved from the baseline to the other arm, in nats.
+
+    Attributes:
+        mean: Mean.
+        mean_low: Its one-sided 95 % lower bound (bootstrap).
+        mean_high: The upper one.
+        spread: Standard deviation.
+        rms: Root mean square: how far a margin moves, whichever way.
+        rms_low: Its one-sided 95 % lower bound (bootstrap).
+        rms_high: The upper one.
+        largest: The shift furthest from 0, with its sign.
+    """
+
+    mean: float
+    mean_low: float
+    mean_high: float
+    spread: float
+    rms: float
+    rms_low: float
+    rms_high: float
+    largest: float
+
+
+class Tests(Strict):
+    """What the verdict on a task rests on, beside the counts.
+
+    Attributes:
+        drop_low: Lower bound of the true difference as judged; None without a `max_drop`.
+        drop_high: The upper one.
+        drop_p_fails: The p-value of "compression costs more than max_drop", corrected for the number of tasks.
+        corrected: What else bounds and tests are corrected for, in words.
+        mcnemar_p: The exact McNemar test's p-value, corrected for the number of tasks (Holm).
+        floor_low: Exact one-sided 95 % lower bound of the compressed arm's accuracy.
+        floor_high: The upper one.
+        floor_chance: The chance that a model exactly at the floor would pass by the point rule; None without one.
+        excess_flips: Share of flips beyond what the baseline does by itself.
+        excess_flips_low: Its one-sided 95 % lower bound.
+        excess_flips_high: The upper one.
+    """
+
+    drop_low: float | None
+    drop_high: float | None
+    drop_p_fails: float | None
+    corrected: str
+    mcnemar_p: float
+    floor_low: float
+    floor_high: float
+    floor_chance: float | None
+    excess_flips: float
+    excess_flips_low: float
+    excess_flips_high: float
+
+
+class TaskReport(Strict):
+    """One task.
+
+    Attributes:
+        n: Questions answered in both arms.
+        asked: Questions asked.
+        planned: Questions that would have been asked had the verdict not been certain before.
+        baseline: The baseline's result.
+        compressed: The compressed arm's.
+        paired: Both on the same questions.
+        noise: The baseline against itself, started again: what changes without compression; None where that arm
+            was not run.
+        tests: What the verdict rests on.
+        warnings: What no threshold judges and nobody should overlook.
+        verdict: PASS, FAIL, INCONCLUSIVE, ERROR, or REPORTED.
+        reasons: Why.
+        threshold: What was accepted.
+        protocol: What was asked and how it was read; None where the task never ran.
+    """
+
+    n: int
+    asked: int
+    planned: int
+    baseline: ArmScore
+    compressed: ArmScore
+    paired: Paired
+    noise: Paired | None
+    tests: Tests
+    warnings: list[str]
+    verdict: str
+    reasons: list[str]
+    threshold: Threshold
+    protocol: dict[str, Any] | None
+
+
+class FidelityReport(Strict):
+    """How far compression moved the predictions of fixed text.
+
+    Attributes:
+        compressed: The compressed arm against the baseline.
+        noise: The baseline, started again, against itself; None where that arm was not run.
+        threshold: What was accepted; None for nothing.
+        warnings: What no threshold judges and nobody should overlook.
+        verdict: PASS, FAIL, INCONCLUSIVE, ERROR, or REPORTED.
+        reasons: Why.
+        protocol: What was asked and how it was read.
+    """
+
+    compressed: Fidelity
+    noise: Fidelity | None
+    threshold: FidelityThreshold | None
+    warnings: list[str]
+    verdict: str
+    reasons: list[str]
+    protocol: dict[str, Any]

@@ -1,0 +1,168 @@
+"""A plan: pure data that says everything a run will do."""
+
+import os
+import shlex
+from typing import Any
+
+from pydantic import Field
+
+from harness.config.suite import KnownAnswer
+from harness.config.thresholds import FidelityThreshold, Threshold
+from harness.strict import Strict
+
+
+class FidelityPlan(Strict):
+    """Which fixed texts every arm predicts, and what is read of it.
+
+    Attributes:
+        texts: How many texts of which source, from the first on.
+        max_tokens: Where a text is cut.
+        top_k: How many of the most likely next tokens are read.
+        concurrency: Texts sent at once, as one request; the same in all arms.
+        threshold: What is accepted; None: a large shift is a warning.
+    """
+
+    texts: dict[str, int]
+    max_tokens: int
+    top_k: int
+    concurrency: int
+    threshold: FidelityThreshold | None
+
+    def protocol(self) -> dict[str, Any]:
+        """Return everything that decides what is asked and how it is read, for the report."""
+        return {
+            "texts": self.texts,
+            "from": "the first of each; gsm8k: question and gold solution, boolq: passage",
+            "max_tokens": self.max_tokens,
+            "top_k": self.top_k,
+            "concurrency": self.concurrency,
+            "bos": "what the tokenizer adds",
+            "generated": 0,
+        }
+
+    def protocol_text(self) -> str:
+        """Return the protocol in one line."""
+        texts = ", ".join(f"{count} of {source}" for source, count in self.texts.items())
+        return f"{texts}; to {self.max_tokens} tokens; the {self.top_k} most likely; BOS: what the tokenizer adds"
+
+
+PORT = "<free port>"
+API_KEY = "<random key>"
+CHECK_EVERY = "HARNESS_PLUGIN_CHECK_EVERY"
+BASELINE = "baseline"
+COMPRESSED = "compressed"
+# The first one's settings, started afresh.
+AGAIN = "baseline-again"
+
+
+class Arm(Strict):
+    """One server of the run.
+
+    Attributes:
+        name: `baseline`, `compressed` or `baseline-again`; of a calibration also `baseline-2` and so on.
+        compressed: Whether the flag is on.
+        argv: Its command; PORT and API_KEY stand for what is chosen at the start.
+        env: Variables set on top of the harness's own environment.
+        engagement: The folder where each rank's plugin writes its log.
+    """
+
+    name: str
+    compressed: bool
+    argv: list[str]
+    env: dict[str, str]
+    engagement: str
+
+    def command(self, *, port: int, api_key: str) -> list[str]:
+        """Return the command with a port and a key in it."""
+        chosen = {PORT: str(port), API_KEY: api_key}
+        return [chosen.get(argument, argument) for argument in self.argv]
+
+    def environment(self) -> dict[str, str]:
+        """Return the whole environment that the server gets."""
+        return {**os.environ, **self.env}
+
+    @property
+    def check_every(self) -> int:
+        """The live check's interval in compressed calls; 0 for none, as in an arm that does not compress."""
+        return int(self.env.get(CHECK_EVERY, "0")) if self.compressed else 0
+
+    def shell(self) -> str:
+        """Return the command and its variables as one could type them."""
+        variables = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
+        return " \\\n    ".join((*variables, shlex.join(self.argv)))
+
+
+class TaskPlan(Strict):
+    """One task of the run.
+
+    Attributes:
+        file: Its lm-eval YAML.
+        questions: How many questions, from the first on.
+        concurrency: Questions asked at once, as one request; the same in both arms.
+        max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
+        early_stop: Whether the task ends as soon as its verdict is certain.
+        judged_tasks: How many tasks of the run are judged by a `max_drop`: FAILs are corrected for it.
+        threshold: What is accepted.
+    """
+
+    file: str
+    questions: int
+    concurrency: int
+    max_new_tokens: int | None
+    early_stop: bool = False
+    judged_tasks: int = 1
+    threshold: Threshold
+
+
+class Plan(Strict):
+    """Everything a run does, and nothing that it finds out. Written to the run's folder as plan.json.
+
+    Attributes:
+        run_id: Name of the run and of its folder.
+        suite: The suite's name.
+        device: `cpu`, `cuda` or `npu`.
+        model: The model's name in thresholds.yaml.
+        model_path: Its folder or hub name.
+        tp: Tensor-parallel ranks.
+        server_python: The interpreter that runs SGLang.
+        folder: The run's folder.
+        data: The prepared data's folder.
+        data_manifest: What the data is and hashes to.
+        arms: The arms, in the order they run.
+        tasks: The tasks, in the order they run.
+        fidelity: The fixed texts that are predicted after the tasks, or None.
+        known_answer: Asked before anything else.
+        start_timeout_s: Seconds until a server that is not ready is given up.
+        request_timeout_s: Seconds until a request counts as failed.
+        port: A fixed port, or None for a free one.
+        together: Whether the baseline's and the compressed server are up at once.
+        reuse_baseline: The folder of the run whose baseline is taken, or None.
+        repeat: The command that repeats the run.
+        refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
+    """
+
+    run_id: str
+    suite: str
+    device: str
+    model: str
+    model_path: str
+    tp: int
+    server_python: str
+    folder: str
+    data: str
+    data_manifest: dict[str, Any]
+    arms: list[Arm]
+    tasks: dict[str, TaskPlan]
+    fidelity: FidelityPlan | None = None
+    known_answer: KnownAnswer
+    start_timeout_s: int
+    request_timeout_s: int
+    port: int | None
+    together: bool = False
+    reuse_baseline: str | None = None
+    repeat: str
+    refused: list[str] = Field(default_factory=list)
+
+    def arm(self, name: str) -> Arm:
+        """Return the arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)

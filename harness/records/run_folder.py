@@ -1,0 +1,104 @@
+"""Where everything that a run leaves on disk is: the one place that knows its files' names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ArmFolder:
+    """One arm's files.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """How the arm ran, an ArmRecord."""
+        return self.path / "arm.json"
+
+    @property
+    def requests(self) -> Path:
+        """Each request's outcome, a line of JSON as soon as it is known."""
+        return self.path / "requests.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """The server's output."""
+        return self.path / "server.log"
+
+    @property
+    def engagement(self) -> Path:
+        """The folder where each rank's plugin writes its logs."""
+        return self.path / "engagement"
+
+    @property
+    def predictions(self) -> Path:
+        """The predictions of fixed text, a TextRecord a line."""
+        return self.path / "fidelity.jsonl"
+
+    def samples(self, task: str) -> Path:
+        """One task's samples, a Sample a line."""
+        return self.path / f"samples-{task}.jsonl"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's files.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """What the run was to do, a Plan."""
+        return self.path / "plan.json"
+
+    @property
+    def run(self) -> Path:
+        """How it went as a whole, a RunRecord."""
+        return self.path / "run.json"
+
+    @property
+    def fingerprint(self) -> Path:
+        """What the baseline's answers depend on, a Fingerprint."""
+        return self.path / "fingerprint.json"
+
+    @property
+    def tasks(self) -> Path:
+        """The folder of the tasks' YAML as lm-eval loaded it."""
+        return self.path / "tasks"
+
+    @property
+    def report(self) -> Path:
+        """The report for programs, a Report."""
+        return self.path / "report.json"
+
+    @property
+    def markdown(self) -> Path:
+        """The report for people."""
+        return self.path / "report.md"
+
+    @property
+    def plots(self) -> Path:
+        """The report's plots; not there where there was nothing to draw."""
+        return self.path / "report.svg"
+
+    @property
+    def calibration(self) -> Path:
+        """What a calibration proposes, a CalibrationReport."""
+        return self.path / "calibration.json"
+
+    @property
+    def calibration_markdown(self) -> Path:
+        """The same for people."""
+        return self.path / "calibration.md"
+
+    def arm(self, name: str) -> ArmFolder:
+        """One arm's files."""
+        return ArmFolder(self.path / name)

@@ -1,0 +1,77 @@
+"""One question's result in one arm, its file form, and the pairing of both arms' results."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.records.run import read_lines, write_lines
+from harness.strict import Strict
+
+
+class Sample(Strict):
+    """One question, answered or failed, in one arm, as one filter of its task reads the answer.
+
+    Attributes:
+        task: The task.
+        filter: lm-eval's filter that read the answer.
+        doc_id: The question's number within the task's scored documents.
+        doc_hash: Hash of the document (SHA-256, lm-eval's).
+        prompt_hash: SHA-256 of the token ids that were sent.
+        prompt_tokens: How many those are.
+        first_tokens: The first few of them: here BOS is or is not.
+        target: The right answer.
+        answer: The answer as the filter reads it, or the chosen choice; None where the request failed.
+        right: Whether it is right; None where the request failed.
+        choices: The scored choices, or None for a generated answer.
+        logprobs: Their natural log-probabilities, in the same order.
+        text: The generated text, or None for scored choices.
+        generated_tokens: Tokens generated.
+        finish_reason: `stop` or `length`, for a generated answer.
+        error: Why the request failed, or None.
+    """
+
+    task: str
+    filter: str
+    doc_id: int
+    doc_hash: str
+    prompt_hash: str
+    prompt_tokens: int
+    first_tokens: list[int]
+    target: str
+    answer: str | None
+    right: bool | None
+    choices: list[str] | None = None
+    logprobs: list[float] | None = None
+    text: str | None = None
+    generated_tokens: int | None = None
+    finish_reason: str | None = None
+    error: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What a sample is paired by: task, filter and document."""
+        return (self.task, self.filter, self.doc_id)
+
+
+def hash_tokens(tokens: Sequence[int]) -> str:
+    """Return the SHA-256 of token ids."""
+    return hashlib.sha256(json.dumps(list(tokens)).encode()).hexdigest()
+
+
+def write_samples(file: Path, samples: Iterable[Sample]) -> None:
+    """Add one sample a line to a file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    write_lines(file, samples)
+
+
+def read_samples(file: Path) -> list[Sample]:
+    """Read what `write_samples` wrote.
+
+    Raises:
+        HarnessError: The file is missing, or a line is not a sample.
+    """
+    return read_lines(file, Sample, "a sample")

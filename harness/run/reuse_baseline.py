@@ -1,0 +1,121 @@
+"""What a baseline's answers depend on, so that a stored one is reused only where all of that is equal."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from pathlib import Path
+
+from harness.ask.questionnaire import Questionnaire, hash_contents
+from harness.errors import HarnessError
+from harness.places import ROOT
+from harness.plan.plan import API_KEY, BASELINE, PORT, Arm, Plan
+from harness.plan.preflight import Sglang
+from harness.records.predictions import FIDELITY
+from harness.records.run import ArmRecord, Fingerprint, read_record
+from harness.records.run_folder import RunFolder
+from harness.run.versions import cpu_model
+
+# Variables of the harness's own environment that reach the server and may change its numbers.
+RELEVANT = re.compile(r"^(SGLANG|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|CUDA|NCCL|HCCL|ASCEND|TRITON|HF)_")
+OWN = frozenset({"PATH", "PYTHONPATH", "SGLANG_PLUGINS"})
+UNKNOWN = "unknown"
+
+
+def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sglang) -> Fingerprint:
+    """Return the fingerprint of the plan's baseline.
+
+    Args:
+        plan: The plan.
+        questionnaires: What every server is asked.
+        sglang: The SGLang that will run.
+
+    Raises:
+        OSError: The model's files cannot be read.
+    """
+    arm = plan.arm(BASELINE)
+    facts = {
+        "weights": hash_of_folder(Path(plan.model_path)),
+        "sglang": sglang.version,
+        "packages": sglang.packages,
+        "harness": hash_of_folder(ROOT / "harness", "*.py"),
+        "machine": f"{platform.platform()}; {cpu_model()}; {os.cpu_count()} cores",
+        "arguments": json.dumps(_arguments(arm)),
+        "environment": json.dumps(_environment(arm), sort_keys=True),
+        "data": json.dumps(plan.data_manifest, sort_keys=True),
+        "order": json.dumps(list(plan.tasks)),
+    }
+    for asked in questionnaires:
+        contents = asked.contents()
+        facts[f"asked {asked.name}"] = (
+            f"{asked.protocol_text()}; {len(contents)} {asked.unit}, {asked.concurrency} at a time; "
+            f"SHA-256 {hash_contents(contents)}"
+        )
+    return Fingerprint(facts=facts)
+
+
+def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint: Fingerprint) -> None:
+    """Copy a stored run's baseline into this run's folder.
+
+    Args:
+        plan: The plan.
+        folder: This run's folder.
+        stored: The earlier run's folder.
+        fingerprint: This run's.
+
+    Raises:
+        HarnessError: It is no run, its fingerprint differs (every difference is named), or it was not finished.
+    """
+    theirs = read_record(stored.fingerprint, Fingerprint)
+    names = sorted(fingerprint.facts.keys() | theirs.facts.keys())
+    differing = [
+        f"{name}:\n    then: {theirs.facts.get(name)}\n    now:  {fingerprint.facts.get(name)}"
+        for name in names
+        if theirs.facts.get(name) != fingerprint.facts.get(name) or theirs.facts.get(name) == UNKNOWN
+    ]
+    if not differing:
+        record = read_record(stored.arm(BASELINE).record, ArmRecord)
+        for name, task in plan.tasks.items():
+            asked = record.tasks[name].questions if name in record.tasks else 0
+            if asked != task.questions:
+                differing.append(f"{name}: {asked} of {task.questions} questions were asked then")
+        if plan.fidelity is not None and FIDELITY not in record.tasks:
+            differing.append(f"{FIDELITY}: was not finished then")
+    if differing:
+        told = "\n  ".join(differing)
+        raise HarnessError(
+            f"the baseline of {stored.path} cannot stand for this run's: leave --reuse-baseline out, or name a run "
+            f"in which this is the same:\n  {told}"
+        )
+    shutil.copytree(stored.arm(BASELINE).path, folder.arm(BASELINE).path)
+
+
+def hash_of_folder(folder: Path, pattern: str = "*") -> str:
+    """Return the SHA-256 over a folder's files, names and contents; `unknown` where there is no such folder.
+
+    A model named by its place on a hub has none.
+    """
+    if not folder.is_dir():
+        return UNKNOWN
+    whole = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob(pattern) if file.is_file()):
+        with file.open("rb") as content:
+            whole.update(
+                f"{file.relative_to(folder)} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode()
+            )
+    return whole.hexdigest()
+
+
+def _arguments(arm: Arm) -> list[str]:
+    return [argument for argument in arm.argv[1:] if argument not in (PORT, API_KEY)]
+
+
+def _environment(arm: Arm) -> dict[str, str]:
+    outer = {name: value for name, value in os.environ.items() if RELEVANT.match(name)}
+    return {
+        name: value
+        for name, value in {**outer, **arm.env}.items()
+        if name not in OWN and not name.startswith("HARNESS_")
+    }

@@ -1,0 +1,48 @@
+"""Which versions took part in a run."""
+
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from harness.places import ROOT
+from harness.run.reuse_baseline import UNKNOWN
+
+
+def cpu_model() -> str:
+    """Return the processor's name, as the system tells it."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.processor() or UNKNOWN
+
+
+PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
+
+
+def harness_versions(sglang: str) -> dict[str, str]:
+    """Return the versions of what runs on the harness's side, and of SGLang as its interpreter reports it."""
+    found = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "sglang": sglang,
+        "harness": _commit(),
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _commit() -> str:
+    """Return the commit of the working tree, marked where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown: not a git checkout"
+    return done.stdout.strip()

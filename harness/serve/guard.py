@@ -1,0 +1,87 @@
+"""Runs one command and outlives nothing: when the harness goes, in whatever way, the command's whole tree goes.
+
+    python -m harness.serve.guard --log FILE -- COMMAND ...
+
+SGLang's server is a tree of processes, and killing its root leaves the rest behind, holding ports, memory
+and devices. The guard sits between: it holds the reading end of a pipe whose writing end is the harness's
+alone, so the kernel tells it when the harness ends, by Ctrl-C, crash or SIGKILL. It is the tree's
+sub-reaper, so that processes whose parent died stay its descendants and are found.
+"""
+
+import argparse
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+POLL_S = 0.2
+TERM_GRACE_S = 10.0
+KILL_GRACE_S = 10.0
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def main() -> int:
+    """Run the command; return its exit code, or 0 where the guard ended it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--log", type=Path, required=True, help="file for the command's output")
+    parser.add_argument("command", nargs="+")
+    arguments = parser.parse_args()
+
+    # A signal to the guard means the same as the harness's end; the pipe is closed to say so.
+    wake_read, wake_write = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: os.write(wake_write, b"x"))
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    with arguments.log.open("ab") as log:
+        process = subprocess.Popen(
+            arguments.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None:
+                if select.select([sys.stdin.fileno(), wake_read], [], [], POLL_S)[0]:
+                    break
+        finally:
+            code = process.poll()
+            end_descendants(process)
+    return 0 if code is None else code if code >= 0 else 128 - code
+
+
+def end_descendants(root: subprocess.Popen[bytes]) -> None:
+    """End every descendant of this process: ask first, then kill until none is left.
+
+    Args:
+        root: The command, asked first so that it can end its own children in its own order.
+    """
+    if root.poll() is None:
+        root.terminate()
+        try:
+            root.wait(TERM_GRACE_S)
+        except subprocess.TimeoutExpired:
+            root.kill()
+            root.wait()
+    me = psutil.Process()
+    while left := me.children(recursive=True):
+        for process in left:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        gone, _alive = psutil.wait_procs(left, timeout=KILL_GRACE_S)
+        if not gone:
+            # Only the kernel can hold a killed process; saying so beats waiting for ever.
+            sys.stderr.write(f"these processes could not be ended: {[process.pid for process in left]}\n")
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""One server arm: starts `sglang serve` under a guard, proves that it answers rightly, and ends it whole."""
+
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.config.suite import KnownAnswer
+from harness.errors import HarnessError
+from harness.plan.plan import Arm
+from harness.serve.client import Client, RequestFailed
+from harness.serve.ports import check_port_free, free_port
+
+TAIL_LINES = 25
+POLL_S = 0.5
+KEY_BYTES = 24
+KEY = re.compile(rf"\b[0-9a-f]{{{2 * KEY_BYTES}}}\b")
+# The guard asks the tree to end, waits, and kills; this is longer than all of that.
+END_TIMEOUT_S = 45.0
+# What SGLang's web server says before it hangs.
+PORT_TAKEN = "error while attempting to bind on address"
+
+
+class ServerDiedError(HarnessError):
+    """The server's process ended while it was needed."""
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A server that is up.
+
+    Attributes:
+        client: Its endpoints.
+        log: The file of its output.
+        seconds_to_ready: From the start to the known answer.
+        known_answer: Whether it gave the known answer.
+    """
+
+    client: Client
+    log: Path
+    seconds_to_ready: float
+    known_answer: bool
+    _process: subprocess.Popen[bytes] = field(repr=False)
+
+    def check_alive(self) -> None:
+        """Do nothing if the server is there; a request that failed on its own account is no reason to stop.
+
+        Raises:
+            ServerDiedError: It has ended; the message holds the end of its log.
+            HarnessError: Its process runs, but nothing answers.
+        """
+        if self.client.reachable():
+            return
+        try:
+            # The guard ends what the server leaves behind before it ends itself.
+            code = self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise HarnessError(f"the server's process runs, but nothing answers\n{tail(self.log)}") from None
+        else:
+            raise ServerDiedError(f"the server ended with exit code {code} during the run\n{tail(self.log)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """How a server is started, beside its command.
+
+    Attributes:
+        tp: The ranks it must have.
+        known_answer: What it is asked before anything else.
+        start_timeout_s: Seconds until it is given up if it is not ready.
+        request_timeout_s: Seconds until a request counts as failed.
+        port: A fixed port, or None for a free one.
+    """
+
+    tp: int
+    known_answer: KnownAnswer
+    start_timeout_s: float
+    request_timeout_s: float
+    port: int | None = None
+
+
+@contextmanager
+def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> Iterator[Server]:
+    """Start one arm's server, wait until it answers rightly, and end it, whatever happens inside.
+
+    Args:
+        arm: The arm.
+        start: How it is started.
+        log: The file of its output.
+        tell: Called with a sentence whenever a stage begins.
+
+    Raises:
+        ServerDiedError: The server ended before it was ready.
+        HarnessError: It was not ready in time, its port is taken, or it answers wrongly though it does not
+            compress; the message holds the end of its log.
+    """
+    port = start.port or free_port()
+    check_port_free(port)
+    # Hexadecimal: a key that began with a dash would be taken for an option.
+    key = secrets.token_hex(KEY_BYTES)
+    tell(f"starting the server (log: {log})")
+    started = time.monotonic()
+    # The guard's own words belong with the server's.
+    with log.open("ab") as words:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "harness.serve.guard",
+                f"--log={log}",
+                "--",
+                *arm.command(port=port, api_key=key),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+            env=arm.environment(),
+            # Ctrl-C in the terminal must reach the harness alone, which then ends the server in order.
+            start_new_session=True,
+        )
+    try:
+        with Client(f"http://127.0.0.1:{port}", key, timeout_s=start.request_timeout_s) as client:
+            _wait_until_healthy(client, process, log, start.start_timeout_s)
+            check_arguments(client, arm, start.tp)
+            known = answers_rightly(client, start.known_answer)
+            if not known and not arm.compressed:
+                raise HarnessError(
+                    f"the server is up but does not continue {start.known_answer.prompt!r} with "
+                    f"{start.known_answer.right!r}: the model or its settings are broken, before any "
+                    f"compression\n{tail(log)}"
+                )
+            yield Server(
+                client=client,
+                log=log,
+                seconds_to_ready=time.monotonic() - started,
+                known_answer=known,
+                _process=process,
+            )
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a guarded server: closing the guard's pipe says so; it ends the tree and then itself."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def check_arguments(client: Client, arm: Arm, tp: int) -> None:
+    """Do nothing if the server itself says that it runs with this arm's flag and rank count.
+
+    Raises:
+        HarnessError: It says otherwise; the arm would be measured under a wrong name.
+    """
+    try:
+        info = client.server_info()
+    except RequestFailed as error:
+        raise HarnessError(f"the server does not tell its arguments: {error}") from error
+    for name, expected in (("enable_quant_communications", arm.compressed), ("tp_size", tp)):
+        if info.get(name) != expected:
+            raise HarnessError(f"the {arm.name} server runs with {name}={info.get(name)!r}, not {expected!r}")
+
+
+def answers_rightly(client: Client, known: KnownAnswer) -> bool:
+    """Return whether the server generates the known answer and scores it above the wrong one.
+
+    Both ways of asking are tried: a server that generates well may still score by chance
+    (llama.cpp issue 27174).
+
+    Raises:
+        HarnessError: It gave no answer at all.
+    """
+    try:
+        prompt = client.tokenize(known.prompt)
+        right, wrong = (client.tokenize(text, special=False) for text in (known.right, known.wrong))
+        generated = client.generate(prompt, max_new_tokens=len(right), stop=())
+        scores = client.score(prompt, [right, wrong])
+    except RequestFailed as error:
+        raise HarnessError(f"the server is up but does not answer: {error}") from error
+    return generated.text == known.right and scores.logprobs[0] > scores.logprobs[1]
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """Return the last lines of a server's log, with the number of the first of them."""
+    try:
+        text = log.read_text(errors="replace").splitlines()
+    except OSError as error:
+        return f"its log cannot be read: {error}"
+    first = max(0, len(text) - lines)
+    # SGLang prints its arguments, the key among them.
+    shown = "\n".join(f"  {KEY.sub('<redacted>', line)}" for line in text[first:])
+    return f"the end of its log, {log} from line {first + 1}:\n{shown}"
+
+
+def server_settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """Return what a server says of its settings, without its state and without its keys.
+
+    Args:
+        server_info: Its answer to /get_server_info, which also holds its launch command, key and all.
+        names: The names of SGLang's server arguments.
+    """
+    return {
+        name: "<redacted>" if name.endswith("api_key") and value else value
+        for name, value in server_info.items()
+        if name in names
+    }
+
+
+def _text(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _wait_until_healthy(client: Client, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not client.healthy():
+        if (code := process.poll()) is not None:
+            raise ServerDiedError(f"the server ended with exit code {code} before it was ready\n{tail(log)}")
+        if PORT_TAKEN in _text(log):
+            # SGLang would go on without it, and never answer.
+            raise HarnessError(
+                f"another program took the server's port while it started: run again, or give a --port\n{tail(log)}"
+            )
+        if time.monotonic() > deadline:
+            raise HarnessError(f"the server was not ready within {timeout_s:.0f} s\n{tail(log)}")
+        time.sleep(POLL_S)

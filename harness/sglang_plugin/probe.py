@@ -1,0 +1,172 @@
+"""Asks an installed SGLang what a plan needs to know, before any server starts. Run by the server's interpreter.
+
+    python -m harness.sglang_plugin.probe  < REQUEST.json  > ANSWER.json
+
+Imports the standard library, SGLang, the collective and torch only.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
+from typing import Any, NoReturn
+
+PLUGIN_GROUP = "sglang.srt.plugins"
+PLUGIN = "tp_compression_harness"
+NAMED_PACKAGES = frozenset({"torch", "torch-npu", "transformers", "triton", "sgl-kernel", "flashinfer-python"})
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Answer a request.
+
+    Args:
+        request: `arms`, the `sglang serve` arguments of each arm by name; `codec`, a codec's name or an
+            implementation's, `module:function`; `claims`, in the latter case, a codec's name; `gpus`, where the
+            servers run on NVIDIA GPUs, how many `ranks` each has and how many `servers` are up at once.
+
+    Returns:
+        `sglang`, its version; `settings`, the names of all its server arguments; `packages`, what is installed
+        beside it, in one line; `problems`, sentences, empty where the plan can run.
+    """
+    problems: list[str] = []
+    try:
+        sglang = version("sglang")
+    except PackageNotFoundError:
+        return {
+            "sglang": "",
+            "settings": [],
+            "packages": "",
+            "problems": [f"SGLang is not installed for {sys.executable}"],
+        }
+    # Before SGLang, which may not even be importable without its GPUs.
+    if gpus := request.get("gpus"):
+        problems += _gpu_problems(gpus["ranks"], gpus["servers"])
+    try:
+        import_module("sglang.srt.plugins.hook_registry")
+    except ImportError as error:
+        problems.append(
+            f"SGLang {sglang} has no plugin mechanism (sglang.srt.plugins: {error}), so nothing could prove that "
+            "compression ran: use 0.5.23 or a later version that has it"
+        )
+    except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way
+        return _not_importable(sglang, problems, error)
+    if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
+        problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
+    problems += _codec_problems(request["codec"], request.get("claims"))
+    try:
+        server_args = import_module("sglang.srt.server_args").ServerArgs
+    except Exception as error:  # noqa: BLE001 - see above
+        return _not_importable(sglang, problems, error)
+    problems += _argument_problems(server_args, sglang, request["arms"])
+    # A msgspec Struct since 0.5.2x, a dataclass before.
+    settings: Iterable[str] = getattr(server_args, "__struct_fields__", ()) or getattr(
+        server_args, "__dataclass_fields__", ()
+    )
+    return {"sglang": sglang, "settings": list(settings), "packages": _packages(), "problems": problems}
+
+
+def _not_importable(sglang: str, problems: list[str], error: Exception) -> dict[str, Any]:
+    problems = [*problems, f"SGLang {sglang} cannot be imported: {error!r}"]
+    return {"sglang": sglang, "settings": [], "packages": _packages(), "problems": problems}
+
+
+def _codec_problems(*names: str | None) -> list[str]:
+    problems = []
+    for name in names:
+        try:
+            if name is not None and ":" in name:
+                import_module("harness.collective.implementation").load_implementation(name)
+            elif name is not None:
+                import_module("harness.collective").get_codec(name)
+        except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
+            problems.append(f"the codec {name!r} cannot be used: {error}")
+    return problems
+
+
+def _packages() -> str:
+    """Name the packages that a server's numbers depend on most, and hash all of them with their versions."""
+    found = {f"{of.metadata['Name']} {of.version}" for of in distributions()}
+    named = sorted(of for of in found if of.split()[0].lower().replace("_", "-") in NAMED_PACKAGES)
+    digest = hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+    return f"{', '.join(named)}; all {len(found)}: {digest[:16]}"
+
+
+def _argument_problems(server_args: Any, sglang: str, arms: dict[str, list[str]]) -> list[str]:  # noqa: ANN401 - SGLang's
+    parser = _Parser(prog="sglang serve", add_help=False)
+    server_args.add_cli_args(parser)
+    problems = []
+    for name, arguments in arms.items():
+        try:
+            chosen = parser.parse_args(arguments)
+        except ValueError as error:
+            problems.append(f"SGLang {sglang} refuses the {name} arm's arguments: {error}")
+        else:
+            # What is wrong with one arm is wrong with all, which differ in the flag.
+            problems += [of for of in _unseen_sums(vars(chosen)) if of not in problems]
+    return problems
+
+
+def _unseen_sums(chosen: dict[str, Any]) -> list[str]:
+    """Name the arguments with which sums of a prefill on NVIDIA GPUs would pass the plugin by, or the flag."""
+    if chosen.get("device") != "cuda":
+        return []
+    problems = []
+    # A version without these settings has neither kind of sum.
+    if "cuda_graph_backend_prefill" in chosen:
+        in_json = (chosen.get("cuda_graph_config") or {}).get("prefill", {}).get("backend")
+        backend = in_json or chosen["cuda_graph_backend_prefill"]
+        if backend != "disabled" and (backend or not chosen.get("disable_prefill_cuda_graph")):
+            problems.append(
+                "prefills would be replayed from CUDA graphs, in which nothing counts or checks a compressed sum: "
+                "give the suite's server.args --cuda-graph-backend-prefill=disabled"
+            )
+    if chosen.get("enforce_disable_flashinfer_allreduce_fusion") is False:
+        problems.append(
+            "FlashInfer may fuse attention's sum with what follows, whatever the flag says: give the suite's "
+            "server.args --enforce-disable-flashinfer-allreduce-fusion"
+        )
+    return problems
+
+
+def _gpu_problems(ranks: int, servers: int) -> list[str]:
+    """Say so if this interpreter sees fewer GPUs than the servers that are up at once have ranks."""
+    try:
+        torch = import_module("torch")
+        seen = torch.cuda.device_count()
+        sees = f"{seen} (torch {torch.__version__}, CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')})"
+    except Exception as error:  # noqa: BLE001 - torch can fail in any way where its libraries or the driver are broken
+        seen, sees = 0, f"none ({error!r})"
+    if seen >= ranks * servers:
+        return []
+    what_to_do = (
+        "use a machine that has them, an interpreter with a CUDA build of torch (--server-python), or a "
+        "CUDA_VISIBLE_DEVICES that names them"
+    )
+    if servers > 1 and seen >= ranks:
+        what_to_do += ", or leave --together out and run one server after the other"
+    text = f"{sys.executable} sees too few NVIDIA GPUs: {sees}, where {servers} x {ranks} are needed"
+    return [f"{text}, a GPU for each rank of each server that is up at once: {what_to_do}"]
+
+
+def main() -> None:
+    """Answer the request on standard input."""
+    request = json.load(sys.stdin)
+    out = sys.stdout
+    # SGLang's imports print; the answer must be alone on standard output.
+    sys.stdout = sys.stderr
+    json.dump(answer(request), out)
+
+
+if __name__ == "__main__":
+    main()
