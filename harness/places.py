@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SUITES = ROOT / "suites" / "accuracy"
 TASKS = ROOT / "suites" / "tasks"
 THRESHOLDS = ROOT / "thresholds.yaml"
+CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 LATEST = "latest"
 
 

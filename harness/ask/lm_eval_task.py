@@ -12,10 +12,10 @@ from typing import Any
 
 import datasets
 import lm_eval.api.task as lm_eval_task
-import yaml
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
+from ruamel.yaml import YAML
 
 from harness.ask.lm_eval_model import Key, Outcome, ServerModel, appending
 from harness.errors import HarnessError
@@ -178,11 +178,12 @@ def _load(name: str, plan: TaskPlan, data: Path, folder: Path) -> Any:  # noqa: 
     folder.mkdir(parents=True, exist_ok=True)
     with_data = folder / f"{name}.yaml"
     try:
-        config = yaml.load(Path(plan.file).read_text(), Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
+        config = _PLAIN_YAML.load(Path(plan.file).read_text(encoding="utf-8"))
         files = {split: str(data / file) for split, file in config["metadata"]["data_files"].items()}
         missing = [file for file in files.values() if not Path(file).exists()]
         dataset = {"data_files": files, "cache_dir": str(data / ".arrow")}
-        with_data.write_text(yaml.safe_dump({"include": plan.file, "dataset_kwargs": dataset}))
+        with with_data.open("w", encoding="utf-8") as out:
+            _PLAIN_YAML.dump({"include": plan.file, "dataset_kwargs": dataset}, out)
         task = None if missing else manager.load([str(with_data)])["tasks"][name]
     except Exception as error:
         # lm-eval, jinja and datasets raise errors of all kinds for a task that is broken.
@@ -192,11 +193,9 @@ def _load(name: str, plan: TaskPlan, data: Path, folder: Path) -> Any:  # noqa: 
     return task
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Reads a task's YAML without importing the functions it names."""
-
-
-_PlainLoader.add_constructor("!function", lambda _loader, node: node.value)
+# Reads a task's YAML without importing the functions it names.
+_PLAIN_YAML = YAML(typ="safe", pure=True)
+_PLAIN_YAML.constructor.add_constructor("!function", lambda _loader, node: node.value)
 
 
 def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Key, Outcome]) -> Sample:

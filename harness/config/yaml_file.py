@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.errors import ConfigError, Problem
 
@@ -30,17 +32,20 @@ class YamlFile(Generic[ModelT]):
         self.path = path
         try:
             text = path.read_text(encoding="utf-8")
-            root = yaml.compose(text, yaml.SafeLoader)
+            yaml = YAML(typ="safe", pure=True)
+            # All of them are found below, each with its line, and not the first alone.
+            yaml.allow_duplicate_keys = True
+            root = yaml.compose(text)
             # Refuses what composes but is no plain data: tags, keys that are lists.
-            data = yaml.safe_load(text)
+            data = yaml.load(text)
         except OSError as error:
             raise ConfigError([Problem(file=path, message=f"cannot be read: {error.strerror}")]) from error
         except UnicodeDecodeError as error:
             raise ConfigError([Problem(file=path, message=f"is not UTF-8 text: {error.reason}")]) from error
-        except yaml.MarkedYAMLError as error:
+        except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else None
             raise ConfigError([Problem(file=path, line=line, message=f"is not YAML: {error.problem}")]) from error
-        except (yaml.YAMLError, ValueError) as error:
+        except (YAMLError, ValueError) as error:
             raise ConfigError([Problem(file=path, message=f"is not YAML: {error}")]) from error
         if root is None:
             raise ConfigError([Problem(file=path, message="is empty")])
@@ -64,17 +69,22 @@ class YamlFile(Generic[ModelT]):
         dotted = ".".join(str(part) for part in key)
         return Problem(file=self.path, line=self._lines.get(known), key=dotted, message=message)
 
-    def _walk(self, node: yaml.Node, path: KeyPath) -> Iterator[Problem]:
-        """Note each key's line; yield a problem for each key that stands twice, which YAML would let pass."""
-        if isinstance(node, yaml.MappingNode):
+    def _walk(self, node: Node, path: KeyPath) -> Iterator[Problem]:
+        """Note each key's line; yield a problem for each key that stands twice."""
+        if isinstance(node, MappingNode):
             for key, value in node.value:
+                if not isinstance(key, ScalarNode):
+                    line = key.start_mark.line + 1
+                    raise ConfigError(
+                        [Problem(file=self.path, line=line, message="is not YAML: found unhashable key")]
+                    )
                 here = (*path, key.value)
                 repeated = here in self._lines
                 self._lines[here] = key.start_mark.line + 1
                 if repeated:
                     yield self.problem(here, "stands here a second time")
                 yield from self._walk(value, here)
-        elif isinstance(node, yaml.SequenceNode):
+        elif isinstance(node, SequenceNode):
             for index, value in enumerate(node.value):
                 self._lines[(*path, index)] = value.start_mark.line + 1
                 yield from self._walk(value, (*path, index))

@@ -12,7 +12,7 @@ from pydantic import Field
 from harness.config.suite import FidelityRun, Suite
 from harness.config.thresholds import FidelityThreshold, Thresholds
 from harness.errors import HarnessError
-from harness.places import ROOT, TASKS, model_place
+from harness.places import CPU_SHIMS, ROOT, TASKS, model_place
 from harness.plan.model_folder import check_model
 from harness.plan.plan import (
     AGAIN,
@@ -29,7 +29,6 @@ from harness.plan.plan import (
 from harness.records.run_folder import RunFolder
 from harness.strict import Strict
 
-CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 PLUGIN = "tp_compression_harness"
 BOUND_CORES = "SGLANG_CPU_OMP_THREADS_BIND"
 

