@@ -84,3 +84,27 @@ def paired_counts(pairing: Pairing) -> PairedCounts:
         compressed_only=table.count((False, True)),
         both_wrong=table.count((False, False)),
     )
+
+
+def flipped(question: Pair) -> bool:
+    """Return whether a question turned from right to wrong or back."""
+    return question.baseline.right != question.compressed.right
+
+
+def changed(question: Pair) -> bool:
+    """Return whether the answer changed, right or wrong."""
+    return question.baseline.answer != question.compressed.answer
+
+
+def margin(sample: Sample) -> float | None:
+    """Return logp(right choice) - logp(best wrong choice) of a scored sample, in nats; None for a generated one."""
+    if sample.choices is None or sample.logprobs is None:
+        return None
+    right = sample.choices.index(sample.target)
+    return sample.logprobs[right] - max(logprob for index, logprob in enumerate(sample.logprobs) if index != right)
+
+
+def margin_shifts(pairs: Iterable[Pair]) -> list[float]:
+    """Return how the margin of each scored question moved, in nats."""
+    margins = [(margin(question.baseline), margin(question.compressed)) for question in pairs]
+    return [after - before for before, after in margins if before is not None and after is not None]

@@ -161,15 +161,12 @@ def compare(
                 faults.append(f"the tokens of {text} differ between the arms")
             else:
                 moved += (_moved(here, there, position) for position in range(len(here.logprobs)))
-    classes = {
-        name: [move for move in moved if _class(move.position) == name] for name in (TOKEN_0, FIRST_TOKENS, LATER)
-    }
     return Fidelity(
         texts=len({move.text for move in moved}),
         failed=sum(record.error is not None for arm in (baseline, other) for record in arm),
         faults=faults,
-        overall=_shift(moved, alpha) if moved else None,
-        positions={name: _shift(moves, alpha) for name, moves in classes.items() if moves},
+        overall=summarise(moved, alpha) if moved else None,
+        positions=by_position(moved, alpha),
         worst=[
             _outlier(move, ours[move.text], theirs[move.text])
             for move in sorted(moved, key=lambda move: (-move.kl, move.text, move.position))[:WORST]
@@ -235,7 +232,13 @@ def _class(position: int) -> str:
     return FIRST_TOKENS if position < FIRST else LATER
 
 
-def _shift(moved: Sequence[Moved], alpha: float) -> PredictionShift:
+def summarise(moved: Sequence[Moved], alpha: float = ALPHA) -> PredictionShift:
+    """Return how far predictions moved.
+
+    Args:
+        moved: The predictions, at least one; those of a text stand together.
+        alpha: Error of each bound.
+    """
     kl = [move.kl for move in moved]
     at = {str(percent): float(np.percentile(kl, percent)) for percent in PERCENTILES}
     same = _estimate(moved, lambda move: float(move.same_top), alpha)
@@ -249,6 +252,14 @@ def _shift(moved: Sequence[Moved], alpha: float) -> PredictionShift:
         loglikelihood=_estimate(moved, lambda move: move.loglikelihood, alpha),
         lumped=float(np.mean([move.lumped for move in moved])),
     )
+
+
+def by_position(moved: Sequence[Moved], alpha: float = ALPHA) -> dict[str, PredictionShift]:
+    """Return how far predictions moved after token 0, after the first tokens behind it, and after the rest."""
+    classes = {
+        name: [move for move in moved if _class(move.position) == name] for name in (TOKEN_0, FIRST_TOKENS, LATER)
+    }
+    return {name: summarise(moves, alpha) for name, moves in classes.items() if moves}
 
 
 def _estimate(moved: Iterable[Moved], value: Callable[[Moved], float], alpha: float) -> Estimate:

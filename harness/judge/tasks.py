@@ -7,7 +7,7 @@ from statistics import fmean
 from harness.errors import HarnessError
 from harness.judge.drop import Drop, DropToTest, check_drops
 from harness.judge.early_stop import certain, design_of
-from harness.judge.pairing import Pair, Pairing, counted, pair, paired_counts
+from harness.judge.pairing import Pair, Pairing, changed, counted, flipped, margin_shifts, pair, paired_counts
 from harness.judge.results import ArmScore, Paired, TaskReport, Tests
 from harness.judge.run_warnings import flips_concern, lost_concern, noise_concern, shift_concern
 from harness.judge.verdict import TaskNumbers, Verdict, judge_task
@@ -110,7 +110,7 @@ def _report(
 ) -> TaskReport:
     task, counts, pairing, again = measured.task, measured.counts, measured.pairing, measured.again
     scores = {arm: _arm_score(measured, arm, name, arm_records[arm]) for arm in (BASELINE, COMPRESSED)}
-    flips = _excess(pairing, again, _flipped, accepted=task.threshold.max_flips)
+    flips = _excess(pairing, again, flipped, accepted=task.threshold.max_flips)
     numbers = TaskNumbers(
         name=name,
         counts=counts,
@@ -157,14 +157,16 @@ def _warnings(name: str, measured: _Measured, mcnemar_p: float) -> list[str]:
     pairing, again = measured.pairing, measured.again
     scored = any(question.baseline.choices for question in pairing.pairs)
     found = [
-        shift_concern(name, shift(_shifts(pairing.pairs)), shift(_shifts(again.pairs)) if again else None),
+        shift_concern(
+            name, shift(margin_shifts(pairing.pairs)), shift(margin_shifts(again.pairs)) if again else None
+        ),
         # A generated text may change a word and not its answer; for those the flips say more than the answers.
         flips_concern(
             name,
-            _excess(pairing, again, _changed if scored else _flipped),
+            _excess(pairing, again, changed if scored else flipped),
             judged=measured.task.threshold.max_flips is not None,
         ),
-        noise_concern(name, sum(map(_changed, again.pairs)), len(again.pairs)) if again else None,
+        noise_concern(name, sum(map(changed, again.pairs)), len(again.pairs)) if again else None,
         lost_concern(name, mcnemar_p),
     ]
     return [text for text in found if text]
@@ -185,18 +187,10 @@ def _paired(pairing: Pairing, drop: Drop | None) -> Paired:
         bootstrap_low=bootstrap_low,
         bootstrap_high=bootstrap_high,
         mcnemar_p=mcnemar_drop(counts),
-        flips=fmean(map(_flipped, pairing.pairs)) if pairing.pairs else 0.0,
-        answers_changed=sum(map(_changed, pairing.pairs)),
-        margin_shift=shift(_shifts(pairing.pairs)),
+        flips=fmean(map(flipped, pairing.pairs)) if pairing.pairs else 0.0,
+        answers_changed=sum(map(changed, pairing.pairs)),
+        margin_shift=shift(margin_shifts(pairing.pairs)),
     )
-
-
-def _flipped(question: Pair) -> bool:
-    return question.baseline.right != question.compressed.right
-
-
-def _changed(question: Pair) -> bool:
-    return question.baseline.answer != question.compressed.answer
 
 
 def _excess(
@@ -219,16 +213,3 @@ def _arm_score(measured: _Measured, arm: str, task: str, record: ArmRecord | Non
         truncated=fmean(sample.finish_reason == "length" for sample in generated) if generated else None,
         seconds=record.tasks[task].seconds if record and task in record.tasks else None,
     )
-
-
-def margin(sample: Sample) -> float | None:
-    """Return logp(right choice) - logp(best wrong choice) of a scored sample, in nats; None for a generated one."""
-    if sample.choices is None or sample.logprobs is None:
-        return None
-    right = sample.choices.index(sample.target)
-    return sample.logprobs[right] - max(logprob for index, logprob in enumerate(sample.logprobs) if index != right)
-
-
-def _shifts(pairs: tuple[Pair, ...]) -> list[float]:
-    margins = [(margin(question.baseline), margin(question.compressed)) for question in pairs]
-    return [after - before for before, after in margins if before is not None and after is not None]

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from harness.errors import HarnessError
 from harness.judge.live_check import Errors
-from harness.judge.pairing import Pair, counted, pair
+from harness.judge.pairing import Pair, counted, margin, pair
 from harness.judge.results import FidelityReport, TaskReport
-from harness.judge.tasks import margin
 from harness.plan.plan import BASELINE, COMPRESSED
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples

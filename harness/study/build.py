@@ -1,0 +1,131 @@
+"""Builds a study's report from its files alone."""
+
+
+from harness.records.run import RunRecord, read_record
+from harness.sglang_plugin.policy import Rule, parse
+from harness.study.figures import figures, kl_of
+from harness.study.flow import algorithm_for
+from harness.study.folder import StudyFolder
+from harness.study.model import (
+    SCHEMA_VERSION,
+    Additivity,
+    Confirmation,
+    MeasuredPolicy,
+    MeasuredSite,
+    Recommended,
+    StudyReport,
+)
+from harness.study.plan import StudyPlan, arm_name
+from harness.study.records import Measured, read_measured
+from harness.study.search import frontier
+
+
+def build_study(folder: StudyFolder) -> StudyReport:
+    """Build the report of the study in `folder`.
+
+    Raises:
+        HarnessError: A file is missing or of another version.
+    """
+    plan = read_record(folder.plan, StudyPlan)
+    run = read_record(folder.run, RunRecord)
+    found = {ranks: read_measured(folder.path / arm_name(ranks)) for ranks in plan.ranks}
+    noise = {ranks: _only(measured, "noise") for ranks, measured in found.items()}
+    candidates = [
+        policy for ranks, measured in found.items() for policy in _policies(measured, noise[ranks], ("candidate", "mix"))
+    ]
+    first = found[plan.ranks[0]]
+    return StudyReport(
+        schema_version=SCHEMA_VERSION,
+        run_id=plan.run_id,
+        suite=plan.suite,
+        model=plan.model,
+        device=plan.device,
+        budget_kl=plan.budget_kl,
+        ranks=plan.ranks,
+        noise={str(ranks): figures(measured, measured).overall.kl for ranks, measured in noise.items()},
+        candidates=candidates,
+        sites=[_site(measured) for measured in first if measured.purpose == "site"],
+        spared=_policies(first, noise[plan.ranks[0]], ("spared",)),
+        additivity=_additivity(first),
+        recommended=_recommended(plan, candidates),
+        confirmed=read_record(folder.confirmation, Confirmation) if folder.confirmation.exists() else None,
+        versions=run.versions,
+        repeat=plan.repeat,
+    )
+
+
+def _only(measured: list[Measured], purpose: str) -> Measured:
+    return next(one for one in measured if one.purpose == purpose)
+
+
+def _policies(found: list[Measured], plain: Measured, purposes: tuple[str, ...]) -> list[MeasuredPolicy]:
+    chosen = [measured for measured in found if measured.purpose in purposes]
+    points = [(measured.traffic.over_ring, kl_of(measured)) for measured in chosen]
+    best = {chosen[index].name for index in frontier(points)}
+    return [_policy(measured, plain, on_frontier=measured.name in best) for measured in chosen]
+
+
+def _policy(measured: Measured, plain: Measured, *, on_frontier: bool) -> MeasuredPolicy:
+    found = figures(measured, plain)
+    rules = parse({"rules": measured.rules}).rules
+    choice = rules[0].choice if len(rules) == 1 else None
+    return MeasuredPolicy(
+        purpose=measured.purpose,
+        name=measured.name,
+        codec=choice.codec if choice else "",
+        algorithm=choice.algorithm if choice else "",
+        ranks=measured.ranks,
+        policy=measured.rules,
+        bytes_over_ring=measured.traffic.over_ring,
+        texts=found.texts,
+        kl=found.overall.kl,
+        same_top=found.overall.same_top,
+        loglikelihood=found.overall.loglikelihood,
+        positions=found.positions,
+        flips=found.scored,
+        dropped=measured.dropped,
+        on_frontier=on_frontier,
+    )
+
+
+def _compressed_site(measured: Measured) -> Rule:
+    """Return the rule of a policy that compresses one site: the last."""
+    return parse({"rules": measured.rules}).rules[-1]
+
+
+def _site(measured: Measured) -> MeasuredSite:
+    rule = _compressed_site(measured)
+    assert rule.choice and rule.site and rule.layers  # noqa: S101 - such a policy names all three
+    return MeasuredSite(codec=rule.choice.codec, site=rule.site, layer=rule.layers[0], kl=kl_of(measured))
+
+
+def _additivity(found: list[Measured]) -> list[Additivity]:
+    sites = [(_site(measured), measured) for measured in found if measured.purpose == "site"]
+    together = {measured.name: measured for measured in found if measured.purpose == "candidate"}
+    rows = []
+    for codec in dict.fromkeys(site.codec for site, _ in sites):
+        alone = [(site, measured) for site, measured in sites if site.codec == codec]
+        uniform = together.get(f"{codec} {algorithm_for(alone[0][1].ranks)}")
+        if uniform is not None:
+            texts = {text.text for text in alone[0][1].texts}
+            rows.append(
+                Additivity(
+                    codec=codec,
+                    sum_alone=sum(site.kl for site, _ in alone),
+                    together=kl_of(uniform, texts=texts),
+                )
+            )
+    return rows
+
+
+def _recommended(plan: StudyPlan, candidates: list[MeasuredPolicy]) -> Recommended | None:
+    """Return the policy of the fewest bytes whose harm is surely within the budget, at the first number of ranks."""
+    kept = [
+        policy
+        for policy in candidates
+        if policy.ranks == plan.ranks[0] and policy.kl.high <= plan.budget_kl and not policy.dropped
+    ]
+    if not kept:
+        return None
+    best = min(kept, key=lambda policy: (policy.bytes_over_ring, policy.kl.mean))
+    return Recommended(name=best.name, policy=best.policy, kl=best.kl, bytes_over_ring=best.bytes_over_ring)

@@ -1,0 +1,129 @@
+"""What a study measures, in order: the noise, every candidate, every site alone, and mixes by site."""
+
+from collections.abc import Mapping
+
+from harness.run.display import Display
+from harness.sglang_plugin.policy import Choice, Rule
+from harness.study.figures import kl_of
+from harness.study.measure import PLAIN, Measurer
+from harness.study.plan import MIX_CODECS, PR_CODEC, Candidate, StudyPlan
+from harness.study.records import Measured
+from harness.study.search import Option, Site, choose, order_by_harm, rules_of
+
+# Sites that are left plain in turn, the most harmful first: how fast the harm of the PR's codec goes.
+SPARED = (1, 2, 3, 5, 8, 12)
+# A candidate is clearly worse than the budget where its harm is surely so many times as large.
+CLEARLY = 25.0
+# Budgets of the mixes that draw the frontier, as shares of the way from the best codec's harm to the cheapest's.
+FRONTIER = (0.15, 0.3, 0.5, 0.7)
+# How often a mix that does more harm than was predicted is looked for again, within a smaller budget.
+TRIES = 4
+MOST_RANKS_OF_ONE_SHOT = 3
+
+
+def algorithm_for(ranks: int) -> str:
+    """Return the algorithm that sends less: beyond three ranks an all-gather of all messages sends more than a ring."""
+    return "one_shot" if ranks <= MOST_RANKS_OF_ONE_SHOT else "two_shot"
+
+
+def study_ranks(plan: StudyPlan, measurer: Measurer, ranks: int, display: Display) -> None:
+    """Measure what is to be measured at one number of ranks."""
+    noise = measurer.measure("noise", "plain, again", PLAIN, scored=True)
+    _say(display, noise)
+    for candidate in plan.candidates:
+        if candidate.ranks == ranks:
+            limit = None if candidate.codec == PR_CODEC else CLEARLY * plan.budget_kl
+            _say(display, _uniform(measurer, candidate, stop_above=limit))
+    if plan.sites and ranks == plan.ranks[0]:
+        study_sites(plan, measurer, ranks, display)
+
+
+def study_sites(plan: StudyPlan, measurer: Measurer, ranks: int, display: Display) -> None:
+    """Find where the harm comes from, and the mix by site that does little of it for few bytes."""
+    algorithm = algorithm_for(ranks)
+    harm = {codec: sites_alone(plan, measurer, Choice(codec=codec, algorithm=algorithm)) for codec in (PR_CODEC, MIX_CODECS[0])}
+    for codec, sites in harm.items():
+        worst = order_by_harm(sites)[0]
+        display.say(f"{codec}: of {len(sites)} sites, layer {worst[1]} {worst[0]} does most: KL {sites[worst]:.4f} alone")
+    pr = Choice(codec=PR_CODEC, algorithm=algorithm)
+    order = order_by_harm(harm[PR_CODEC])
+    for count in (count for count in (0, *SPARED) if count < len(order)):
+        rules = rules_of({site: None if site in order[:count] else pr for site in order})
+        measurer.measure("spared", f"{PR_CODEC}, {count} sites plain", rules, texts=plan.site_texts)
+    mixes(plan, measurer, ranks, harm[MIX_CODECS[0]], display)
+
+
+def sites_alone(plan: StudyPlan, measurer: Measurer, choice: Choice) -> dict[Site, float]:
+    """Return the harm of each site when it alone is compressed, in nats a token."""
+    return {
+        (site, layer): kl_of(
+            measurer.measure(
+                "site",
+                f"{choice.codec} in {site} {layer}",
+                (*PLAIN, Rule(choice=choice, site=site, layers=(layer,))),
+                texts=plan.site_texts,
+            )
+        )
+        for layer in range(measurer.layers)
+        for site in ("attention", "ffn")
+    }
+
+
+def mixes(
+    plan: StudyPlan, measurer: Measurer, ranks: int, alone: Mapping[Site, float], display: Display
+) -> None:
+    """Measure mixes of codecs by site: along the frontier, and the one that is to keep the budget.
+
+    A site's harm under another codec than the one it was measured with is taken to be to that as the codecs' harms in
+    all sites are to each other.
+    """
+    algorithm = algorithm_for(ranks)
+    uniform = {
+        codec: _uniform(measurer, Candidate(codec=codec, algorithm=algorithm, ranks=ranks)) for codec in MIX_CODECS
+    }
+    total = sum(alone.values())
+    options = {
+        site: [
+            Option(
+                choice=Choice(codec=codec, algorithm=algorithm),
+                harm=alone[site] / total * kl_of(measured),
+                cost=measured.traffic.over_ring,
+            )
+            for codec, measured in uniform.items()
+        ]
+        + [Option(choice=None, harm=0.0, cost=1.0)]
+        for site in alone
+    }
+    most, least = kl_of(uniform[MIX_CODECS[0]]), kl_of(uniform[MIX_CODECS[-1]])
+    for share in FRONTIER:
+        _mix(measurer, options, least * (most / least) ** share, display)
+    budget = plan.budget_kl
+    for _ in range(TRIES):
+        measured = _mix(measurer, options, budget, display)
+        if measured is None or (found := kl_of(measured, bound="high")) <= plan.budget_kl:
+            return
+        budget *= plan.budget_kl / found
+
+
+def _mix(
+    measurer: Measurer, options: Mapping[Site, list[Option]], budget: float, display: Display
+) -> Measured | None:
+    chosen = choose(options, budget)
+    if chosen is None:
+        return None
+    rules = rules_of({site: option.choice for site, option in chosen.items()})
+    measured = measurer.measure("mix", f"mix for {budget:.3g}", rules, scored=True)
+    _say(display, measured)
+    return measured
+
+
+def _uniform(measurer: Measurer, candidate: Candidate, *, stop_above: float | None = None) -> Measured:
+    name = f"{candidate.codec} {candidate.algorithm}"
+    return measurer.measure("candidate", name, (Rule(choice=candidate.choice),), scored=True, stop_above=stop_above)
+
+
+def _say(display: Display, measured: Measured) -> None:
+    display.say(
+        f"{measured.ranks} ranks, {measured.name}: KL {kl_of(measured):.3g} at {measured.traffic.over_ring:.2f} of the "
+        f"ring's bytes ({measured.seconds:.0f} s{', dropped early' if measured.dropped else ''})"
+    )

@@ -1,0 +1,21 @@
+"""Where everything that a study leaves on disk is, beside a folder for each number of ranks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.records.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class StudyFolder(RunFolder):
+    """A study's files: plan, record and report are named as a run's."""
+
+    @property
+    def policy(self) -> Path:
+        """The recommended policy, as `accuracy -- --policy` takes it; not there where there is none."""
+        return self.path / "policy.yaml"
+
+    @property
+    def confirmation(self) -> Path:
+        """What a real run said of it; not there without one."""
+        return self.path / "confirmation.json"

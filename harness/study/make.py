@@ -1,0 +1,165 @@
+"""Turns a suite and the user's options into a study's plan."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from harness.config.suite import Suite
+from harness.errors import HarnessError
+from harness.places import ROOT, model_place
+from harness.plan.make import BOUND_CORES, check_interpreter, server_arm
+from harness.plan.model_folder import check_model
+from harness.plan.plan import FidelityPlan
+from harness.records.run_folder import RunFolder
+from harness.sglang_plugin.policy import ALGORITHMS
+from harness.sglang_plugin.settings import Settings
+from harness.strict import Positive, Strict
+from harness.study.plan import DEFAULT_CANDIDATES, Candidate, StudyPlan, arm_name
+
+# Texts of each source where the suite has none.
+TEXTS = 16
+MAX_TOKENS = 128
+
+
+class StudyOptions(Strict):
+    """What the user may say of a study.
+
+    Attributes:
+        suite: The suite's name.
+        server_python: The interpreter that has SGLang.
+        plugin_path: The folder that carries the plugin's entry point.
+        model_path: Another place of the same model.
+        reports: Where the study's folder goes.
+        ranks: Numbers of virtual ranks, the one of sites and recommendation first.
+        codecs: `codec`, `codec:algorithm`, or `module:function`; None: the shipped ones.
+        texts: Texts of each source.
+        site_texts: How many of them the sites are measured on.
+        sites: Whether sites are measured and mixes looked for.
+        budget_kl: Nats a token.
+        questions: Of the scored task.
+    """
+
+    suite: str
+    server_python: Annotated[Path, Field(strict=False)]
+    plugin_path: Annotated[Path, Field(strict=False)]
+    model_path: str | None = None
+    reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
+    ranks: list[Annotated[int, Field(ge=2, le=64)]] = Field(default=[2], min_length=1)
+    codecs: list[str] | None = None
+    texts: Positive | None = None
+    site_texts: Positive = 8
+    sites: bool = True
+    budget_kl: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.002
+    questions: Annotated[int, Field(ge=0)] = 16
+
+
+def make_study(
+    suite: Suite,
+    options: StudyOptions,
+    *,
+    data: Path,
+    data_manifest: dict[str, Any],
+    repeat: str,
+    now: datetime | None = None,
+) -> StudyPlan:
+    """Plan a study.
+
+    Args:
+        suite: Whose model and server it takes.
+        options: What the user said.
+        data: The prepared data's folder.
+        data_manifest: Its manifest.
+        repeat: The command that repeats the study.
+        now: When it is named after; the present moment if None.
+
+    Raises:
+        HarnessError: The model's folder or the interpreter is missing, or a candidate is named wrongly; all at once.
+    """
+    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-study-{options.suite}"
+    folder = RunFolder(options.reports.resolve() / run_id)
+    problems: list[str] = []
+    model_path = options.model_path or model_place(suite.model.path)
+    python = options.server_python
+    for check in (lambda: check_model(model_path, ROOT), lambda: check_interpreter(python)):
+        try:
+            check()
+        except HarnessError as error:
+            problems.append(str(error))
+    candidates: list[Candidate] = []
+    for ranks in dict.fromkeys(options.ranks):
+        for name in dict.fromkeys(options.codecs or DEFAULT_CANDIDATES):
+            codec, algorithm = split_name(name)
+            candidates.append(Candidate(codec=codec, algorithm=algorithm, ranks=ranks))
+    if problems:
+        raise HarnessError("\n".join(problems))
+    model_path, python = check_model(model_path, ROOT), check_interpreter(python)
+    fidelity = suite.fidelity
+    counts = fidelity.texts if fidelity else {"gsm8k": TEXTS, "boolq": TEXTS}
+    return StudyPlan(
+        run_id=run_id,
+        suite=options.suite,
+        device=suite.device,
+        model=suite.model.name,
+        model_path=model_path,
+        server_python=str(python),
+        folder=str(folder.path),
+        data=str(data),
+        data_manifest=data_manifest,
+        ranks=list(dict.fromkeys(options.ranks)),
+        candidates=candidates,
+        texts=FidelityPlan(
+            texts={source: options.texts or count for source, count in counts.items()},
+            max_tokens=fidelity.max_tokens if fidelity else MAX_TOKENS,
+            top_k=fidelity.top_k if fidelity else 20,
+            concurrency=fidelity.concurrency if fidelity else 1,
+            threshold=None,
+        ),
+        site_texts=options.site_texts,
+        sites=options.sites,
+        budget_kl=options.budget_kl,
+        questions=options.questions,
+        arms=[
+            server_arm(
+                arm_name(ranks),
+                suite.model_copy(update={"server": one_rank(suite)}),
+                plugin=Settings(dir=folder.arm(arm_name(ranks)).engagement, codec="plain", virtual_ranks=ranks),
+                plugin_path=options.plugin_path,
+                model_path=model_path,
+                python=python,
+                tp=1,
+            )
+            for ranks in dict.fromkeys(options.ranks)
+        ],
+        known_answer=suite.known_answer,
+        start_timeout_s=suite.server.start_timeout_s,
+        request_timeout_s=suite.request_timeout_s,
+        repeat=repeat,
+    )
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the codec and the algorithm of a candidate's name: `codec`, `codec:algorithm`, or `module:function`."""
+    codec, _, algorithm = name.rpartition(":")
+    return (codec, algorithm) if codec and algorithm in ALGORITHMS else (name, ALGORITHMS[0])
+
+
+def one_rank(suite: Suite) -> Any:  # noqa: ANN401 - the suite's own ServerOptions
+    """Return the suite's server options for a server of one rank, which has the cores of all of them."""
+    env = dict(suite.server.env)
+    if bound := env.get(BOUND_CORES):
+        env[BOUND_CORES] = ",".join(bound.split("|"))
+    return suite.server.model_copy(update={"env": env})
+
+
+def all_sites(layers: int) -> Sequence[tuple[str, int]]:
+    """Return every site of a model."""
+    return [(site, layer) for layer in range(layers) for site in ("attention", "ffn")]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,106 @@
+"""A study's plan: pure data that says which policies are measured, on what, and within which budget."""
+
+from typing import Any
+
+from harness.config.suite import KnownAnswer
+from harness.plan.plan import Arm, FidelityPlan
+from harness.sglang_plugin.policy import Choice
+from harness.strict import Strict
+
+# What is measured without --codecs: the PR's own codec, what is known to harm less, and what sends less.
+DEFAULT_CANDIDATES = (
+    "int8_token",
+    "int8_token:two_shot",
+    "int8_group64",
+    "fp8_e4m3_token",
+    "int8_hadamard",
+    "int8_hadamard:two_shot",
+    "int8_token_rows4",
+    "int6_group32",
+    "int6_hadamard",
+    "int4_group32",
+    "int4_hadamard",
+    "quickreduce_int8:two_shot",
+)
+# The codec whose harm is drawn site by site: what SGLang's flag means.
+PR_CODEC = "int8_token"
+# The codecs that a mix by site is made of, from the fewest bytes to the most.
+MIX_CODECS = ("int4_hadamard", "int6_hadamard", "int8_hadamard")
+
+
+class Candidate(Strict):
+    """One way of compressing all sums alike.
+
+    Attributes:
+        codec: A codec of harness.collective, or `module:function`.
+        algorithm: `one_shot` or `two_shot`.
+        ranks: Virtual ranks.
+    """
+
+    codec: str
+    algorithm: str
+    ranks: int
+
+    @property
+    def choice(self) -> Choice:
+        """The same as a policy's rule has it."""
+        return Choice(codec=self.codec, algorithm=self.algorithm)
+
+
+class StudyPlan(Strict):
+    """Everything a study does, and nothing that it finds out.
+
+    Attributes:
+        run_id: Name of the study and of its folder.
+        suite: The suite whose model and server it takes.
+        device: `cpu`, `cuda` or `npu`.
+        model: The model's name in thresholds.yaml.
+        model_path: Its folder or hub name.
+        server_python: The interpreter that runs SGLang.
+        folder: The study's folder.
+        data: The prepared data's folder.
+        data_manifest: What the data is and hashes to.
+        ranks: Virtual ranks; sites and recommendation are those of the first.
+        candidates: What is measured of all sums alike.
+        texts: The fixed texts.
+        site_texts: How many of them the sites are measured on.
+        sites: Whether each site is measured alone, and mixes by site are looked for.
+        budget_kl: The harm that the recommended policy may do, in nats a token.
+        questions: Questions of BoolQ that every candidate is scored on; 0 for none.
+        arms: The server for each number of virtual ranks.
+        known_answer: Asked before anything else.
+        start_timeout_s: Seconds until a server that is not ready is given up.
+        request_timeout_s: Seconds until a request counts as failed.
+        repeat: The command that repeats the study.
+    """
+
+    run_id: str
+    suite: str
+    device: str
+    model: str
+    model_path: str
+    server_python: str
+    folder: str
+    data: str
+    data_manifest: dict[str, Any]
+    ranks: list[int]
+    candidates: list[Candidate]
+    texts: FidelityPlan
+    site_texts: int
+    sites: bool
+    budget_kl: float
+    questions: int
+    arms: list[Arm]
+    known_answer: KnownAnswer
+    start_timeout_s: int
+    request_timeout_s: int
+    repeat: str
+
+    def arm(self, ranks: int) -> Arm:
+        """Return the server of so many virtual ranks."""
+        return next(arm for arm in self.arms if arm.name == arm_name(ranks))
+
+
+def arm_name(ranks: int) -> str:
+    """Return the name of the server of so many virtual ranks, and of its folder."""
+    return f"ranks-{ranks}"

@@ -1,0 +1,84 @@
+"""A whole study, as one sentence: plan, setup, measurements at each number of ranks, report, confirmation."""
+
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.ask.lm_eval_task import LmEvalTask
+from harness.ask.predictions import FixedTexts
+from harness.ask.questionnaire import hash_contents
+from harness.config.load import task_file
+from harness.errors import HarnessError
+from harness.plan.preflight import Sglang, check_sglang
+from harness.records.run import RunRecord, write_record
+from harness.run.display import Display
+from harness.run.reuse_baseline import server_facts
+from harness.run.versions import harness_versions
+from harness.study.build import build_study
+from harness.study.flow import study_ranks
+from harness.study.folder import StudyFolder
+from harness.study.measure import Measurer
+from harness.study.model import StudyReport
+from harness.study.plan import StudyPlan, arm_name
+from harness.study.store import Store
+from harness.study.write import write_study
+
+SCORED_TASK = "boolq"
+
+
+def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFolder]:
+    """Do what the plan says and report on it.
+
+    What was measured stays: a study that was interrupted goes on where it was when it is started again.
+
+    Raises:
+        HarnessError: The plan cannot be carried out, a server failed, or a measurement cannot be proven.
+    """
+    display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
+    sglang = check_sglang(
+        plan.arms, plan.server_python, codecs=[candidate.codec for candidate in plan.candidates], gpus=None
+    )
+    folder = StudyFolder(Path(plan.folder))
+    started, clock = datetime.now(UTC), time.monotonic()
+    try:
+        folder.path.mkdir(parents=True)
+        write_record(folder.plan, plan)
+        texts = FixedTexts(plan.texts, Path(plan.data))
+        task = _scored_task(plan, folder)
+        for ranks in plan.ranks:
+            with ExitStack() as stack:
+                store = Store(_facts(plan, ranks, texts, task, sglang))
+                files = folder.arm(arm_name(ranks))
+                measurer = stack.enter_context(Measurer(plan, ranks, files, store, texts, task, display))
+                study_ranks(plan, measurer, ranks, display)
+        record = RunRecord(
+            started=started.isoformat(timespec="seconds"),
+            seconds=time.monotonic() - clock,
+            errors=[],
+            versions=harness_versions(sglang.version),
+        )
+        write_record(folder.run, record)
+        report = build_study(folder)
+        write_study(report, folder)
+    except OSError as error:
+        raise HarnessError(f"{folder.path} cannot be written: {error}") from error
+    return report, folder
+
+
+def _scored_task(plan: StudyPlan, folder: StudyFolder) -> LmEvalTask | None:
+    if not plan.questions:
+        return None
+    return LmEvalTask(SCORED_TASK, plan.scored_task(task_file(SCORED_TASK)), Path(plan.data), folder.tasks)
+
+
+def _facts(
+    plan: StudyPlan, ranks: int, texts: FixedTexts, task: LmEvalTask | None, sglang: Sglang
+) -> dict[str, str]:
+    """Return everything that a policy's figures depend on."""
+    facts = server_facts(plan.arm(ranks), plan.model_path, sglang)
+    asked = [texts, *([task] if task else [])]
+    return facts | {
+        "ranks": str(ranks),
+        **{one.name: f"{one.protocol_text()}; {hash_contents(one.contents())}" for one in asked},
+    }

@@ -1,0 +1,51 @@
+"""Writes a study: report.json, report.md, report.svg and policy.yaml, and points `latest-study` to them."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from ruamel.yaml import YAML
+
+from harness.places import point_latest
+from harness.records.run import write_record
+from harness.study.folder import StudyFolder
+from harness.study.model import MeasuredPolicy, StudyReport
+from harness.study.plots import draw
+
+LATEST = "latest-study"
+TEMPLATE = "study.md.jinja"
+
+
+def write_study(report: StudyReport, folder: StudyFolder) -> None:
+    """Write a study's report in all its forms.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    write_record(folder.report, report)
+    draw(report, folder.plots)
+    folder.markdown.write_text(markdown(report), encoding="utf-8")
+    if report.recommended is not None:
+        yaml = YAML()
+        yaml.width = 118
+        with folder.policy.open("w", encoding="utf-8") as out:
+            out.write(f"# {report.recommended.name}: of {report.run_id}, {report.model} at {report.ranks[0]} ranks\n")
+            yaml.dump({"name": report.recommended.name, "rules": report.recommended.policy}, out)
+    point_latest(folder.path, LATEST)
+
+
+def markdown(report: StudyReport) -> str:
+    """Return the report for people."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 - Markdown, not HTML
+    )
+    environment.globals["by_harm"] = by_harm
+    return environment.get_template(TEMPLATE).render(report=report)
+
+
+def by_harm(policies: list[MeasuredPolicy]) -> list[MeasuredPolicy]:
+    """Return policies by ranks, then by bytes, then by harm."""
+    return sorted(policies, key=lambda policy: (policy.ranks, round(policy.bytes_over_ring, 3), policy.kl.mean))
