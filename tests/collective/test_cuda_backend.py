@@ -13,8 +13,8 @@ from harness.collective.codec import Codec, Parts
 from harness.collective.codecs.int4 import Int4
 from harness.collective.codecs.int8 import Int8
 from harness.collective.scratch import Scratch
-from suites.numerics.case import LAYOUTS, lay_out
-from suites.numerics.data import generate
+from suites.numerics.cases.case import LAYOUTS, lay_out
+from suites.numerics.cases.data import generate
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
