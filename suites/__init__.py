@@ -1,1 +1,1 @@
-"""What is run: suites of tasks, and the tests and timings of the collective. Imports what `harness` has for all."""
+"""What the project runs: suites of tasks, and the tests and timings of the collective. Imports nothing itself."""

@@ -1,4 +1,4 @@
-"""The promises of an all-reduce, each a function that judges one case. Imports trial, cases and the collective."""
+"""The promises of an all-reduce, a function each. Imports trial, cases, ranks, implementations, publish."""
 
 from suites.numerics.promises import accuracy, agreement, conduct, edges, exactness, statistics
 from suites.numerics.promises.promise import PROMISES, Promise
