@@ -30,14 +30,18 @@ CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 
 DEFAULT_SUITE = "smollm2-cpu"
 MULTI_GPU_SUITE = "smollm2-cuda"
-# What `multi_gpu` hands to suites.numerics.multi_gpu; the rest goes to the suite.
+# What `multi_gpu` hands to suites.speed.multi_gpu; the rest goes to the suite.
 MULTI_GPU_OPTIONS = ("--backend", "--device", "--ranks", "--parts", "--calls", "--seed", "--largest", "--rounds")
 # What imports torch or SGLang runs, and is type-checked, in the server's environment.
 SERVER_SIDE = (
     "harness/collective",
     "harness/sglang_plugin",
     "harness/serve/cpu_shims",
+    "suites/implementations",
     "suites/numerics",
+    "suites/publish.py",
+    "suites/ranks",
+    "suites/speed",
     "tests/broken_codecs",
     "tests/collective",
     "tests/server_side",
@@ -79,10 +83,10 @@ def bench(session: nox.Session) -> None:
     """Time the collective on the CPU, as ratios within one run, or its kernels with -- --device cuda."""
     device, rest = pop_option(session.posargs, "--device", "cpu")
     if device == "cpu":
-        end_with(run_module(session, "suites.numerics.bench"))
+        end_with(run_module(session, "suites.speed.bench"))
         return
     interpreter, rest = pop_option(rest, "--server-python", named_interpreter())
-    module = ("-m", "suites.numerics.bench", "--device", device)
+    module = ("-m", "suites.speed.bench", "--device", device)
     env = {"PYTHONPATH": path_of(ROOT)}
     end_with(run(session, Path(interpreter or sys.executable), *module, *rest, env=env))
 
@@ -133,7 +137,7 @@ def multi_gpu(session: nox.Session) -> None:
         value, rest = pop_option(rest, option, "")
         options += [option, value] if value else []
     suite, rest = pop_option(rest, "--suite", MULTI_GPU_SUITE)
-    module = ("-m", "suites.numerics.multi_gpu", *options)
+    module = ("-m", "suites.speed.multi_gpu", *options)
     if device == "cpu" and not interpreter:
         python = server_cpu_environment(session)
         collective = run(session, python, *module, env=server_env())

@@ -52,7 +52,7 @@ def test_both_parts_run_with_the_interpreter_that_runs_nox(monkeypatch: pytest.M
     session = Session(monkeypatch)
     assert session() == 0
     assert session.ran == [
-        (sys.executable, ["-m", "suites.numerics.multi_gpu"]),
+        (sys.executable, ["-m", "suites.speed.multi_gpu"]),
         ("accuracy", ["--suite", "smollm2-cuda", "--no-noise-floor"]),
     ]
     assert session.environments == [{"PYTHONPATH": f"/tools:{noxfile.ROOT}"}]
@@ -63,7 +63,7 @@ def test_options_go_to_the_part_that_has_them(monkeypatch: pytest.MonkeyPatch) -
     session = Session(monkeypatch)
     assert session("--ranks", "2,4", "--limit=8", "--calls=100", "--server-python", "/theirs/python") == 0
     assert session.ran == [
-        ("/theirs/python", ["-m", "suites.numerics.multi_gpu", "--ranks", "2,4", "--calls", "100"]),
+        ("/theirs/python", ["-m", "suites.speed.multi_gpu", "--ranks", "2,4", "--calls", "100"]),
         (
             "accuracy",
             ["--suite", "smollm2-cuda", "--no-noise-floor", "--server-python", "/theirs/python", "--limit=8"],
@@ -101,7 +101,7 @@ def test_it_can_be_tried_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert session.ran == [
         (
             "/server-cpu/python",
-            ["-m", "suites.numerics.multi_gpu", "--backend", "gloo", "--device", "cpu"],
+            ["-m", "suites.speed.multi_gpu", "--backend", "gloo", "--device", "cpu"],
         ),
         ("accuracy", ["--suite", "smollm2-cpu", "--no-noise-floor"]),
     ]

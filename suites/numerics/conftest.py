@@ -1,20 +1,22 @@
-"""The suite's options, its pool of processes, and its table of subject x check x case."""
+"""The suite's options, its pool of processes, and its table of subject x promise x case."""
 
 import math
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
 
-from harness.collective import UnknownCodecError, codec_names, get_codec
+from harness.collective import UnknownCodecError, get_codec
 from harness.collective.implementation import load_implementation
-from suites.numerics.case import DTYPES, Case, in_dtypes
-from suites.numerics.checks import CHECKS
-from suites.numerics.cluster import COMPILING_TIMEOUT_S, JOB_TIMEOUT_S, Cluster
-from suites.numerics.figures import ALGORITHMS, Figures, measure
-from suites.numerics.subject import Subject
+from suites.implementations.bundled import ALGORITHMS
+from suites.numerics.cases.case import DTYPES, Case, in_dtypes
+from suites.numerics.figures import Figures, measure
+from suites.numerics.promises import PROMISES
 from suites.numerics.table import ROUNDS, report
+from suites.numerics.trial.subject import Subject, choose_subjects
+from suites.ranks.pool import COMPILING_TIMEOUT_S, JOB_TIMEOUT_S, Pool
 
 RANKS = {"cpu": "2,3,4,8", "cuda": "2,3"}
 """The rank counts by device. Ranks on a GPU are processes that share it. Two would hide an order of addition."""
@@ -42,10 +44,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption(
         "--backend", default="gloo", choices=("gloo", "nccl"), help="nccl: with --device cuda, a GPU a rank"
     )
-    options.addoption("--check", choices=sorted(CHECKS), help="this check only")
+    options.addoption("--check", choices=sorted(PROMISES), help="this promise only")
     options.addoption("--case", help="this case only, as a failure prints it; with --check")
     options.addoption("--keep-going", action="store_true", help="with --impl: don't stop at the first failure")
-    options.addoption("--limit-s", type=float, help="fail after so many seconds (default: 120 for --impl, else none)")
+    options.addoption(
+        "--limit-s",
+        type=float,
+        help="end after so many seconds, with exit code 2 (default: 120 for --impl, else none)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -103,14 +109,33 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Ends the session in time. One that is cut off has failed: what wasn't tried isn't known."""
+    """Ends the session in time, with pytest's exit code 2: what wasn't tried is neither right nor wrong."""
     option = item.config.option
     limit = option.limit_s if option.limit_s is not None else 120.0 if option.impl else math.inf
     if nextitem and time.monotonic() - item.config.stash[STARTED] > limit:
-        item.session.shouldfail = (
-            f"{limit:.0f} seconds are up, and the tests that are left were not run "
+        items = item.session.items
+        left = items[items.index(nextitem) :]
+        item.session.shouldstop = (
+            f"{limit:.0f} seconds are up, and {len(left)} of {len(items)} tests were not run: {_named(left)} "
             "(--limit-s allows more, --ranks 2 takes less)"
         )
+
+
+def _named(items: Sequence[pytest.Item]) -> str:
+    """How many of which promise, or else of which test."""
+    names = Counter(
+        str(item.callspec.params.get("promise", item.originalname)) if hasattr(item, "callspec") else item.name
+        for item in items
+        if isinstance(item, pytest.Function)
+    )
+    return ", ".join(f"{name} {count}" for name, count in names.items())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Lets a failure count for more than the tests that were not run after it."""
+    if session.shouldstop and session.testsfailed:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:
@@ -133,45 +158,40 @@ def chosen_dtypes(config: pytest.Config) -> list[str]:
 
 def chosen_subjects(config: pytest.Config) -> list[Subject]:
     """The subjects that the options name."""
-    chosen = config.option
-    if chosen.impl:
-        codec, algorithm = chosen.codec or "int8_token", chosen.algorithm or "one_shot"
-        return [Subject(implementation=chosen.impl, codec=codec, algorithm=algorithm)]
-    codecs = [chosen.codec] if chosen.codec else codec_names()
-    algorithms = [chosen.algorithm] if chosen.algorithm else ALGORITHMS
-    return [Subject(codec=codec, algorithm=algorithm) for codec in codecs for algorithm in algorithms]
+    option = config.option
+    return choose_subjects(option.impl, option.codec, option.algorithm)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     subjects = chosen_subjects(metafunc.config)
-    if {"subject", "check", "case"} <= set(metafunc.fixturenames):
+    if {"subject", "promise", "case"} <= set(metafunc.fixturenames):
         table = [
             pytest.param(subject, name, case, id=f"{subject}-{name}-{case}".replace(" ", ","))
             for subject in subjects
-            for name in ([metafunc.config.option.check] if metafunc.config.option.check else CHECKS)
+            for name in ([metafunc.config.option.check] if metafunc.config.option.check else PROMISES)
             for case in cases(metafunc.config, subject, name)
         ]
-        metafunc.parametrize(("subject", "check", "case"), table)
+        metafunc.parametrize(("subject", "promise", "case"), table)
     elif "subject" in metafunc.fixturenames:
         metafunc.parametrize("subject", subjects, ids=str)
 
 
-def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]:
-    """One check's cases for one subject, over all rank counts."""
+def cases(config: pytest.Config, subject: Subject, promise: str) -> Iterator[Case]:
+    """One promise's cases for one subject, over all rank counts."""
     if config.option.case:
         yield Case.parse(config.option.case)
         return
     for ranks in chosen_ranks(config):
-        yield from in_dtypes(CHECKS[check].cases(subject, ranks), chosen_dtypes(config))
+        yield from in_dtypes(PROMISES[promise].cases(subject, ranks), chosen_dtypes(config))
 
 
 @pytest.fixture(scope="session")
-def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+def pool(pytestconfig: pytest.Config) -> Iterator[Pool]:
     """The pool, started with the first case that needs it."""
     option = pytestconfig.option
     timeout_s = COMPILING_TIMEOUT_S if option.backend == "nccl" else JOB_TIMEOUT_S
-    with Cluster(chosen_ranks(pytestconfig), option.device, option.backend, timeout_s) as pool:
-        yield pool
+    with Pool(chosen_ranks(pytestconfig), option.device, option.backend, timeout_s) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
@@ -187,10 +207,10 @@ def dtypes(pytestconfig: pytest.Config) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def figures(pytestconfig: pytest.Config, cluster: Cluster, rank_counts: list[int], dtypes: list[str]) -> Figures:
+def figures(pytestconfig: pytest.Config, pool: Pool, rank_counts: list[int], dtypes: list[str]) -> Figures:
     """Everything in the table, in bf16 where the implementation takes it: timings are of bf16 alone."""
     dtype = "bf16" if "bf16" in dtypes else dtypes[0]
     rounds = ROUNDS if dtype == "bf16" else 0
-    measured = measure(cluster, chosen_subjects(pytestconfig), rank_counts, rounds=rounds, dtype=dtype)
+    measured = measure(pool, chosen_subjects(pytestconfig), rank_counts, rounds=rounds, dtype=dtype)
     pytestconfig.stash[FIGURES] = measured
     return measured

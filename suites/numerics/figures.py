@@ -4,18 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.collective import codec_names, ring_bytes
-from harness.collective.bounds import sum_bound
 from harness.places import cache
-from suites.numerics.activations import Activation, load_activations
-from suites.numerics.case import DTYPES, Case
-from suites.numerics.checks.statistics import measured_and_predicted
-from suites.numerics.cluster import Cluster
-from suites.numerics.subject import Subject
-from suites.numerics.timing import compare
-from suites.numerics.trial import Trial, over_bound
-
-ALGORITHMS = ("one_shot", "two_shot")
+from harness.collective import ring_bytes
+from harness.collective.activations import Activation, load_activations
+from harness.collective.bounds import sum_bound
+from suites.numerics.cases.case import DTYPES, Case
+from suites.numerics.promises.statistics import measured_and_predicted
+from suites.numerics.trial.subject import Subject
+from suites.numerics.trial.trial import Trial, over_bound
+from suites.ranks.pool import Pool
+from suites.ranks.timing import compare
 
 DATA = ("gaussian", "spikes:100", "cancellation")
 
@@ -39,7 +37,7 @@ class Accuracy:
         codec: What it claims.
         algorithm: Likewise.
         ranks: N.
-        data: A kind of ``suites.numerics.data``, or the site of captured activations.
+        data: A kind of ``suites.numerics.cases.data``, or the site of captured activations.
         layer: Of captured activations, else None.
         over_bound: The worst element's error over its bound, on whichever rank.
         sqnr_db: Signal to quantization noise; with spikes, of the channels beside them.
@@ -102,16 +100,11 @@ class Figures:
     @property
     def beyond_bound(self) -> list[Accuracy]:
         """Those with an element whose error is larger than its bound."""
-        return [one for one in (*self.accuracy, *self.real) if not one.over_bound <= 1]
-
-
-def all_subjects() -> list[Subject]:
-    """The bundled collective with every codec and algorithm."""
-    return [Subject(codec=codec, algorithm=way) for codec in codec_names() for way in ALGORITHMS]
+        return [measured for measured in (*self.accuracy, *self.real) if not measured.over_bound <= 1]
 
 
 def measure(
-    cluster: Cluster,
+    pool: Pool,
     subjects: Sequence[Subject],
     rank_counts: Sequence[int],
     *,
@@ -122,7 +115,7 @@ def measure(
     """Measures everything.
 
     Args:
-        cluster: A pool with groups of ``rank_counts``.
+        pool: A pool with groups of ``rank_counts``.
         subjects: What is measured.
         rank_counts: Over how many ranks.
         rounds: How often each is timed; 0 for not at all.
@@ -137,17 +130,17 @@ def measure(
     real = load_activations(str(captured)) if there else ()
     return Figures(
         accuracy=tuple(
-            accuracy_of(cluster, subject, Case(ranks=ranks, shape=SHAPE, dtype=dtype, data=data, seed=ranks))
+            accuracy_of(pool, subject, Case(ranks=ranks, shape=SHAPE, dtype=dtype, data=data, seed=ranks))
             for data in DATA
             for subject in subjects
             for ranks in rank_counts
         ),
         real=tuple(
-            accuracy_of(cluster, subject, case, one)
+            accuracy_of(pool, subject, case, activation)
             for subject in subjects
-            for case, one in _real_cases(captured, real, rank_counts)
+            for case, activation in _real_cases(captured, real, rank_counts)
         ),
-        cost=tuple(cost for ranks in rank_counts for cost in costs_of(cluster, subjects, ranks, dtype, rounds)),
+        cost=tuple(cost for ranks in rank_counts for cost in costs_of(pool, subjects, ranks, dtype, rounds)),
         captured=there,
         dtype=dtype,
         rounds=rounds,
@@ -158,28 +151,28 @@ def _real_cases(
     file: Path, real: Sequence[Activation], rank_counts: Sequence[int]
 ) -> Iterator[tuple[Case, Activation]]:
     names = {dtype: name for name, dtype in DTYPES.items()}
-    for index, one in enumerate(real):
-        ranks, *shape = one.values.shape
+    for index, activation in enumerate(real):
+        ranks, *shape = activation.values.shape
         if ranks in rank_counts:
             data = f"activations:{file}:{index}"
-            yield Case(ranks=ranks, shape=tuple(shape), dtype=names[one.values.dtype], data=data), one
+            yield Case(ranks=ranks, shape=tuple(shape), dtype=names[activation.values.dtype], data=data), activation
 
 
-def accuracy_of(cluster: Cluster, subject: Subject, case: Case, captured: Activation | None = None) -> Accuracy:
+def accuracy_of(pool: Pool, subject: Subject, case: Case, captured: Activation | None = None) -> Accuracy:
     """Reduces one case over real processes and judges every rank's result.
 
     Raises:
         ViolationError: The implementation raised, or its result has another shape or dtype than its input.
     """
-    trial = Trial(cluster, subject, "pointwise_bound")
+    trial = Trial(pool, subject, "pointwise_bound")
     inputs = case.inputs()
     exact, bound = inputs.double().sum(dim=0), sum_bound(inputs, subject.claimed, subject.algorithm)
-    outcomes = trial.run(case)
-    for rank, outcome in enumerate(outcomes):
-        trial.shaped_like_input(case, outcome, rank)
-    worst = max(over_bound(one.out.double(), exact, bound).max().item() for one in outcomes)
+    results = trial.run(case)
+    for rank, result in enumerate(results):
+        trial.shaped_like_input(case, result, rank)
+    worst = max(over_bound(result.out.double(), exact, bound).max().item() for result in results)
     # The suite holds all ranks to the same bits, so that one rank's noise is everyone's.
-    sqnr_db, predicted_db = measured_and_predicted(subject, case, outcomes[0].out)
+    sqnr_db, predicted_db = measured_and_predicted(subject, case, results[0].out)
     return Accuracy(
         codec=subject.codec,
         algorithm=subject.algorithm,
@@ -192,13 +185,14 @@ def accuracy_of(cluster: Cluster, subject: Subject, case: Case, captured: Activa
     )
 
 
-def costs_of(cluster: Cluster, subjects: Sequence[Subject], ranks: int, dtype: str, rounds: int) -> Iterator[Cost]:
+def costs_of(pool: Pool, subjects: Sequence[Subject], ranks: int, dtype: str, rounds: int) -> Iterator[Cost]:
     """Counts each subject's bytes, and times all of them and the plain all-reduce in turn."""
     names = {subject: subject.implementation or f"{subject.codec}/{subject.algorithm}" for subject in subjects}
-    timings = compare(cluster, ranks, list(names.values()), TIMED_SHAPE, rounds) if rounds else {}
+    timings = compare(pool, ranks, list(names.values()), TIMED_SHAPE, rounds) if rounds else {}
     case = Case(ranks=ranks, shape=SHAPE, dtype=dtype, seed=ranks)
     for subject, name in names.items():
-        sent = max(one.sent for [one] in Trial(cluster, subject, "bytes_on_the_wire").run_in_turn([case], count=True))
+        counted = Trial(pool, subject, "bytes_on_the_wire").run_in_turn([case], count=True)
+        sent = max(result.sent for [result] in counted)
         yield Cost(
             codec=subject.codec,
             algorithm=subject.algorithm,

@@ -10,14 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.collective import get_codec
+from harness.collective.activations import SITES
 from harness.collective.implementation import load_implementation
-from suites.numerics.activations import SITES
-from suites.numerics.case import DTYPES
-from suites.numerics.checks.statistics import TOLERANCE_DB
-from suites.numerics.cluster import Cluster
+from suites.implementations.bundled import ALGORITHMS
+from suites.numerics.cases.case import DTYPES
 from suites.numerics.figures import (
-    ALGORITHMS,
     CAPTURE_COMMAND,
     CAPTURED,
     SHAPE,
@@ -25,12 +22,13 @@ from suites.numerics.figures import (
     Accuracy,
     Cost,
     Figures,
-    all_subjects,
     measure,
 )
-from suites.numerics.paper import Marked, Section, publish
-from suites.numerics.subject import Subject
-from suites.numerics.trial import ViolationError
+from suites.numerics.promises.statistics import TOLERANCE_DB
+from suites.numerics.trial.subject import choose_subjects
+from suites.numerics.trial.trial import ViolationError
+from suites.publish import Marked, Section, publish
+from suites.ranks.pool import Pool
 
 RANKS = (2, 3, 4, 8)
 
@@ -117,10 +115,14 @@ def _real(figures: Figures) -> Section:
         )
     layers = {one.layer for one in figures.real}
     found = {
-        (codec, way, site): of
+        (codec, way, site): layers_measured
         for codec, way in _subjects(figures.real)
         for site in SITES
-        if (of := [one for one in figures.real if (one.codec, one.algorithm, one.data) == (codec, way, site)])
+        if (
+            layers_measured := [
+                one for one in figures.real if (one.codec, one.algorithm, one.data) == (codec, way, site)
+            ]
+        )
     }
     words = (
         f"N=2 alone, as they were captured, over {len(layers)} layers: no partial sums of more ranks are made up. "
@@ -211,11 +213,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--activations", type=Path, default=CAPTURED, help=f"default: {_shown(CAPTURED)}")
     chosen = parser.parse_args(arguments)
     try:
-        subjects = _chosen(chosen)
+        if chosen.impl:
+            load_implementation(chosen.impl)
+        subjects = choose_subjects(chosen.impl, chosen.codec, chosen.algorithm)
         counts = [int(count) for count in chosen.ranks.split(",")]
-        with Cluster(counts) as cluster:
+        with Pool(counts) as pool:
             figures = measure(
-                cluster, subjects, counts, rounds=chosen.rounds, dtype=chosen.dtype, captured=chosen.activations
+                pool, subjects, counts, rounds=chosen.rounds, dtype=chosen.dtype, captured=chosen.activations
             )
     except ViolationError as violation:
         print(violation, file=sys.stderr)  # noqa: T201 - the command's own words
@@ -224,17 +228,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     report(figures, chosen.impl or "the bundled quant_all_reduce")
     return 1 if figures.beyond_bound else 0
-
-
-def _chosen(options: argparse.Namespace) -> list[Subject]:
-    if options.impl:
-        load_implementation(options.impl)
-        codec, way = options.codec or "int8_token", options.algorithm or "one_shot"
-        return [Subject(implementation=options.impl, codec=get_codec(codec).name, algorithm=way)]
-    codec = get_codec(options.codec).name if options.codec else None
-    return [
-        one for one in all_subjects() if codec in {None, one.codec} and options.algorithm in {None, one.algorithm}
-    ]
 
 
 if __name__ == "__main__":

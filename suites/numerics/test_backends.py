@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from harness.collective import simulate_all_reduce
-from suites.numerics.case import Case
-from suites.numerics.cluster import Cluster
-from suites.numerics.jobs import same_bits
-from suites.numerics.subject import Subject
-from suites.numerics.trial import Trial
+from suites.numerics.cases.case import Case
+from suites.numerics.trial.subject import Subject
+from suites.numerics.trial.trial import Trial
+from suites.ranks.bits import same_bits
+from suites.ranks.pool import Pool
 
 BACKENDS = ("eager", "tiled")
 """Those that work on any CPU; tests/collective tries the NPU's through its stand-in."""
@@ -22,12 +22,12 @@ MESSAGES = (
 
 @pytest.mark.parametrize("message", MESSAGES, ids=str)
 def test_every_backend_gives_the_bits_of_the_real_collective(
-    cluster: Cluster, subject: Subject, rank_counts: list[int], message: tuple[tuple[int, ...], str, str]
+    pool: Pool, subject: Subject, rank_counts: list[int], message: tuple[tuple[int, ...], str, str]
 ) -> None:
     shape, dtype, data = message
     for ranks in {rank_counts[0], rank_counts[-1]}:
         case = Case(ranks=ranks, shape=shape, dtype=dtype, data=data, seed=21)
-        real = Trial(cluster, subject, "ranks_agree").run(case)[0].out
+        real = Trial(pool, subject, "ranks_agree").run(case)[0].out
         finite = real.isfinite()
         for backend in BACKENDS:
             simulated = simulate_all_reduce(

@@ -1,4 +1,4 @@
-"""One encoding and back, without any communication (1)."""
+"""One encoding and back, without any communication."""
 
 import hypothesis
 import pytest

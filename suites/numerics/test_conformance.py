@@ -1,10 +1,10 @@
-"""Every promise, by every check's own cases, of the bundled collective or of --impl's."""
+"""Every promise, by its own cases, of the bundled collective or of --impl's."""
 
-from suites.numerics.case import Case
-from suites.numerics.checks import CHECKS
-from suites.numerics.cluster import Cluster
-from suites.numerics.subject import Subject
+from suites.numerics.cases.case import Case
+from suites.numerics.promises import PROMISES
+from suites.numerics.trial.subject import Subject
+from suites.ranks.pool import Pool
 
 
-def test_promise(cluster: Cluster, subject: Subject, check: str, case: Case) -> None:
-    CHECKS[check].run(cluster, subject, case)
+def test_promise(pool: Pool, subject: Subject, promise: str, case: Case) -> None:
+    PROMISES[promise].run(pool, subject, case)

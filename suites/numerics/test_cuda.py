@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from harness.collective import simulate_all_reduce
-from suites.numerics.case import Case
-from suites.numerics.checks import CHECKS
-from suites.numerics.simulation import NEEDS_PROCESSES, Simulation
-from suites.numerics.subject import Subject
+from suites.numerics.cases.case import Case
+from suites.numerics.promises import PROMISES
+from suites.numerics.trial.simulation import NEEDS_PROCESSES, Simulation
+from suites.numerics.trial.subject import Subject
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
@@ -17,10 +17,10 @@ DATA = ("gaussian", "uneven", "columns", "cancellation", "zeros", "amplitudes", 
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-@pytest.mark.parametrize("name", sorted(CHECKS.keys() - NEEDS_PROCESSES))
+@pytest.mark.parametrize("name", sorted(PROMISES.keys() - NEEDS_PROCESSES))
 def test_simulated_ranks_keep_every_promise(subject: Subject, name: str, ranks: int) -> None:
-    for case in CHECKS[name].cases(subject, ranks):
-        CHECKS[name].run(Simulation([ranks], "cuda"), subject, case)
+    for case in PROMISES[name].cases(subject, ranks):
+        PROMISES[name].run(Simulation([ranks], "cuda"), subject, case)
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16", "fp32"])

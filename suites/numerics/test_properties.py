@@ -3,10 +3,10 @@
 import hypothesis
 from hypothesis import strategies
 
-from suites.numerics.case import LAYOUTS, Case
-from suites.numerics.checks import CHECKS
-from suites.numerics.cluster import Cluster
-from suites.numerics.subject import Subject
+from suites.numerics.cases.case import LAYOUTS, Case
+from suites.numerics.promises import PROMISES
+from suites.numerics.trial.subject import Subject
+from suites.ranks.pool import Pool
 
 DATA = ("gaussian", "uneven", "columns", "positive", "cancellation", "zeros", "amplitudes")
 
@@ -29,12 +29,12 @@ def cases_of(rank_counts: list[int], dtypes: list[str]) -> strategies.SearchStra
 
 
 def test_any_case_keeps_the_bound_and_ranks_agree(
-    cluster: Cluster, subject: Subject, rank_counts: list[int], dtypes: list[str]
+    pool: Pool, subject: Subject, rank_counts: list[int], dtypes: list[str]
 ) -> None:
     @hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None)
     @hypothesis.given(case=cases_of(rank_counts, dtypes))
     def judge(case: Case) -> None:
-        CHECKS["pointwise_bound"].run(cluster, subject, case)
-        CHECKS["ranks_agree"].run(cluster, subject, case)
+        PROMISES["pointwise_bound"].run(pool, subject, case)
+        PROMISES["ranks_agree"].run(pool, subject, case)
 
     judge()

@@ -3,14 +3,14 @@
 import pytest
 
 from harness.collective import wire_bytes
-from suites.numerics.case import DTYPES
-from suites.numerics.cluster import Cluster
+from suites.numerics.cases.case import DTYPES
 from suites.numerics.figures import SHAPE, Figures
+from suites.ranks.pool import Pool
 
 
 @pytest.fixture(autouse=True)
-def _on_the_cpu(cluster: Cluster) -> None:
-    if cluster.device != "cpu":
+def _on_the_cpu(pool: Pool) -> None:
+    if pool.device != "cpu":
         pytest.skip("the table's times are a CPU's; a GPU's are in bench --device cuda")
 
 

@@ -2,11 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from suites.numerics.cluster import Cluster
+from suites.ranks.pool import Pool
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def pool() -> Iterator[Pool]:
     """Gloo groups of 1 to 4 processes."""
-    with Cluster([1, 2, 3, 4]) as pool:
+    with Pool([1, 2, 3, 4]) as pool:
         yield pool

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from suites.numerics.activations import Activation, load_activations, save_activations
-from suites.numerics.case import Case
+from harness.collective.activations import Activation, load_activations, save_activations
+from suites.numerics.cases.case import Case
 
 
 def entry(**changes: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, distributed
 
 from harness.collective import quant_all_reduce
-from suites.numerics.cluster import Cluster, WorkerError
+from suites.ranks.pool import Pool, WorkerError
 
 SHAPES = [(1, 1), (7, 67), (5, 3, 64), (64,)]
 
@@ -34,9 +34,9 @@ def reduce(
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_int8_token_stays_within_half_a_step_of_each_rank(
-    cluster: Cluster, ranks: int, shape: tuple[int, ...], dtype: torch.dtype
+    pool: Pool, ranks: int, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
-    results = cluster.run(ranks, reduce, shape, dtype)
+    results = pool.run(ranks, reduce, shape, dtype)
     inputs = torch.stack([message(rank, shape, dtype) for rank in range(ranks)]).double()
     steps = inputs.abs().amax(dim=-1, keepdim=True) / 127
     exact = inputs.sum(dim=0)
@@ -48,23 +48,23 @@ def test_int8_token_stays_within_half_a_step_of_each_rank(
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 4])
-def test_without_compression_the_sum_is_taken_in_fp32_and_rounded_once(cluster: Cluster, ranks: int) -> None:
+def test_without_compression_the_sum_is_taken_in_fp32_and_rounded_once(pool: Pool, ranks: int) -> None:
     shape, dtype = (7, 67), torch.bfloat16
-    results = cluster.run(ranks, reduce, shape, dtype, ("none", "one_shot"))
+    results = pool.run(ranks, reduce, shape, dtype, ("none", "one_shot"))
     total = torch.zeros(shape)
     for rank in range(ranks):
         total += message(rank, shape, dtype).float()
     assert all(torch.equal(result, total.to(dtype)) for result in results)
 
 
-def test_one_rank_gets_a_copy_of_its_input(cluster: Cluster) -> None:
-    [out] = cluster.run(1, reduce, (3, 5), torch.bfloat16)
+def test_one_rank_gets_a_copy_of_its_input(pool: Pool) -> None:
+    [out] = pool.run(1, reduce, (3, 5), torch.bfloat16)
     assert torch.equal(out, message(0, (3, 5), torch.bfloat16))
 
 
 @pytest.mark.parametrize("shape", [(0, 64), (3, 0), (0,)], ids=str)
-def test_an_empty_tensor_stays_empty(cluster: Cluster, shape: tuple[int, ...]) -> None:
-    for out in cluster.run(2, reduce, shape, torch.float16):
+def test_an_empty_tensor_stays_empty(pool: Pool, shape: tuple[int, ...]) -> None:
+    for out in pool.run(2, reduce, shape, torch.float16):
         assert out.shape == shape
         assert out.dtype == torch.float16
 
@@ -74,8 +74,8 @@ def reduce_strided(rank: int, group: distributed.ProcessGroup) -> tuple[Tensor, 
     return quant_all_reduce(x, group), quant_all_reduce(x.contiguous(), group)
 
 
-def test_strides_do_not_change_the_result(cluster: Cluster) -> None:
-    for strided, contiguous in cluster.run(2, reduce_strided):
+def test_strides_do_not_change_the_result(pool: Pool) -> None:
+    for strided, contiguous in pool.run(2, reduce_strided):
         assert torch.equal(strided, contiguous)
 
 
@@ -84,8 +84,8 @@ def reduce_in_default_group(rank: int, group: distributed.ProcessGroup) -> Tenso
     return quant_all_reduce(torch.full((1, 4), float(rank)))
 
 
-def test_the_default_group_is_everyone(cluster: Cluster) -> None:
-    for out in cluster.run(4, reduce_in_default_group):
+def test_the_default_group_is_everyone(pool: Pool) -> None:
+    for out in pool.run(4, reduce_in_default_group):
         assert torch.equal(out, torch.full((1, 4), 6.0))
 
 
@@ -111,6 +111,6 @@ def reduce_in_a_group_of_others(rank: int, group: distributed.ProcessGroup) -> N
     quant_all_reduce(torch.zeros(1, 4), group if rank == 1 else others)
 
 
-def test_a_process_outside_the_group_is_told_so(cluster: Cluster) -> None:
+def test_a_process_outside_the_group_is_told_so(pool: Pool) -> None:
     with pytest.raises(WorkerError, match="not a member of the given process group"):
-        cluster.run(4, reduce_in_a_group_of_others)
+        pool.run(4, reduce_in_a_group_of_others)

@@ -6,10 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from suites.numerics import bench, paper
-from suites.numerics.bench import BYTES, ONE_SHOT, TWO_SHOT, contenders, main, ratios, sent, times, verdict, words
-from suites.numerics.cluster import Cluster
-from suites.numerics.timing import NAIVE_FP32, NAIVE_UPSTREAM, PLAIN, Spread, Timing
+from suites import publish
+from suites.ranks.pool import Pool
+from suites.ranks.timing import PLAIN, Spread, Timing
+from suites.speed import bench
+from suites.speed.bench import (
+    BYTES,
+    NAIVE,
+    NAIVE_FP32,
+    NAIVE_UPSTREAM,
+    ONE_SHOT,
+    TWO_SHOT,
+    contenders,
+    main,
+    ratios,
+    sent,
+    times,
+    verdict,
+    words,
+)
 
 
 def ratio(median: float) -> Spread:
@@ -26,8 +41,8 @@ def timings(**rounds: float) -> dict[str, Timing]:
     [
         (2.5, 2.5, 2.5, "met"),
         (2.51, 2.5, 9, "missed: 2.51 x plain"),
-        (1, 2.49, 9, f"missed: only 2.49 x faster than {NAIVE_UPSTREAM}"),
-        (3, 9, 2, f"missed: 3.00 x plain, only 2.00 x faster than {NAIVE_FP32}"),
+        (1, 2.49, 9, f"missed: only 2.49 x faster than {NAIVE[NAIVE_UPSTREAM]}"),
+        (3, 9, 2, f"missed: 3.00 x plain, only 2.00 x faster than {NAIVE[NAIVE_FP32]}"),
     ],
 )
 def test_the_medians_are_held_to_the_bars(over_plain: float, upstream: float, fp32: float, expected: str) -> None:
@@ -66,22 +81,22 @@ def test_more_ranks_than_cores_are_pointed_out(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(("ranks", "one_shot"), [(2, "0.5312"), (4, "1.0625")])
-def test_bytes_are_the_models_and_two_shot_sends_half(cluster: Cluster, ranks: int, one_shot: str) -> None:
-    row = sent(cluster, ranks, (8, 64))
+def test_bytes_are_the_models_and_two_shot_sends_half(pool: Pool, ranks: int, one_shot: str) -> None:
+    row = sent(pool, ranks, (8, 64))
     assert len(row) == len(BYTES) - 2
     assert row[-2:] == [one_shot, "0.5312"]  # half, and 4 bytes of scale on 64 of values
 
 
-def test_bytes_that_differ_from_the_model_are_an_error(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_that_differ_from_the_model_are_an_error(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "wire_bytes", lambda *_, **__: 1)
     with pytest.raises(ValueError, match=r"int8_token/one_shot, 2 ranks, .* says 1 bytes, ranks sent \[544"):
-        sent(cluster, 2, (8, 64))
+        sent(pool, 2, (8, 64))
 
 
 def test_a_run_prints_and_keeps_a_row_a_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(paper, "REPORTS", tmp_path)
+    monkeypatch.setattr(publish, "REPORTS", tmp_path)
     assert main(["--ranks", "2", "--sizes", "3x64,5x128", "--rounds", "1"]) == 0
     report = tmp_path / "latest-bench" / "report.md"
     text = report.read_text(encoding="utf-8")

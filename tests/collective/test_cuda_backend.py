@@ -13,8 +13,9 @@ from harness.collective.codec import Codec, Parts
 from harness.collective.codecs.int4 import Int4
 from harness.collective.codecs.int8 import Int8
 from harness.collective.scratch import Scratch
-from suites.numerics.case import LAYOUTS, lay_out
-from suites.numerics.data import generate
+from suites.numerics.cases.case import LAYOUTS, lay_out
+from suites.numerics.cases.data import generate
+from suites.ranks.bits import bits
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
@@ -36,8 +37,7 @@ def assert_same(ours: Tensor, expected: Tensor) -> None:
     assert ours.dtype == expected.dtype
     assert ours.shape == expected.shape
     assert torch.equal(ours.isnan(), expected.isnan())
-    bits = torch.int16 if ours.dtype.itemsize == 2 else torch.int32
-    differ = (ours.view(bits) != expected.view(bits)) & ~expected.isnan()
+    differ = (bits(ours) != bits(expected)) & ~expected.isnan()
     assert not differ.any(), f"{int(differ.sum())} of {differ.numel()}, the first at {differ.nonzero()[0].tolist()}"
 
 

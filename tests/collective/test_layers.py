@@ -15,7 +15,7 @@ from harness.collective.parallel import (
     tensor_model_parallel_quant_all_reduce,
 )
 from harness.collective.row_parallel import RowParallelLinear
-from suites.numerics.cluster import Cluster, WorkerError
+from suites.ranks.pool import Pool, WorkerError
 
 Group = distributed.ProcessGroup
 
@@ -51,8 +51,8 @@ def layer_outputs(rank: int, group: Group, *, enabled: bool) -> tuple[list[Tenso
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_a_row_parallel_layer_compresses_prefill_and_nothing_else(cluster: Cluster, ranks: int) -> None:
-    for (prefill, decode, direct), exact, calls in cluster.run(ranks, layer_outputs_enabled):
+def test_a_row_parallel_layer_compresses_prefill_and_nothing_else(pool: Pool, ranks: int) -> None:
+    for (prefill, decode, direct), exact, calls in pool.run(ranks, layer_outputs_enabled):
         assert calls == (1, 2)
         assert torch.allclose(decode, exact, rtol=1e-5, atol=1e-4)
         assert torch.equal(decode, direct)
@@ -69,14 +69,14 @@ def layer_outputs_disabled(rank: int, group: Group) -> tuple[list[Tensor], Tenso
     return layer_outputs(rank, group, enabled=False)
 
 
-def test_a_layer_without_compression_never_compresses(cluster: Cluster) -> None:
-    for outputs, exact, calls in cluster.run(2, layer_outputs_disabled):
+def test_a_layer_without_compression_never_compresses(pool: Pool) -> None:
+    for outputs, exact, calls in pool.run(2, layer_outputs_disabled):
         assert calls == (0, 3)
         assert all(torch.allclose(out, exact, rtol=1e-5, atol=1e-4) for out in outputs)
 
 
-def test_one_rank_reduces_nothing(cluster: Cluster) -> None:
-    [(outputs, exact, calls)] = cluster.run(1, layer_outputs_enabled)
+def test_one_rank_reduces_nothing(pool: Pool) -> None:
+    [(outputs, exact, calls)] = pool.run(1, layer_outputs_enabled)
     assert calls == (0, 0)
     assert all(torch.allclose(out, exact) for out in outputs)
 
@@ -85,9 +85,9 @@ def call_without_compression(rank: int, group: Group) -> None:
     Coordinator(group, None).quant_all_reduce(torch.full((1, 2), float(rank)))
 
 
-def test_missing_compression_is_an_error(cluster: Cluster) -> None:
+def test_missing_compression_is_an_error(pool: Pool) -> None:
     with pytest.raises(WorkerError, match="MissingBackendError: a compressed all-reduce was asked for"):
-        cluster.run(2, call_without_compression)
+        pool.run(2, call_without_compression)
 
 
 def call_with_plain_allowed(rank: int, group: Group) -> tuple[Tensor, int, list[str]]:
@@ -100,8 +100,8 @@ def call_with_plain_allowed(rank: int, group: Group) -> tuple[Tensor, int, list[
     return out, coordinator.plain_calls, messages
 
 
-def test_a_plain_sum_in_its_place_is_asked_for_logged_and_counted(cluster: Cluster) -> None:
-    for out, plain_calls, messages in cluster.run(2, call_with_plain_allowed):
+def test_a_plain_sum_in_its_place_is_asked_for_logged_and_counted(pool: Pool) -> None:
+    for out, plain_calls, messages in pool.run(2, call_with_plain_allowed):
         assert torch.allclose(out, torch.full((1, 2), 1.6))
         assert plain_calls == 1
         assert messages == ["plain all-reduce in place of a compressed one, call 1"]
@@ -119,7 +119,7 @@ def call_entry_points(rank: int, group: Group) -> tuple[Tensor, Tensor]:
     )
 
 
-def test_each_entry_point_reduces_over_its_own_group(cluster: Cluster) -> None:
-    for rank, (tensor, attention) in enumerate(cluster.run(2, call_entry_points)):
+def test_each_entry_point_reduces_over_its_own_group(pool: Pool) -> None:
+    for rank, (tensor, attention) in enumerate(pool.run(2, call_entry_points)):
         assert torch.equal(tensor, torch.full((1, 4), 3.0))
         assert torch.equal(attention, torch.full((1, 4), 10.0 * (rank + 1)))

@@ -7,8 +7,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from harness.collective.algorithms.pipeline import DEPTH
 from harness.collective.backends.tiled import Tiled
-from suites.numerics.cluster import Cluster
-from suites.numerics.timing import NAIVE_FP32, contender
+from suites.ranks.pool import Pool
+from suites.ranks.timing import contender
+from suites.speed.bench import NAIVE_FP32
 
 SHAPE = (6000, 2048)
 RESULT = SHAPE[0] * SHAPE[1] * 2
@@ -41,11 +42,11 @@ def peak(rank: int, group: distributed.ProcessGroup, name: str) -> int:
 
 @pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_no_more_than_the_result_and_what_is_gathered(cluster: Cluster, ranks: int, algorithm: str) -> None:
+def test_no_more_than_the_result_and_what_is_gathered(pool: Pool, ranks: int, algorithm: str) -> None:
     """Scales of a tile and the like are under 1 %."""
-    for largest in cluster.run(ranks, peak, f"int8_token/{algorithm}"):
+    for largest in pool.run(ranks, peak, f"int8_token/{algorithm}"):
         assert RESULT < largest < 1.01 * (RESULT + 2 * GATHERED + LATE)
 
 
-def test_the_measure_sees_what_a_naive_version_holds(cluster: Cluster) -> None:
-    assert min(cluster.run(2, peak, NAIVE_FP32)) > 4 * (RESULT + GATHERED)
+def test_the_measure_sees_what_a_naive_version_holds(pool: Pool) -> None:
+    assert min(pool.run(2, peak, NAIVE_FP32)) > 4 * (RESULT + GATHERED)

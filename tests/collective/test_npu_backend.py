@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harness.collective import MissingBackendError, get_codec, simulate_all_reduce
 from harness.collective.bounds import sum_bound
-from suites.numerics.standin_npu import KERNELS, stand_in_torch_npu
+from suites.implementations.standin_npu import KERNELS, stand_in_torch_npu
 
 
 def inputs(dtype: torch.dtype = torch.bfloat16) -> Tensor:

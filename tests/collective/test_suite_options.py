@@ -15,7 +15,7 @@ def suite(name: str, *options: str) -> subprocess.CompletedProcess[str]:
         "suites/numerics",
         "-q",
         "--impl",
-        f"suites.numerics.{name}:all_reduce",
+        f"suites.numerics.planted.{name}",
         "--ranks",
         "2",
     ]
@@ -30,26 +30,33 @@ def suite(name: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_stops_at_the_first_failure_unless_asked_otherwise() -> None:
-    first = suite("mutants.nan_swallowed", "--check", "nonfinite")
+    first = suite("bugs.edges:nan_swallowed", "--check", "nonfinite")
     assert first.returncode == 1
     assert "1 failed, " in first.stdout
     assert "stopping after 1 failures" in first.stdout
-    every = suite("mutants.nan_swallowed", "--check", "nonfinite", "--keep-going")
+    every = suite("bugs.edges:nan_swallowed", "--check", "nonfinite", "--keep-going")
     assert every.returncode == 1
     assert "3 failed, " in every.stdout
 
 
-def test_when_its_time_is_up_it_fails_and_says_what_was_not_run() -> None:
-    cut = suite("equivalents.plain_steps", "--check", "nonfinite", "--limit-s", "0")
-    assert cut.returncode == 1
-    assert "0 seconds are up, and the tests that are left were not run" in cut.stdout
+def test_when_its_time_is_up_it_is_inconclusive_and_says_what_was_not_run() -> None:
+    cut = suite("correct:plain_steps", "--check", "nonfinite", "--limit-s", "0")
+    assert cut.returncode == 2
+    assert "0 seconds are up, and 2 of 3 tests were not run: nonfinite 2 " in cut.stdout
     assert "1 passed, " in cut.stdout
-    whole = suite("equivalents.plain_steps", "--check", "nonfinite")
+    whole = suite("correct:plain_steps", "--check", "nonfinite")
     assert whole.returncode == 0
     assert "3 passed, " in whole.stdout
 
 
+def test_a_failure_before_the_time_was_up_counts_for_more() -> None:
+    cut = suite("bugs.edges:nan_swallowed", "--check", "nonfinite", "--keep-going", "--limit-s", "0")
+    assert cut.returncode == 1
+    assert "2 of 3 tests were not run" in cut.stdout
+    assert "1 failed, " in cut.stdout
+
+
 def test_a_mistaken_option_is_refused_before_anything_starts() -> None:
-    wrong = suite("equivalents.plain_steps", "--codec", "zip")
+    wrong = suite("correct:plain_steps", "--codec", "zip")
     assert wrong.returncode == 4
     assert "no codec is named 'zip'" in wrong.stderr

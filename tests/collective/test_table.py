@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from harness.collective import simulate_all_reduce
-from suites.numerics import paper, table
-from suites.numerics.activations import Activation, save_activations
-from suites.numerics.case import Case
-from suites.numerics.cluster import Cluster
+from harness.collective.activations import Activation, save_activations
+from suites import publish
+from suites.numerics import table
+from suites.numerics.cases.case import Case
 from suites.numerics.figures import CAPTURE_COMMAND, SHAPE, Figures, measure
-from suites.numerics.subject import Subject
 from suites.numerics.table import main, sections
+from suites.numerics.trial.subject import Subject
+from suites.ranks.pool import Pool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,13 +28,13 @@ SUBJECTS = [Subject(), Subject(codec="none", algorithm="two_shot")]
 
 
 @pytest.fixture(scope="module")
-def figures(cluster: Cluster) -> Figures:
-    return measure(cluster, SUBJECTS, [2, 4], rounds=1, captured=NOWHERE)
+def figures(pool: Pool) -> Figures:
+    return measure(pool, SUBJECTS, [2, 4], rounds=1, captured=NOWHERE)
 
 
 @pytest.fixture
 def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(paper, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(publish, "REPORTS", tmp_path / "reports")
     return tmp_path / "reports" / "latest-numerics"
 
 
@@ -100,14 +101,14 @@ def test_ranks_beyond_the_cores_are_named(figures: Figures) -> None:
 
 def test_where_nothing_was_captured_the_table_says_so_and_how(figures: Figures) -> None:
     assert not figures.captured
-    shown = text(figures)
-    assert "| all   | all       | not captured | not captured |" in shown
-    assert CAPTURE_COMMAND in shown
+    [real] = [section for section in sections(figures) if section.title.startswith("Real")]
+    assert {cell.text for row in real.rows for cell in row} == {"all", "not captured"}
+    assert CAPTURE_COMMAND in real.words
 
 
-def test_real_activations_are_judged_layer_by_layer(cluster: Cluster, tmp_path: Path) -> None:
+def test_real_activations_are_judged_layer_by_layer(pool: Pool, tmp_path: Path) -> None:
     file = captured(tmp_path)
-    measured = measure(cluster, SUBJECTS, [2, 4], rounds=0, captured=file)
+    measured = measure(pool, SUBJECTS, [2, 4], rounds=0, captured=file)
     assert {(one.layer, one.data, one.ranks) for one in measured.real} == {
         (layer, site, 2) for layer in (0, 1) for site in ("attention", "ffn")
     }
@@ -121,16 +122,16 @@ def test_real_activations_are_judged_layer_by_layer(cluster: Cluster, tmp_path: 
     assert "time" not in text(measured).split("## Bytes, against a plain all-reduce")[1]
 
 
-def test_activations_of_two_ranks_are_not_made_up_for_more(cluster: Cluster, tmp_path: Path) -> None:
-    measured = measure(cluster, SUBJECTS, [4], rounds=0, captured=captured(tmp_path))
+def test_activations_of_two_ranks_are_not_made_up_for_more(pool: Pool, tmp_path: Path) -> None:
+    measured = measure(pool, SUBJECTS, [4], rounds=0, captured=captured(tmp_path))
     assert measured.real == ()
     assert "not captured for these rank counts" in text(measured)
 
 
-def test_a_file_of_something_else_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_file_of_something_else_is_refused(pool: Pool, tmp_path: Path) -> None:
     torch.save({"weights": torch.ones(2)}, tmp_path / "real.pt")
     with pytest.raises(ValueError, match=r"real\.pt: expected a list of captured calls"):
-        measure(cluster, SUBJECTS, [2], rounds=0, captured=tmp_path / "real.pt")
+        measure(pool, SUBJECTS, [2], rounds=0, captured=tmp_path / "real.pt")
 
 
 def test_the_command_writes_what_it_prints(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +149,7 @@ def test_the_command_writes_what_it_prints(reports: Path, capsys: pytest.Capture
 
 
 def test_an_error_beyond_its_bound_stands_out_and_ends_with_1(reports: Path) -> None:
-    implementation = "suites.numerics.mutants.round_truncates:all_reduce"
+    implementation = "suites.numerics.planted.bugs.rounding:round_truncates"
     assert main(["--impl", implementation, "--ranks", "2", "--rounds", "1"]) == 1
     written = (reports / "report.md").read_text(encoding="utf-8")
     assert implementation in written
@@ -180,9 +181,9 @@ def test_a_mistaken_option_is_refused(options: list[str], words: str, capsys: py
 
 
 def test_the_suite_ends_with_the_table(tmp_path: Path) -> None:
-    options = "--impl suites.numerics.equivalents.plain_steps:all_reduce --ranks 2 -k test_table -q"
+    options = "--impl suites.numerics.planted.correct:plain_steps --ranks 2 -k test_table -q"
     program = (
-        "import pathlib, sys, pytest, suites.numerics.paper as paper; paper.REPORTS = pathlib.Path(sys.argv[1]); "
+        "import pathlib, sys, pytest, suites.publish as publish; publish.REPORTS = pathlib.Path(sys.argv[1]); "
         "sys.exit(pytest.main(['suites/numerics', *sys.argv[2:]]))"
     )
     done = subprocess.run(
@@ -195,4 +196,4 @@ def test_the_suite_ends_with_the_table(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "latest-numerics" / "report.md").read_text(encoding="utf-8") in done.stdout
-    assert "# Compressed all-reduce: suites.numerics.equivalents.plain_steps:all_reduce" in done.stdout
+    assert "# Compressed all-reduce: suites.numerics.planted.correct:plain_steps" in done.stdout

@@ -9,9 +9,9 @@ from torch import Tensor, distributed
 from harness.collective import Codec, codec_names, get_codec, quant_all_reduce, simulate_all_reduce, wire_bytes
 from harness.collective.backends import tiled
 from harness.collective.backends.tiled import Tiled
-from suites.numerics.cluster import Cluster
-from suites.numerics.jobs import same_bits
-from suites.numerics.traffic import Traffic
+from suites.ranks.bits import same_bits
+from suites.ranks.pool import Pool
+from suites.ranks.traffic import Traffic
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
@@ -104,17 +104,15 @@ def pieces(rank: int, group: distributed.ProcessGroup, codec: str, algorithm: st
 @pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
 @pytest.mark.parametrize("codec", ["int8_token", "int4_group32", "none"])
 @pytest.mark.parametrize("ranks", [2, 3, 4])
-def test_pieces_change_neither_bits_nor_bytes(
-    cluster: Cluster, ranks: int, codec: str, algorithm: str, rows: int
-) -> None:
-    results = cluster.run(ranks, pieces, codec, algorithm, (rows, 67))
+def test_pieces_change_neither_bits_nor_bytes(pool: Pool, ranks: int, codec: str, algorithm: str, rows: int) -> None:
+    results = pool.run(ranks, pieces, codec, algorithm, (rows, 67))
     assert all(same_bits(result, results[0]) for result in results)
 
 
-def test_a_message_of_several_pieces_is_that_of_one_process(cluster: Cluster) -> None:
+def test_a_message_of_several_pieces_is_that_of_one_process(pool: Pool) -> None:
     shape = (4100, 2048)  # 8.4 MB a rank, so three pieces of 4 MiB
     inputs = torch.stack([rows_of("gaussian", shape, torch.bfloat16) * (rank + 1) for rank in range(2)])
-    for out in cluster.run(2, reduce_large, shape):
+    for out in pool.run(2, reduce_large, shape):
         assert same_bits(out, simulate_all_reduce(inputs))
 
 
@@ -174,6 +172,6 @@ def few_rows(rank: int, group: distributed.ProcessGroup, codec: str, backend: st
 
 
 @pytest.mark.parametrize("name", codec_names())
-def test_ranks_without_a_row_of_their_own(cluster: Cluster, name: str) -> None:
-    results = [out for backend in ("eager", "tiled") for out in cluster.run(3, few_rows, name, backend)]
+def test_ranks_without_a_row_of_their_own(pool: Pool, name: str) -> None:
+    results = [out for backend in ("eager", "tiled") for out in pool.run(3, few_rows, name, backend)]
     assert all(same_bits(out, results[0]) for out in results)

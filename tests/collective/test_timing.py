@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, distributed
 
 from harness.collective import ring_bytes, simulate_all_reduce, wire_bytes
-from suites.numerics.cluster import Cluster
-from suites.numerics.timing import (
-    NAIVE_FP32,
-    NAIVE_UPSTREAM,
+from suites.ranks.pool import Pool
+from suites.ranks.timing import (
     PLAIN,
     Spread,
     Timing,
@@ -21,6 +19,7 @@ from suites.numerics.timing import (
     sent_bytes,
     spread,
 )
+from suites.speed.bench import NAIVE_FP32, NAIVE_UPSTREAM
 
 SHAPE = (6, 67)
 
@@ -39,7 +38,7 @@ def test_a_timing_is_the_median_round_and_the_median_ratio() -> None:
     assert timing.over_plain == 2.0
 
 
-class ScriptedCluster:
+class ScriptedPool:
     """Answers with the seconds of two ranks, ``[rank][round][contender]``."""
 
     device = "cpu"
@@ -53,15 +52,15 @@ class ScriptedCluster:
 
 
 def test_the_slowest_rank_counts_in_each_round() -> None:
-    scripted = ScriptedCluster([[[1, 6], [4, 4]], [[2, 5], [3, 8]]])
-    timings = compare(cast("Cluster", scripted), 2, ["int8_token/one_shot"], SHAPE, rounds=2)
+    scripted = ScriptedPool([[[1, 6], [4, 4]], [[2, 5], [3, 8]]])
+    timings = compare(cast("Pool", scripted), 2, ["int8_token/one_shot"], SHAPE, rounds=2)
     assert timings[PLAIN] == Timing((2, 4), (2, 4))
     assert timings["int8_token/one_shot"] == Timing((6, 8), (2, 4))
 
 
-def test_every_contender_is_timed_on_real_ranks(cluster: Cluster) -> None:
+def test_every_contender_is_timed_on_real_ranks(pool: Pool) -> None:
     names = [PLAIN, NAIVE_UPSTREAM, NAIVE_FP32, "int8_token/two_shot"]
-    timings = compare(cluster, 2, names, SHAPE, rounds=2)
+    timings = compare(pool, 2, names, SHAPE, rounds=2)
     assert list(timings) == names
     assert all(len(timing.rounds) == 2 and min(timing.rounds) > 0 for timing in timings.values())
 
@@ -81,16 +80,16 @@ def result(rank: int, group: distributed.ProcessGroup, name: str) -> Tensor:
         ("fp8_group/one_shot", "fp8_group"),
     ],
 )
-def test_contenders_compute_what_they_are_named_for(cluster: Cluster, name: str, codec: str) -> None:
+def test_contenders_compute_what_they_are_named_for(pool: Pool, name: str, codec: str) -> None:
     expected = simulate_all_reduce(torch.stack([message(rank, SHAPE) for rank in range(2)]), codec=codec)
-    for out in cluster.run(2, result, name):
+    for out in pool.run(2, result, name):
         assert torch.equal(out, expected)
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_sent_bytes_are_counted_in_the_call_itself(cluster: Cluster, ranks: int) -> None:
+def test_sent_bytes_are_counted_in_the_call_itself(pool: Pool, ranks: int) -> None:
     def counted(name: str) -> set[float]:
-        return set(cluster.run(ranks, sent_bytes, name, SHAPE))
+        return set(pool.run(ranks, sent_bytes, name, SHAPE))
 
     assert counted(PLAIN) == {ring_bytes(SHAPE, ranks)}
     assert counted("int8_token/two_shot") == {wire_bytes(SHAPE, ranks, algorithm="two_shot")}

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
+from harness.collective.activations import load_activations
 from harness.sglang_plugin.capture import TOKENS, Capture
-from suites.numerics.activations import load_activations
-from suites.numerics.cluster import Cluster
+from suites.ranks.pool import Pool
 
 WIDTH = 16
 
@@ -31,7 +31,7 @@ def serve(rank: int, group: distributed.ProcessGroup, file: str | None, passes: 
 
 def test_the_first_long_prefill_is_kept_by_layer_site_and_rank(tmp_path: Path) -> None:
     file = tmp_path / "activations.pt"
-    with Cluster([2]) as pool:
+    with Pool([2]) as pool:
         pool.run(2, serve, str(file), [5, TOKENS + 1, TOKENS + 2])
     captured = load_activations(file)
     assert [(of.layer, of.site) for of in captured] == [(0, "attention"), (0, "ffn"), (1, "attention"), (1, "ffn")]
@@ -44,7 +44,7 @@ def test_the_first_long_prefill_is_kept_by_layer_site_and_rank(tmp_path: Path) -
 
 @pytest.mark.parametrize("passes", [[], [5, TOKENS - 1]])
 def test_short_prefills_are_passed_over(tmp_path: Path, passes: list[int]) -> None:
-    with Cluster([2]) as pool:
+    with Pool([2]) as pool:
         pool.run(2, serve, str(tmp_path / "activations.pt"), passes)
         pool.run(2, serve, None, [TOKENS])
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from harness.judge.live_check import LiveCheck as Judged
 from harness.judge.live_check import read_live_check
 from harness.sglang_plugin.live_check import LiveCheck
 from harness.sglang_plugin.measure import Sample
-from suites.numerics.cluster import Cluster
+from suites.ranks.pool import Pool
 
 LAYERS, TOKENS, WIDTH, PASSES = 2, 12, 64, 5
 EVERY = 7
@@ -25,8 +25,8 @@ Subject = Callable[[distributed.ProcessGroup, int, Tensor], Tensor]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with Cluster([2, 3]) as pool:
+def pool() -> Iterator[Pool]:
+    with Pool([2, 3]) as pool:
         yield pool
 
 
@@ -89,8 +89,8 @@ def serve(  # noqa: PLR0917 - the pool passes arguments by position
     return served
 
 
-def check(cluster: Cluster, folder: Path, subject: Subject, *, ranks: int = 2) -> Judged:
-    cluster.run(ranks, serve, str(folder), subject, EVERY, torch.float32)
+def check(pool: Pool, folder: Path, subject: Subject, *, ranks: int = 2) -> Judged:
+    pool.run(ranks, serve, str(folder), subject, EVERY, torch.float32)
     judged = read_live_check(folder, tp=ranks, every=EVERY)
     assert judged is not None
     return judged
@@ -101,8 +101,8 @@ def logged(folder: Path, rank: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_a_right_codec_has_no_faults(cluster: Cluster, tmp_path: Path, ranks: int) -> None:
-    judged = check(cluster, tmp_path, right, ranks=ranks)
+def test_a_right_codec_has_no_faults(pool: Pool, tmp_path: Path, ranks: int) -> None:
+    judged = check(pool, tmp_path, right, ranks=ranks)
     assert judged.faults == []
     assert [(row.site, row.tokens) for row in judged.sites] == [
         (site, tokens) for site in ("attention", "ffn") for tokens in ("token0", "rest")
@@ -119,10 +119,8 @@ def test_a_right_codec_has_no_faults(cluster: Cluster, tmp_path: Path, ranks: in
     assert token0.flushed > 0.5 > rest.flushed
 
 
-def test_all_calls_of_the_first_pass_and_every_kth_are_sampled_alike_by_all_ranks(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    check(cluster, tmp_path, right, ranks=3)
+def test_all_calls_of_the_first_pass_and_every_kth_are_sampled_alike_by_all_ranks(pool: Pool, tmp_path: Path) -> None:
+    check(pool, tmp_path, right, ranks=3)
     for rank in range(3):
         _facts, *passes = logged(tmp_path, rank)
         samples = [sample for of in passes for sample in of["samples"]]
@@ -131,8 +129,8 @@ def test_all_calls_of_the_first_pass_and_every_kth_are_sampled_alike_by_all_rank
         assert all(of["token0"]["tokens"] == 2 and of["rest"]["tokens"] == TOKENS - 2 for of in samples)
 
 
-def test_its_cost_is_written_down(cluster: Cluster, tmp_path: Path) -> None:
-    judged = check(cluster, tmp_path, right)
+def test_its_cost_is_written_down(pool: Pool, tmp_path: Path) -> None:
+    judged = check(pool, tmp_path, right)
     _facts, *passes = logged(tmp_path, 0)
     spent = [of["check_seconds"] for of in passes]
     assert spent == sorted(spent)
@@ -205,9 +203,9 @@ def test_a_pass_that_is_not_timed_makes_nobody_wait(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_served_is_the_same_with_and_without_it(cluster: Cluster, tmp_path: Path, dtype: torch.dtype) -> None:
-    on = cluster.run(2, serve, str(tmp_path), right, 1, dtype)
-    off = cluster.run(2, serve, str(tmp_path), right, 0, dtype)
+def test_what_is_served_is_the_same_with_and_without_it(pool: Pool, tmp_path: Path, dtype: torch.dtype) -> None:
+    on = pool.run(2, serve, str(tmp_path), right, 1, dtype)
+    off = pool.run(2, serve, str(tmp_path), right, 0, dtype)
     for rank in range(2):
         assert all(torch.equal(of, other) for of, other in zip(on[rank], off[rank], strict=True))
     judged = read_live_check(tmp_path, tp=2, every=1)
@@ -215,38 +213,38 @@ def test_what_is_served_is_the_same_with_and_without_it(cluster: Cluster, tmp_pa
     assert (judged.faults, judged.checked) == ([], PASSES * LAYERS * 2)
 
 
-def test_switched_off_it_writes_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.run(2, serve, str(tmp_path), right, 0, torch.float32)
+def test_switched_off_it_writes_nothing(pool: Pool, tmp_path: Path) -> None:
+    pool.run(2, serve, str(tmp_path), right, 0, torch.float32)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_ranks_scale_off_by_5_percent_leaves_the_bound(cluster: Cluster, tmp_path: Path) -> None:
-    faults = check(cluster, tmp_path, one_scale_off).faults
+def test_one_ranks_scale_off_by_5_percent_leaves_the_bound(pool: Pool, tmp_path: Path) -> None:
+    faults = check(pool, tmp_path, one_scale_off).faults
     assert faults[0].startswith("rank 0, layer 0, attention: ")
     assert "elements are further from the exact sum than int8_token (one_shot) allows" in faults[0]
 
 
-def test_a_rank_that_is_missing_in_one_layer_is_found_there(cluster: Cluster, tmp_path: Path) -> None:
-    faults = check(cluster, tmp_path, missing_in_layer_1).faults
+def test_a_rank_that_is_missing_in_one_layer_is_found_there(pool: Pool, tmp_path: Path) -> None:
+    faults = check(pool, tmp_path, missing_in_layer_1).faults
     assert faults
     assert all(", layer 1, attention: " in fault and " further from the exact sum" in fault for fault in faults)
 
 
-def test_a_plain_all_reduce_is_too_good(cluster: Cluster, tmp_path: Path) -> None:
-    faults = check(cluster, tmp_path, plain).faults
+def test_a_plain_all_reduce_is_too_good(pool: Pool, tmp_path: Path) -> None:
+    faults = check(pool, tmp_path, plain).faults
     assert faults[0].startswith("rank 0, layer 0, attention, token 0: an SQNR of ")
     assert faults[0].endswith("too good, so that something else ran, such as a plain all-reduce")
 
 
-def test_one_bit_that_differs_between_ranks_is_found(cluster: Cluster, tmp_path: Path) -> None:
-    (fault,) = check(cluster, tmp_path, one_bit_off_on_rank_1).faults
+def test_one_bit_that_differs_between_ranks_is_found(pool: Pool, tmp_path: Path) -> None:
+    (fault,) = check(pool, tmp_path, one_bit_off_on_rank_1).faults
     assert fault.startswith(
         "rank 1, layer 1, ffn: 1 elements are not the bits that rank 0 served; the worst: row 5, "
     )
     assert "column 6" in fault
 
 
-def test_a_sum_of_finite_numbers_that_is_not_finite_is_found(cluster: Cluster, tmp_path: Path) -> None:
-    faults = check(cluster, tmp_path, not_finite).faults
+def test_a_sum_of_finite_numbers_that_is_not_finite_is_found(pool: Pool, tmp_path: Path) -> None:
+    faults = check(pool, tmp_path, not_finite).faults
     assert "1 of 768 elements are further" in faults[0]
     assert "row 3, column 4: served nan" in faults[0]

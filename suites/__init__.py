@@ -1,0 +1,1 @@
+"""What the project runs: suites of tasks, and the tests and timings of the collective. Imports nothing itself."""

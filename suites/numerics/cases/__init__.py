@@ -1,0 +1,1 @@
+"""What a collective is tried on: cases and their data. Imports harness.collective alone."""

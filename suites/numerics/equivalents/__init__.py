@@ -1,1 +1,0 @@
-"""Correct implementations that differ from the library: none may be refused."""

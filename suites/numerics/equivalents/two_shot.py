@@ -1,5 +1,0 @@
-"""The steps of two-shot."""
-
-from suites.numerics.steps import TwoShot
-
-all_reduce = TwoShot()

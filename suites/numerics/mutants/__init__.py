@@ -1,1 +1,0 @@
-"""Planted bugs, one a module. ``suites.numerics.mutation`` says which check kills which."""

@@ -1,7 +1,0 @@
-"""Compresses decode as well."""
-
-from harness.collective.gate import ForwardMode
-
-
-def compresses(mode: ForwardMode | None, *, enabled: bool, ranks: int) -> bool:
-    return enabled and ranks > 1 and mode not in {None, ForwardMode.IDLE}

@@ -1,7 +1,0 @@
-"""Compresses idle passes, whose peers do not."""
-
-from harness.collective.gate import ForwardMode
-
-
-def compresses(mode: ForwardMode | None, *, enabled: bool, ranks: int) -> bool:
-    return enabled and ranks > 1 and mode not in {None, ForwardMode.DECODE}

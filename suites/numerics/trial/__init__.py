@@ -1,0 +1,1 @@
+"""Running a subject on cases, and failing in words. Imports cases, ranks, implementations, harness.collective."""

@@ -1,0 +1,1 @@
+"""How long a collective takes, measured. Imports ranks, implementations, publish and harness.collective."""

@@ -1,0 +1,1 @@
+"""A model of the whole, from measured kernels. Imports speed's measurements, publish and harness.collective."""

@@ -1,0 +1,1 @@
+"""The collective on several GPUs, in one program. Imports the model, speed's measurements, ranks and publish."""
