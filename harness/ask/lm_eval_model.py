@@ -82,7 +82,10 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
             documents[_doc_id(instance), instance.args[0]].append(instance)
         self._in_batches(self._score, list(documents.values()))
         outcomes = [self.outcomes[self._key(instance)] for instance in requests]
-        return [(of["logprob"], of["greedy"]) if of["error"] is None else (NO_SCORE, False) for of in outcomes]
+        return [
+            (outcome["logprob"], outcome["greedy"]) if outcome["error"] is None else (NO_SCORE, False)
+            for outcome in outcomes
+        ]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """Generate one text for each request."""
@@ -98,18 +101,18 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         for start in range(0, len(questions), self._concurrency):
             batch = questions[start : start + self._concurrency]
             prepared = list(concurrently(self._prepared, batch, self._concurrency))
-            answered = iter(ask([of for of in prepared if not isinstance(of, RequestFailed)]))
-            answers = [of if isinstance(of, RequestFailed) else next(answered) for of in prepared]
+            answered = iter(ask([question for question in prepared if not isinstance(question, RequestFailed)]))
+            answers = [question if isinstance(question, RequestFailed) else next(answered) for question in prepared]
             for instances, asked, answer in zip(batch, prepared, answers, strict=True):
                 common = _outcome() | ({} if isinstance(asked, RequestFailed) else _of_prompt(asked.prompt))
                 if isinstance(answer, RequestFailed):
-                    found = [{"error": str(answer), "choice": _choice(of)} for of in instances]
+                    found = [{"error": str(answer), "choice": _choice(instance)} for instance in instances]
                 else:
                     found = answer
                 for instance, outcome in zip(instances, found, strict=True):
                     self._keep(instance, common | outcome)
                 self._advance()
-            if any(isinstance(of, RequestFailed) for of in answers):
+            if any(isinstance(answer, RequestFailed) for answer in answers):
                 self._after_failure()
 
     def _prepared(self, instances: list[Instance]) -> Asked | RequestFailed:
@@ -127,15 +130,15 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         return Asked(instances=instances, prompt=context[:shared], choices=[whole[shared:] for whole in wholes])
 
     def _score(self, batch: list[Asked]) -> Answers:
-        found = self._client.score_many([(of.prompt, of.choices) for of in batch])
+        found = self._client.score_many([(question.prompt, question.choices) for question in batch])
         return [
             scores
             if isinstance(scores, RequestFailed)
             else [
                 {"choice": _choice(choice), "logprob": logprob, "greedy": greedy}
-                for choice, logprob, greedy in zip(of.instances, scores.logprobs, scores.greedy, strict=True)
+                for choice, logprob, greedy in zip(asked.instances, scores.logprobs, scores.greedy, strict=True)
             ]
-            for of, scores in zip(batch, found, strict=True)
+            for asked, scores in zip(batch, found, strict=True)
         ]
 
     def _generate(self, batch: list[Asked]) -> Answers:
@@ -144,13 +147,15 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         # A task's options are the same for each of its questions.
         options = batch[0].instances[0].args[1]
         found = self._client.generate_many(
-            [of.prompt for of in batch], max_new_tokens=self._max_new_tokens(options), stop=options["until"]
+            [question.prompt for question in batch],
+            max_new_tokens=self._max_new_tokens(options),
+            stop=options["until"],
         )
         return [
-            of
-            if isinstance(of, RequestFailed)
-            else [{"text": of.text, "finish_reason": of.finish_reason, "generated_tokens": of.tokens}]
-            for of in found
+            entry
+            if isinstance(entry, RequestFailed)
+            else [{"text": entry.text, "finish_reason": entry.finish_reason, "generated_tokens": entry.tokens}]
+            for entry in found
         ]
 
     def _tokens(self, text: str) -> list[int]:

@@ -66,7 +66,7 @@ class LmEvalTask:
     def metric_and_filter(self) -> list[str]:
         """Every `metric,filter` that the task can be judged by."""
         metrics = [metric["metric"] for metric in self._task.config.metric_list]
-        return [f"{metric},{of.name}" for of in self._task._filters for metric in metrics]  # noqa: SLF001 - no public way
+        return [f"{metric},{filter_.name}" for filter_ in self._task._filters for metric in metrics]  # noqa: SLF001 - no public way
 
     def protocol(self) -> dict[str, Any]:
         """Return everything that decides what is asked and how it is read, for the report."""

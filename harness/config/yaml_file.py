@@ -49,7 +49,10 @@ class YamlFile(Generic[ModelT]):
         try:
             self.content = model.model_validate(data)
         except ValidationError as error:
-            problems += [self.problem(tuple(of["loc"]), _message(of["type"], of["msg"])) for of in error.errors()]
+            problems += [
+                self.problem(tuple(finding["loc"]), _message(finding["type"], finding["msg"]))
+                for finding in error.errors()
+            ]
         if problems:
             raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
 

@@ -143,15 +143,18 @@ def build_calibration(folder: RunFolder, thresholds: Path = THRESHOLDS) -> Calib
 def _calibrate(folder: RunFolder, plan: Plan, name: str, task: TaskPlan, run: RunRecord) -> TaskCalibration:
     filter_ = task.threshold.filter
     runs = [
-        [of for of in read_samples(folder.arm(arm.name).samples(name)) if of.filter == filter_] for arm in plan.arms
+        [sample for sample in read_samples(folder.arm(arm.name).samples(name)) if sample.filter == filter_]
+        for arm in plan.arms
     ]
-    failed = sum(of.error is not None for samples in runs for of in samples)
+    failed = sum(sample.error is not None for samples in runs for sample in samples)
     if failed:
         raise HarnessError(f"{failed} requests failed; a failed request is not a wrong answer")
-    rights = [sum(bool(of.right) for of in samples) for samples in runs]
+    rights = [sum(bool(sample.right) for sample in samples) for samples in runs]
     n = len(runs[0])
     if {len(samples) for samples in runs} != {task.questions}:
-        raise HarnessError(f"{', '.join(str(len(of)) for of in runs)} questions were answered, not {task.questions}")
+        raise HarnessError(
+            f"{', '.join(str(len(samples)) for samples in runs)} questions were answered, not {task.questions}"
+        )
     noises = [
         (counts.baseline_only + counts.compressed_only) / n
         for one, other in combinations(runs, 2)
@@ -164,9 +167,9 @@ def _calibrate(folder: RunFolder, plan: Plan, name: str, task: TaskPlan, run: Ru
     proposed_floor = _floor(n, min(rights) / n)
     margins = _margins(n, noise or 0.0)
     decisive = [
-        of.max_drop
-        for of in margins
-        if of.discordance == round(ASSUMED_DISCORDANCE + (noise or 0.0), 6) and of.passes >= DECIDES
+        chances.max_drop
+        for chances in margins
+        if chances.discordance == round(ASSUMED_DISCORDANCE + (noise or 0.0), 6) and chances.passes >= DECIDES
     ]
     record = read_record(folder.arm(plan.arms[0].name).record, ArmRecord)
     current = task.threshold.floor
@@ -256,16 +259,16 @@ def _diff(model: str, plans: dict[str, TaskPlan], tasks: dict[str, TaskCalibrati
     yaml.indent(mapping=2, sequence=4, offset=2)
     before = file.read_text(encoding="utf-8")
     content = yaml.load(before)
-    for name, of in tasks.items():
+    for name, task in tasks.items():
         row = content["models"][model][name]
-        if plans[name].threshold.report_only or (of.floor is None and of.max_drop is None):
+        if plans[name].threshold.report_only or (task.floor is None and task.max_drop is None):
             continue
-        for key, value in (("floor", of.floor), ("max_drop", of.max_drop)):
+        for key, value in (("floor", task.floor), ("max_drop", task.max_drop)):
             if value is not None:
                 row[key] = value
-        row["protocol"] = of.protocol
-        row["calibration"] = of.calibration.model_dump()
-        row["source"] = "; ".join(of.reasons)
+        row["protocol"] = task.protocol
+        row["calibration"] = task.calibration.model_dump()
+        row["source"] = "; ".join(task.reasons)
     after = io.StringIO()
     yaml.dump(content, after)
     lines = difflib.unified_diff(

@@ -61,7 +61,7 @@ def check_drops(tasks: Mapping[str, DropToTest]) -> dict[str, Drop]:
     """
     to_their_end = {name: task for name, task in tasks.items() if task.design is None}
     # The score interval alone errs too often where few answers change: see harness.stats.exact.
-    exact = {name: exact_drop_p_values(of.counts, of.max_drop).fails for name, of in to_their_end.items()}
+    exact = {name: exact_drop_p_values(task.counts, task.max_drop).fails for name, task in to_their_end.items()}
     adjusted = holm(exact)
     # What the other tasks' designs leave of the level.
     share = len(tasks) / max(1, len(to_their_end))

@@ -70,7 +70,7 @@ def _other_gates(task: TaskPlan, pairing: Pairing, counts: PairedCounts) -> list
         point = threshold.floor_rule == "point"
         gates.append(floor_decided(right, counts.n, task.questions, threshold.floor) if point else None)
     if threshold.max_truncated is not None:
-        cut = sum(of.compressed.finish_reason == "length" for of in pairing.pairs)
+        cut = sum(question.compressed.finish_reason == "length" for question in pairing.pairs)
         most = threshold.max_truncated * task.questions
         gates.append(False if cut > most else True if cut + task.questions - counts.n <= most else None)
     if threshold.max_flips is not None:

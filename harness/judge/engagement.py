@@ -94,8 +94,10 @@ def read_engagement(folder: Path, *, tp: int, compressed: bool) -> Engagement:
             faults.append(f"rank {rank} ran with tp_size={facts['tp_size']}, not {tp}")
         judge = _compressed_faults if compressed else _baseline_faults
         faults += judge(rank, passes, int(facts["layers"]))
-    if len({(of.prefills, of.calls, of.elements) for of in ranks}) > 1:
-        differing = ", ".join(f"rank {of.rank}: {of.calls} calls in {of.prefills} prefills" for of in ranks)
+    if len({(counts.prefills, counts.calls, counts.elements) for counts in ranks}) > 1:
+        differing = ", ".join(
+            f"rank {counts.rank}: {counts.calls} calls in {counts.prefills} prefills" for counts in ranks
+        )
         faults.append(f"the ranks differ: {differing}")
     return Engagement(ranks=ranks, facts=_shared(all_facts), faults=faults)
 
@@ -107,27 +109,27 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     facts, *passes = (json.loads(line) for line in lines)
     if not isinstance(facts, dict) or not facts.keys() >= JUDGED_FACTS:
         raise ValueError("its first line lacks the rank's facts")
-    if not all(isinstance(of, dict) and {"mode", "tokens"} <= of.keys() for of in passes):
+    if not all(isinstance(forward, dict) and {"mode", "tokens"} <= forward.keys() for forward in passes):
         raise ValueError("it holds a line that is no forward pass")
     return facts, passes
 
 
-def _is_prefill(of: dict[str, Any]) -> bool:
-    return of["mode"] not in NEVER_COMPRESSED and of["tokens"] > 0
+def _is_prefill(forward: dict[str, Any]) -> bool:
+    return forward["mode"] not in NEVER_COMPRESSED and forward["tokens"] > 0
 
 
 def _count(rank: int, passes: list[dict[str, Any]]) -> RankCounts:
-    names = (*SITES, *sorted({site for of in passes for site in of.get("sites", {})} - set(SITES)))
+    names = (*SITES, *sorted({site for forward in passes for site in forward.get("sites", {})} - set(SITES)))
     sites = {
         name: SiteCounts(
             **{
-                field: sum(of.get("sites", {}).get(name, {}).get(field, 0) for of in passes)
+                field: sum(forward.get("sites", {}).get(name, {}).get(field, 0) for forward in passes)
                 for field in SiteCounts.model_fields
             }
         )
         for name in names
     }
-    prefills = [of for of in passes if _is_prefill(of)]
+    prefills = [forward for forward in passes if _is_prefill(forward)]
     return RankCounts(
         rank=rank,
         calls=sum(site.calls for site in sites.values()),
@@ -135,28 +137,29 @@ def _count(rank: int, passes: list[dict[str, Any]]) -> RankCounts:
         wire_bytes=sum(site.wire_bytes for site in sites.values()),
         sites=sites,
         prefills=len(prefills),
-        prefill_tokens=sum(of["tokens"] for of in prefills),
-        decodes=sum(of["mode"] == "DECODE" for of in passes),
+        prefill_tokens=sum(prefill["tokens"] for prefill in prefills),
+        decodes=sum(forward["mode"] == "DECODE" for forward in passes),
     )
 
 
 def _compressed_faults(rank: int, passes: list[dict[str, Any]], layers: int) -> list[str]:
     faults = []
-    prefills = [of for of in passes if _is_prefill(of)]
+    prefills = [forward for forward in passes if _is_prefill(forward)]
     if not prefills:
         faults.append(f"rank {rank} ran no prefill, so nothing could be compressed")
-    for of in prefills:
-        calls = {site: of.get("sites", {}).get(site, {}).get("calls", 0) for site in SITES}
+    for prefill in prefills:
+        calls = {site: prefill.get("sites", {}).get(site, {}).get("calls", 0) for site in SITES}
         if any(count != layers for count in calls.values()):
             found = ", ".join(f"{count} in {site}" for site, count in calls.items())
             faults.append(
-                f"rank {rank}: a prefill of {of['tokens']} tokens compressed {found}; the model has {layers} layers"
+                f"rank {rank}: a prefill of {prefill['tokens']} tokens compressed {found}; "
+                f"the model has {layers} layers"
             )
-    for of in passes:
-        sites = of.get("sites", {})
-        if of["mode"] in NEVER_COMPRESSED and sites:
+    for forward in passes:
+        sites = forward.get("sites", {})
+        if forward["mode"] in NEVER_COMPRESSED and sites:
             calls_here = sum(counts["calls"] for counts in sites.values())
-            faults.append(f"rank {rank} compressed {calls_here} times in a pass of mode {of['mode']}")
+            faults.append(f"rank {rank} compressed {calls_here} times in a pass of mode {forward['mode']}")
         if unknown := sites.keys() - set(SITES):
             faults.append(f"rank {rank} compressed at an unknown site: {', '.join(sorted(unknown))}")
         if plain := sum(counts["calls"] - counts["quantized"] for counts in sites.values()):
@@ -169,9 +172,9 @@ def _compressed_faults(rank: int, passes: list[dict[str, Any]], layers: int) -> 
 
 def _baseline_faults(rank: int, passes: list[dict[str, Any]], _layers: int) -> list[str]:
     faults = []
-    if not any(_is_prefill(of) for of in passes):
+    if not any(_is_prefill(forward) for forward in passes):
         faults.append(f"rank {rank} ran no prefill, so there is no baseline")
-    if calls := sum(counts["calls"] for of in passes for counts in of.get("sites", {}).values()):
+    if calls := sum(counts["calls"] for forward in passes for counts in forward.get("sites", {}).values()):
         faults.append(f"rank {rank} compressed {calls} times, though this is the baseline")
     return faults
 
@@ -187,5 +190,7 @@ def _shared(all_facts: list[dict[str, Any]]) -> dict[str, Any]:
         return {}
     first = all_facts[0]
     return {
-        name: first[name] for name in first if name != "rank" and all(of.get(name) == first[name] for of in all_facts)
+        name: first[name]
+        for name in first
+        if name != "rank" and all(facts.get(name) == first[name] for facts in all_facts)
     }

@@ -100,7 +100,7 @@ def fidelity_warnings(fidelity: Fidelity, noise: Fidelity | None, threshold: Fid
     if shift.kl.low <= max(LARGE_KL, still.kl.high if still else 0.0):
         return []
     floor = f"baseline against itself: {still.kl.mean:.2g}" if still else "what changes by itself was not measured"
-    where = ", ".join(f"{name} {of.kl.mean:.3f}" for name, of in fidelity.positions.items())
+    where = ", ".join(f"{name} {part.kl.mean:.3f}" for name, part in fidelity.positions.items())
     changed = _complement(shift.same_top).mean
     text = (
         f"predictions of fixed text moved far: mean KL divergence {shift.kl.mean:.3f} nats, large from {LARGE_KL:g} "

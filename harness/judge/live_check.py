@@ -105,16 +105,18 @@ def read_live_check(folder: Path, *, tp: int, every: int) -> LiveCheck | None:
         except (OSError, ValueError) as error:
             faults.append(f"rank {rank} left no live check ({file.name}: {error})")
     claimed = f"{facts.get('codec')} ({facts.get('algorithm')})"
-    samples = {rank: [sample for of in passes for sample in of["samples"]] for rank, passes in ranks.items()}
-    for rank, of in samples.items():
-        faults += _rank_faults(rank, of, claimed)
-    if len({tuple(_what(sample) for sample in of) for of in samples.values()}) > 1:
-        counts = ", ".join(f"rank {rank}: {len(of)} calls" for rank, of in samples.items())
+    samples = {
+        rank: [sample for forward in passes for sample in forward["samples"]] for rank, passes in ranks.items()
+    }
+    for rank, lines in samples.items():
+        faults += _rank_faults(rank, lines, claimed)
+    if len({tuple(_what(sample) for sample in found) for found in samples.values()}) > 1:
+        counts = ", ".join(f"rank {rank}: {len(lines)} calls" for rank, lines in samples.items())
         faults.append(f"the ranks checked different calls ({counts})")
-    every_sample = [sample for of in samples.values() for sample in of]
+    every_sample = [sample for found in samples.values() for sample in found]
     ends = [passes[-1] for passes in ranks.values() if passes]
-    seconds = max((of["check_seconds"] for of in ends), default=0.0)
-    pass_seconds = max((of["pass_seconds"] for of in ends), default=0.0)
+    seconds = max((end["check_seconds"] for end in ends), default=0.0)
+    pass_seconds = max((end["pass_seconds"] for end in ends), default=0.0)
     layers = sorted({sample["layer"] for sample in every_sample})
     return LiveCheck(
         every=every,
@@ -135,7 +137,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     if not lines or not isinstance(lines[0], dict) or not all(name in lines[0] for name in FACTS):
         raise ValueError("its first line does not say what was checked")
-    if not all(isinstance(of, dict) and {"calls", "samples"} <= of.keys() for of in lines[1:]):
+    if not all(isinstance(line, dict) and {"calls", "samples"} <= line.keys() for line in lines[1:]):
         raise ValueError("it holds a line that is no checked pass")
     return lines[0], lines[1:]
 
@@ -151,8 +153,11 @@ def _rank_faults(rank: int, samples: list[dict[str, Any]], claimed: str) -> list
     for sample in samples:
         where = f"rank {rank}, layer {sample['layer']}, {sample['site']}"
         tallies = [sample[tokens] for tokens in TOKENS]
-        if count := sum(of["beyond"] for of in tallies):
-            elements, over = sum(of["elements"] for of in tallies), max(of["over_bound"] for of in tallies)
+        if count := sum(tally["beyond"] for tally in tallies):
+            elements, over = (
+                sum(tally["elements"] for tally in tallies),
+                max(tally["over_bound"] for tally in tallies),
+            )
             beyond.append(
                 f"{where}: {count} of {elements} elements are further from the exact sum than {claimed} allows, "
                 f"up to {over:.3g} times as far; the worst: {_element(sample['worst'], 'the exact sum is')}"
@@ -162,8 +167,8 @@ def _rank_faults(rank: int, samples: list[dict[str, Any]], claimed: str) -> list
                 f"{where}: {sample['differing']} elements are not the bits that rank 0 served; the worst: "
                 f"{_element(sample['differing_most'], 'rank 0 served')}"
             )
-        for of, tokens in zip(tallies, ("token 0", "other tokens"), strict=True):
-            noise += _noise_faults(f"{where}, {tokens}", of, claimed)
+        for tally, tokens in zip(tallies, ("token 0", "other tokens"), strict=True):
+            noise += _noise_faults(f"{where}, {tokens}", tally, claimed)
     # A sum beyond its bound is noisier than it should be, which need not be said again.
     return first_few(beyond) + first_few(differing) + ([] if beyond else first_few(noise))
 
@@ -183,7 +188,7 @@ def _element(worst: dict[str, Any], beside: str) -> str:
 
 
 def _sqnr_db(tallies: list[dict[str, Any]], error: str) -> float | None:
-    signal, power = sum(of["signal"] for of in tallies), sum(of[error] for of in tallies)
+    signal, power = sum(tally["signal"] for tally in tallies), sum(tally[error] for tally in tallies)
     if not signal:
         return None
     if not power or math.isinf(power):
@@ -195,24 +200,24 @@ def _table(samples: list[dict[str, Any]], layers: list[int] | list[None]) -> lis
     rows = []
     for layer in layers:
         for site in SITES:
-            here = [of for of in samples if of["site"] == site and layer in (None, of["layer"])]
+            here = [sample for sample in samples if sample["site"] == site and layer in (None, sample["layer"])]
             for tokens in TOKENS:
-                chosen = [of for of in here if of[tokens]["tokens"]]
+                chosen = [sample for sample in here if sample[tokens]["tokens"]]
                 rows += [_errors(site, layer, tokens, chosen)] if chosen else []
     return rows
 
 
 def _errors(site: str, layer: int | None, tokens: str, samples: list[dict[str, Any]]) -> Errors:
-    tallies = [of[tokens] for of in samples]
-    nonzero = sum(of["nonzero"] for of in tallies)
+    tallies = [sample[tokens] for sample in samples]
+    nonzero = sum(tally["nonzero"] for tally in tallies)
     return Errors(
         site=site,
         layer=layer,
         tokens=tokens,
-        calls=len({of["call"] for of in samples}),
-        over_bound=max(of["over_bound"] for of in tallies),
+        calls=len({sample["call"] for sample in samples}),
+        over_bound=max(tally["over_bound"] for tally in tallies),
         sqnr_db=_sqnr_db(tallies, "error"),
         claimed_db=_sqnr_db(tallies, "claimed"),
-        crest=max(of["crest"] for of in tallies),
-        flushed=sum(of["flushed"] for of in tallies) / nonzero if nonzero else None,
+        crest=max(tally["crest"] for tally in tallies),
+        flushed=sum(tally["flushed"] for tally in tallies) / nonzero if nonzero else None,
     )

@@ -77,7 +77,7 @@ def pair(
 
 def paired_counts(pairing: Pairing) -> PairedCounts:
     """Return the four-fold table of a pairing."""
-    table = [(bool(of.baseline.right), bool(of.compressed.right)) for of in pairing.pairs]
+    table = [(bool(question.baseline.right), bool(question.compressed.right)) for question in pairing.pairs]
     return PairedCounts(
         both_right=table.count((True, True)),
         baseline_only=table.count((True, False)),

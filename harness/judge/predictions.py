@@ -41,7 +41,7 @@ class Estimate(Strict):
     high: float
 
 
-class Shift(Strict):
+class PredictionShift(Strict):
     """How far predictions moved from one arm to the other.
 
     Attributes:
@@ -100,8 +100,8 @@ class Fidelity(Strict):
     texts: int
     failed: int
     faults: list[str]
-    overall: Shift | None
-    positions: dict[str, Shift]
+    overall: PredictionShift | None
+    positions: dict[str, PredictionShift]
     worst: list[Outlier]
 
 
@@ -161,16 +161,18 @@ def compare(
                 faults.append(f"the tokens of {text} differ between the arms")
             else:
                 moved += (_moved(here, there, position) for position in range(len(here.logprobs)))
-    classes = {name: [of for of in moved if _class(of.position) == name] for name in (TOKEN_0, FIRST_TOKENS, LATER)}
+    classes = {
+        name: [move for move in moved if _class(move.position) == name] for name in (TOKEN_0, FIRST_TOKENS, LATER)
+    }
     return Fidelity(
-        texts=len({of.text for of in moved}),
+        texts=len({move.text for move in moved}),
         failed=sum(record.error is not None for arm in (baseline, other) for record in arm),
         faults=faults,
         overall=_shift(moved, alpha) if moved else None,
-        positions={name: _shift(of, alpha) for name, of in classes.items() if of},
+        positions={name: _shift(moves, alpha) for name, moves in classes.items() if moves},
         worst=[
-            _outlier(of, ours[of.text], theirs[of.text])
-            for of in sorted(moved, key=lambda of: (-of.kl, of.text, of.position))[:WORST]
+            _outlier(move, ours[move.text], theirs[move.text])
+            for move in sorted(moved, key=lambda move: (-move.kl, move.text, move.position))[:WORST]
         ],
     )
 
@@ -194,7 +196,7 @@ def divergence(p: dict[int, float], q: dict[int, float]) -> tuple[float, float]:
         inequality).
     """
     common = sorted(p.keys() & q.keys())
-    here, there = ([of[token] for token in common] for of in (p, q))
+    here, there = ([logprobs[token] for token in common] for logprobs in (p, q))
     lump_here, lump_there = (max(1 - fsum(map(exp, logs)), SMALLEST_MASS) for logs in (here, there))
     cells = zip([*here, log(lump_here)], [*there, log(lump_there)], strict=True)
     # Of logarithms, not of masses: a broken arm's log-probability of -1000 is a mass of 0.
@@ -224,7 +226,7 @@ def _distribution(record: TextRecord, position: int) -> dict[int, float]:
 def _most_likely(record: TextRecord, position: int) -> int:
     """Return the most likely token; of several, the one with the smallest id."""
     logprobs, tokens = record.top_logprobs[position], record.top_tokens[position]
-    return min(zip(logprobs, tokens, strict=True), key=lambda of: (-of[0], of[1]))[1]
+    return min(zip(logprobs, tokens, strict=True), key=lambda entry: (-entry[0], entry[1]))[1]
 
 
 def _class(position: int) -> str:
@@ -233,25 +235,25 @@ def _class(position: int) -> str:
     return FIRST_TOKENS if position < FIRST else LATER
 
 
-def _shift(moved: Sequence[Moved], alpha: float) -> Shift:
-    kl = [of.kl for of in moved]
+def _shift(moved: Sequence[Moved], alpha: float) -> PredictionShift:
+    kl = [move.kl for move in moved]
     at = {str(percent): float(np.percentile(kl, percent)) for percent in PERCENTILES}
-    same = _estimate(moved, lambda of: float(of.same_top), alpha)
+    same = _estimate(moved, lambda move: float(move.same_top), alpha)
     # Where no text has a token that changed, resampling texts knows no doubt; the tokens' number does.
-    low, high = share_bounds(sum(of.same_top for of in moved), len(moved), alpha)
-    return Shift(
+    low, high = share_bounds(sum(move.same_top for move in moved), len(moved), alpha)
+    return PredictionShift(
         predictions=len(moved),
-        kl=_estimate(moved, lambda of: of.kl, alpha),
+        kl=_estimate(moved, lambda move: move.kl, alpha),
         kl_percentiles={**at, "max": max(kl)},
         same_top=Estimate(mean=same.mean, low=min(same.low, low), high=max(same.high, high)),
-        loglikelihood=_estimate(moved, lambda of: of.loglikelihood, alpha),
-        lumped=float(np.mean([of.lumped for of in moved])),
+        loglikelihood=_estimate(moved, lambda move: move.loglikelihood, alpha),
+        lumped=float(np.mean([move.lumped for move in moved])),
     )
 
 
 def _estimate(moved: Iterable[Moved], value: Callable[[Moved], float], alpha: float) -> Estimate:
     # A text's tokens are alike: the texts, not the tokens, are the independent draws.
-    groups = [[value(of) for of in text] for _, text in groupby(moved, key=lambda of: of.text)]
+    groups = [[value(move) for move in text] for _, text in groupby(moved, key=lambda move: move.text)]
     low, high = bootstrap_cluster_mean(groups, alpha)
     return Estimate(mean=float(np.mean([one for group in groups for one in group])), low=low, high=high)
 

@@ -6,6 +6,7 @@ from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.judge.engagement import Engagement
 from harness.judge.live_check import LiveCheck
 from harness.judge.predictions import Fidelity
+from harness.stats.shift import Shift
 from harness.strict import Strict
 
 
@@ -77,31 +78,7 @@ class Paired(Strict):
     mcnemar_p: float
     flips: float
     answers_changed: int
-    margin_shift: "MarginShift | None"
-
-
-class MarginShift(Strict):
-    """How far the margin of the right choice moved from the baseline to the other arm, in nats.
-
-    Attributes:
-        mean: Mean.
-        mean_low: Its one-sided 95 % lower bound (bootstrap).
-        mean_high: The upper one.
-        spread: Standard deviation.
-        rms: Root mean square: how far a margin moves, whichever way.
-        rms_low: Its one-sided 95 % lower bound (bootstrap).
-        rms_high: The upper one.
-        largest: The shift furthest from 0, with its sign.
-    """
-
-    mean: float
-    mean_low: float
-    mean_high: float
-    spread: float
-    rms: float
-    rms_low: float
-    rms_high: float
-    largest: float
+    margin_shift: Shift | None
 
 
 class Tests(Strict):

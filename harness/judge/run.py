@@ -21,9 +21,9 @@ def arm_errors(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:
     baseline = arms[BASELINE].server_args
     may_differ = MAY_DIFFER | {"base_gpu_id"} if plan.together else MAY_DIFFER
     differing = [
-        f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {of.server_args.get(name)!r} in {arm}"
-        for arm, of in arms.items()
-        for name in sorted((baseline.keys() | of.server_args.keys()) - may_differ)
-        if baseline.get(name) != of.server_args.get(name)
+        f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {seen.server_args.get(name)!r} in {arm}"
+        for arm, seen in arms.items()
+        for name in sorted((baseline.keys() | seen.server_args.keys()) - may_differ)
+        if baseline.get(name) != seen.server_args.get(name)
     ]
     return errors + differing

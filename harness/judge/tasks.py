@@ -8,7 +8,7 @@ from harness.errors import HarnessError
 from harness.judge.drop import Drop, DropToTest, check_drops
 from harness.judge.early_stop import certain, design_of
 from harness.judge.pairing import Pair, Pairing, counted, pair, paired_counts
-from harness.judge.results import ArmScore, MarginShift, Paired, TaskReport, Tests
+from harness.judge.results import ArmScore, Paired, TaskReport, Tests
 from harness.judge.run_warnings import flips_concern, lost_concern, noise_concern, shift_concern
 from harness.judge.verdict import TaskNumbers, Verdict, judge_task
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, TaskPlan
@@ -20,7 +20,7 @@ from harness.stats.flips import Excess, excess_flips
 from harness.stats.multiple import holm
 from harness.stats.proportion import chance_to_pass_floor, share_bounds
 from harness.stats.resample import bootstrap_delta
-from harness.stats.shift import Shift, shift
+from harness.stats.shift import shift
 
 ArmRecords = dict[str, ArmRecord | None]
 
@@ -59,15 +59,17 @@ def task_reports(folder: RunFolder, tasks: dict[str, TaskPlan], arm_records: Arm
     measured = {name: _measure(folder, name, task, arm_records) for name, task in tasks.items()}
     drops = check_drops(
         {
-            name: DropToTest(counts=of.counts, max_drop=of.task.threshold.max_drop, design=design_of(of.task))
-            for name, of in measured.items()
-            if of.task.threshold.max_drop is not None
+            name: DropToTest(
+                counts=found.counts, max_drop=found.task.threshold.max_drop, design=design_of(found.task)
+            )
+            for name, found in measured.items()
+            if found.task.threshold.max_drop is not None
         }
     )
-    mcnemar = holm({name: mcnemar_drop(of.counts) for name, of in measured.items()})
+    mcnemar = holm({name: mcnemar_drop(found.counts) for name, found in measured.items()})
     return {
-        name: _report(name, of, arm_records, drop=drops.get(name), mcnemar_p=mcnemar[name])
-        for name, of in measured.items()
+        name: _report(name, found, arm_records, drop=drops.get(name), mcnemar_p=mcnemar[name])
+        for name, found in measured.items()
     }
 
 
@@ -114,7 +116,7 @@ def _report(
         counts=counts,
         drop=drop,
         flips=flips,
-        failed=sum(sample.error is not None for of in measured.samples.values() for sample in of),
+        failed=sum(sample.error is not None for samples in measured.samples.values() for sample in samples),
         truncated=scores[COMPRESSED].truncated,
         faults=measured.faults,
     )
@@ -153,7 +155,7 @@ def _report(
 
 def _warnings(name: str, measured: _Measured, mcnemar_p: float) -> list[str]:
     pairing, again = measured.pairing, measured.again
-    scored = any(of.baseline.choices for of in pairing.pairs)
+    scored = any(question.baseline.choices for question in pairing.pairs)
     found = [
         shift_concern(name, shift(_shifts(pairing.pairs)), shift(_shifts(again.pairs)) if again else None),
         # A generated text may change a word and not its answer; for those the flips say more than the answers.
@@ -185,31 +187,31 @@ def _paired(pairing: Pairing, drop: Drop | None) -> Paired:
         mcnemar_p=mcnemar_drop(counts),
         flips=fmean(map(_flipped, pairing.pairs)) if pairing.pairs else 0.0,
         answers_changed=sum(map(_changed, pairing.pairs)),
-        margin_shift=_margin_shift(shift(_shifts(pairing.pairs))),
+        margin_shift=shift(_shifts(pairing.pairs)),
     )
 
 
-def _flipped(of: Pair) -> bool:
-    return of.baseline.right != of.compressed.right
+def _flipped(question: Pair) -> bool:
+    return question.baseline.right != question.compressed.right
 
 
-def _changed(of: Pair) -> bool:
-    return of.baseline.answer != of.compressed.answer
+def _changed(question: Pair) -> bool:
+    return question.baseline.answer != question.compressed.answer
 
 
 def _excess(
     pairing: Pairing, again: Pairing | None, event: Callable[[Pair], bool], *, accepted: float | None = None
 ) -> Excess:
     """Return how often something happens between the arms, beyond how often it does in the baseline by itself."""
-    by_itself = {of.baseline.key: event(of) for of in again.pairs} if again else None
-    both = [of for of in pairing.pairs if by_itself is None or of.baseline.key in by_itself]
-    noise = None if by_itself is None else [by_itself[of.baseline.key] for of in both]
-    return excess_flips([event(of) for of in both], noise, accepted=accepted)
+    by_itself = {question.baseline.key: event(question) for question in again.pairs} if again else None
+    both = [question for question in pairing.pairs if by_itself is None or question.baseline.key in by_itself]
+    noise = None if by_itself is None else [by_itself[question.baseline.key] for question in both]
+    return excess_flips([event(question) for question in both], noise, accepted=accepted)
 
 
 def _arm_score(measured: _Measured, arm: str, task: str, record: ArmRecord | None) -> ArmScore:
     pairs, samples = measured.pairing.pairs, measured.samples[arm]
-    paired = [of.baseline if arm == BASELINE else of.compressed for of in pairs]
+    paired = [question.baseline if arm == BASELINE else question.compressed for question in pairs]
     generated = [sample for sample in samples if sample.finish_reason is not None]
     return ArmScore(
         accuracy=fmean(bool(sample.right) for sample in paired) if paired else None,
@@ -224,24 +226,9 @@ def margin(sample: Sample) -> float | None:
     if sample.choices is None or sample.logprobs is None:
         return None
     right = sample.choices.index(sample.target)
-    return sample.logprobs[right] - max(of for index, of in enumerate(sample.logprobs) if index != right)
+    return sample.logprobs[right] - max(logprob for index, logprob in enumerate(sample.logprobs) if index != right)
 
 
 def _shifts(pairs: tuple[Pair, ...]) -> list[float]:
-    margins = [(margin(of.baseline), margin(of.compressed)) for of in pairs]
+    margins = [(margin(question.baseline), margin(question.compressed)) for question in pairs]
     return [after - before for before, after in margins if before is not None and after is not None]
-
-
-def _margin_shift(found: Shift | None) -> MarginShift | None:
-    if found is None:
-        return None
-    return MarginShift(
-        mean=found.mean,
-        mean_low=found.mean_low,
-        mean_high=found.mean_high,
-        spread=found.spread,
-        rms=found.rms,
-        rms_low=found.rms_low,
-        rms_high=found.rms_high,
-        largest=found.largest,
-    )

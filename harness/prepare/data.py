@@ -62,7 +62,7 @@ def _prepared(source: Source, out: Path) -> dict[str, Any] | None:
     """Return the manifest of what an earlier run prepared; None where that is not there or was changed."""
     try:
         found: dict[str, Any] = json.loads((out / "manifest.json").read_text())
-        whole = all(_sha256(out / name) == of["sha256"] for name, of in found["files"].items())
+        whole = all(_sha256(out / name) == entry["sha256"] for name, entry in found["files"].items())
     except (OSError, ValueError):
         return None
     same = found.get("source") == source.value and found.get("recipe") == _recipe()

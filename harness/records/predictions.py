@@ -46,8 +46,10 @@ class TextRecord(Strict):
         if self.error is not None:
             return self
         predictions = len(self.tokens) - 1
-        lengths = {len(of) for of in (self.pieces, self.logprobs, self.top_tokens, self.top_logprobs, self.best)}
-        tops = [len(ids) == len(of) for ids, of in zip(self.top_tokens, self.top_logprobs, strict=False)]
+        lengths = {
+            len(logprobs) for logprobs in (self.pieces, self.logprobs, self.top_tokens, self.top_logprobs, self.best)
+        }
+        tops = [len(ids) == len(logprobs) for ids, logprobs in zip(self.top_tokens, self.top_logprobs, strict=False)]
         if lengths != {predictions} or not all(tops):
             raise ValueError(f"{len(self.tokens)} tokens need {predictions} predictions, each whole")
         return self

@@ -35,7 +35,7 @@ def build_report(folder: RunFolder) -> Report:
     tasks = task_reports(folder, plan.tasks, arm_records)
     fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
-    judged = [Judged(verdict=Verdict(of.verdict), reasons=tuple(of.reasons)) for of in measured]
+    judged = [Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons)) for part in measured]
     if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
@@ -52,7 +52,7 @@ def build_report(folder: RunFolder) -> Report:
         verdict=verdict.verdict,
         exit_code=EXIT_CODES[verdict.verdict],
         reasons=list(verdict.reasons),
-        warnings=[text for of in measured for text in of.warnings],
+        warnings=[text for part in measured for text in part.warnings],
         notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
@@ -116,7 +116,7 @@ def _timings(run: RunRecord, arm_records: dict[str, ArmRecord | None]) -> dict[s
     for arm, record in arm_records.items():
         if record is not None:
             timings[f"{arm}.start"] = record.seconds_to_ready
-            timings |= {f"{arm}.{task}": of.seconds for task, of in record.tasks.items()}
+            timings |= {f"{arm}.{task}": done.seconds for task, done in record.tasks.items()}
     return {name: round(seconds, 1) for name, seconds in timings.items()}
 
 

@@ -49,25 +49,23 @@ def show_calibration(found: CalibrationReport, console: Console, folder: RunFold
         "max_drop",
     ):
         table.add_column(name, justify="left" if name == "task" else "right")
-    for name, of in found.tasks.items():
+    for name, task in found.tasks.items():
         table.add_row(
             name,
-            str(of.n),
-            " ".join(share(accuracy) for accuracy in of.accuracies),
-            f"{share(of.low)} {share(of.high)}",
-            share(of.noise),
-            share(of.floor),
-            share(of.floor_false_alarm),
-            share(of.max_drop),
+            str(task.n),
+            " ".join(share(accuracy) for accuracy in task.accuracies),
+            f"{share(task.low)} {share(task.high)}",
+            share(task.noise),
+            share(task.floor),
+            share(task.floor_false_alarm),
+            share(task.max_drop),
         )
     console.print(table)
-    for name, of in found.tasks.items():
-        for reason in of.reasons:
+    for name, task in found.tasks.items():
+        for reason in task.reasons:
             console.print(f"{name}: {reason}", markup=False, highlight=False)
-        if of.current_floor is not None:
-            text = (
-                f"{name}: today's floor {of.current_floor:g} would be missed in {of.current_false_alarm:.1%} of runs"
-            )
+        if task.current_floor is not None:
+            text = f"{name}: today's floor {task.current_floor:g} would be missed in {task.current_false_alarm:.1%} of runs"
             console.print(text, markup=False, highlight=False)
     for error in found.errors:
         console.print(f"ERROR {error}", markup=False, highlight=False, style="bold red")

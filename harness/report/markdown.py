@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.judge.predictions import Estimate, Shift
+from harness.judge.predictions import Estimate, PredictionShift
 from harness.judge.results import FidelityReport
 from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import Report
@@ -83,7 +83,7 @@ def quoted(text: str) -> str:
     return f"`{shown}`"
 
 
-def shifts(fidelity: FidelityReport) -> list[tuple[str, Shift]]:
+def shifts(fidelity: FidelityReport) -> list[tuple[str, PredictionShift]]:
     """Return the rows of the table of predictions: all, each class of positions, and what the baseline does alone."""
     overall, noise = fidelity.compressed.overall, fidelity.noise.overall if fidelity.noise else None
     rows = [("all", overall), *fidelity.compressed.positions.items(), ("all, baseline against itself", noise)]

@@ -68,7 +68,7 @@ def _panels(report: Report, folder: RunFolder) -> list[Panel]:
     if report.fidelity is not None and report.fidelity.compressed.overall is not None:
         panels.append(partial(_predictions, fidelity=report.fidelity))
     check = report.arms[COMPRESSED].live_check if COMPRESSED in report.arms else None
-    if check is not None and (rows := [of for of in check.layers if of.tokens == "rest"]):
+    if check is not None and (rows := [row for row in check.layers if row.tokens == "rest"]):
         panels.append(partial(_sums, rows=rows, codec=check.codec))
     return panels
 
@@ -103,12 +103,12 @@ def _accuracy(axes: Axes, *, tasks: dict[str, TaskReport]) -> None:
 
 def _margins(axes: Axes, *, name: str, pairs: tuple[Pair, ...]) -> None:
     groups: dict[str, list[tuple[float, float]]] = {"as before": [], "lost": [], "won": []}
-    for of in pairs:
-        before, after = margin(of.baseline), margin(of.compressed)
+    for question in pairs:
+        before, after = margin(question.baseline), margin(question.compressed)
         if before is None or after is None or not isfinite(before + after):
             continue
-        changed = of.baseline.right != of.compressed.right
-        groups[("lost" if of.baseline.right else "won") if changed else "as before"].append((before, after))
+        changed = question.baseline.right != question.compressed.right
+        groups[("lost" if question.baseline.right else "won") if changed else "as before"].append((before, after))
     for (kind, points), colour in zip(groups.items(), (NOISE_COLOUR, LOST, WON), strict=True):
         axes.plot(
             [before for before, _ in points],
@@ -132,7 +132,7 @@ def _margins(axes: Axes, *, name: str, pairs: tuple[Pair, ...]) -> None:
 def _predictions(axes: Axes, *, fidelity: FidelityReport) -> None:
     rows = list(fidelity.compressed.positions.items())
     for row, (_, shift) in enumerate(rows):
-        ends = [of for of in (shift.kl.low, shift.kl.high) if isfinite(of)]
+        ends = [bound for bound in (shift.kl.low, shift.kl.high) if isfinite(bound)]
         axes.plot(ends, [row] * len(ends), color=COMPRESSED_COLOUR)
         axes.plot(shift.kl.mean, row, "o", color=COMPRESSED_COLOUR)
         axes.plot(shift.kl_percentiles["99"], row, "|", color=COMPRESSED_COLOUR, markersize=9)
@@ -151,7 +151,7 @@ def _predictions(axes: Axes, *, fidelity: FidelityReport) -> None:
 
 def _sums(axes: Axes, *, rows: list[Errors], codec: str) -> None:
     for site, colour in (("attention", COMPRESSED_COLOUR), ("ffn", LOST)):
-        of_site = [numbers for of in rows if of.site == site and (numbers := _numbers(of))]
+        of_site = [numbers for row in rows if row.site == site and (numbers := _numbers(row))]
         layers, served, claimed = zip(*sorted(of_site), strict=True) if of_site else ((), (), ())
         axes.plot(layers, claimed, color=colour, linewidth=0.8)
         axes.plot(layers, served, ".", color=colour, label=site)
@@ -163,8 +163,13 @@ def _sums(axes: Axes, *, rows: list[Errors], codec: str) -> None:
     axes.legend(frameon=False)
 
 
-def _numbers(of: Errors) -> tuple[int, float, float] | None:
+def _numbers(errors: Errors) -> tuple[int, float, float] | None:
     """Return a layer and its two ratios; None where there is no ratio, for want of noise or of signal."""
-    if of.layer is None or of.sqnr_db is None or of.claimed_db is None or not isfinite(of.sqnr_db + of.claimed_db):
+    if (
+        errors.layer is None
+        or errors.sqnr_db is None
+        or errors.claimed_db is None
+        or not isfinite(errors.sqnr_db + errors.claimed_db)
+    ):
         return None
-    return of.layer, of.sqnr_db, of.claimed_db
+    return errors.layer, errors.sqnr_db, errors.claimed_db

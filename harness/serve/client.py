@@ -194,7 +194,9 @@ class Client:
             For each prompt its continuation, or why there is none.
         """
         sampling = {"temperature": 0.0, "max_new_tokens": max_new_tokens, "stop": list(stop)}
-        answers = self._generate_many([{"input_ids": list(of), "sampling_params": sampling} for of in prompts])
+        answers = self._generate_many(
+            [{"input_ids": list(prompt), "sampling_params": sampling} for prompt in prompts]
+        )
         return [
             answer
             if isinstance(answer, RequestFailed)
@@ -252,7 +254,9 @@ class Client:
                 "/generate",
                 bodies[0]
                 if alone
-                else {name: bodies[0][name] if name in OF_ALL else [of[name] for of in bodies] for name in bodies[0]},
+                else {
+                    name: bodies[0][name] if name in OF_ALL else [body[name] for body in bodies] for name in bodies[0]
+                },
             )
         except RequestFailed as error:
             return [error for _ in bodies]
@@ -260,7 +264,7 @@ class Client:
         if len(found) != len(bodies):
             wrong = RequestFailed(f"{len(bodies)} prompts were sent as one request, {len(found)} answers came")
             return [wrong for _ in bodies]
-        return [_aborted(of) or of for of in found]
+        return [_aborted(entry) or entry for entry in found]
 
     def _ask(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, as_json: bool = True
@@ -351,7 +355,9 @@ def _predictions(tokens: Sequence[int], top: int, answer: Body | RequestFailed) 
     if short := [len(entries) for entries in best if len(entries) != top]:
         return RequestFailed(f"asked for the {top} most likely tokens, got {short[0]}")
     # JSON has no NaN: servers write null.
-    if broken := [of for entries in ([*actual], *best) for of in entries if of[0] is None or not isfinite(of[0])]:
+    if broken := [
+        entry for entries in ([*actual], *best) for entry in entries if entry[0] is None or not isfinite(entry[0])
+    ]:
         return RequestFailed(f"the log-probability of token {broken[0][1]} is {broken[0][0]}, which is no number")
     return [
         Prediction(actual=_likely(token), top=tuple(_likely(entry) for entry in entries))

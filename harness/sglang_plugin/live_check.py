@@ -104,7 +104,7 @@ class LiveCheck:
         return served
 
     def _measure(self, group: Any, message: Tensor, served: Tensor) -> Sample:  # noqa: ANN401 - GroupCoordinator
-        message, served = (of.detach().reshape(-1, of.shape[-1]) for of in (message, served))
+        message, served = (tensor.detach().reshape(-1, tensor.shape[-1]) for tensor in (message, served))
         token0 = self._token0
         if token0 is None or len(token0) != len(message):
             token0 = torch.zeros(len(message), dtype=torch.bool, device=message.device)

@@ -75,7 +75,7 @@ class Rows:
 
     def where(self, chosen: Tensor) -> "Rows":
         """Return the tokens that a mask `[T]` chooses."""
-        return Rows(**{name: of[chosen] for name, of in vars(self).items()})
+        return Rows(**{name: value[chosen] for name, value in vars(self).items()})
 
 
 @dataclass

@@ -96,8 +96,8 @@ def _codec_problems(*names: str | None) -> list[str]:
 
 def _packages() -> str:
     """Name the packages that a server's numbers depend on most, and hash all of them with their versions."""
-    found = {f"{of.metadata['Name']} {of.version}" for of in distributions()}
-    named = sorted(of for of in found if of.split()[0].lower().replace("_", "-") in NAMED_PACKAGES)
+    found = {f"{package.metadata['Name']} {package.version}" for package in distributions()}
+    named = sorted(entry for entry in found if entry.split()[0].lower().replace("_", "-") in NAMED_PACKAGES)
     digest = hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
     return f"{', '.join(named)}; all {len(found)}: {digest[:16]}"
 
@@ -113,7 +113,7 @@ def _argument_problems(server_args: Any, sglang: str, arms: dict[str, list[str]]
             problems.append(f"SGLang {sglang} refuses the {name} arm's arguments: {error}")
         else:
             # What is wrong with one arm is wrong with all, which differ in the flag.
-            problems += [of for of in _unseen_sums(vars(chosen)) if of not in problems]
+            problems += [problem for problem in _unseen_sums(vars(chosen)) if problem not in problems]
     return problems
 
 

@@ -147,11 +147,11 @@ class _Nulls:
         low = binom.ppf(NEGLIGIBLE, n, p_against).astype(np.int64)
         high = binom.isf(NEGLIGIBLE, n, p_against).astype(np.int64)
         sizes = high - low + 1
-        of = np.repeat(np.arange(len(smaller)), sizes)
+        owner = np.repeat(np.arange(len(smaller)), sizes)
         self.starts = np.append(0, np.cumsum(sizes)[:-1])
-        self.against = low[of] + np.arange(len(of)) - self.starts[of]
-        self.chance = binom.pmf(self.against, n, p_against[of])
-        self.share_for = np.minimum(p_for / (1 - p_against), 1.0)[of]
+        self.against = low[owner] + np.arange(len(owner)) - self.starts[owner]
+        self.chance = binom.pmf(self.against, n, p_against[owner])
+        self.share_for = np.minimum(p_for / (1 - p_against), 1.0)[owner]
 
 
 _nulls = lru_cache(maxsize=64)(_Nulls)

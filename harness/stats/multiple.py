@@ -15,7 +15,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """
     adjusted: dict[str, float] = {}
     largest = 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda of: p_values[of])):
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
         adjusted[name] = largest
     return {name: adjusted[name] for name in p_values}

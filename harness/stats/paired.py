@@ -97,7 +97,7 @@ def score(lost: ArrayLike, won: ArrayLike, n: ArrayLike, delta: float) -> NDArra
 
     Source: Tango 1998 (see `paired_bounds`), equations 6 to 8.
     """
-    lost, won, n = (np.asarray(of, np.float64) for of in (lost, won, n))
+    lost, won, n = (np.asarray(count, np.float64) for count in (lost, won, n))
     b = (2 * n - won + lost) * delta - won - lost
     c = -lost * delta * (1 - delta)
     restricted = (np.sqrt(np.maximum(b * b - 8 * n * c, 0.0)) - b) / (4 * n)

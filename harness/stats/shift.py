@@ -15,7 +15,6 @@ class Shift:
     """Differences of a score, compressed less baseline, one a question; in the score's unit (nats for log-probs).
 
     Attributes:
-        n: Questions.
         mean: Their mean: what moves all questions alike.
         mean_low: Lower bound of the mean, one-sided.
         mean_high: Upper bound of the mean, one-sided.
@@ -26,7 +25,6 @@ class Shift:
         largest: The difference furthest from 0, with its sign.
     """
 
-    n: int
     mean: float
     mean_low: float
     mean_high: float
@@ -57,7 +55,6 @@ def shift(values: Sequence[float], alpha: float = ALPHA, *, seed: int = 0) -> Sh
     mean_low, mean_high = bootstrap_mean(array.tolist(), alpha, seed=seed)
     square_low, square_high = bootstrap_mean((array**2).tolist(), alpha, seed=seed)
     return Shift(
-        n=len(array),
         mean=float(array.mean()),
         mean_low=mean_low,
         mean_high=mean_high,

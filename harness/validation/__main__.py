@@ -50,13 +50,13 @@ def main(
     short: Annotated[bool, typer.Option("--short", help=f"{SHORT} runs a cell, to see that it works.")] = False,
 ) -> None:
     """Simulate the verdicts on answers whose truth is known; exit code 1 where a bar is missed."""
-    of = validate(SHORT if short else runs, SHORT if short else other_runs, seed)
+    found = validate(SHORT if short else runs, SHORT if short else other_runs, seed)
     folder = out or ROOT / "reports" / f"{datetime.now(tz=UTC):validation-%Y%m%d-%H%M%S}"
-    write(of, folder)
-    for bar in of.bars:
+    write(found, folder)
+    for bar in found.bars:
         typer.echo(f"{MET[bar.met]:6} {bar.name}: worst {bar.worst:.2%}, limit {bar.limit:.2%} ({bar.where})")
-    typer.echo(f"{len(of.drops)} + {len(of.others)} cells in {of.seconds:.0f} s: {folder / MARKDOWN}")
-    if any(bar.met is False for bar in of.bars):
+    typer.echo(f"{len(found.drops)} + {len(found.others)} cells in {found.seconds:.0f} s: {folder / MARKDOWN}")
+    if any(bar.met is False for bar in found.bars):
         raise typer.Exit(1)
 
 

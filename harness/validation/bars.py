@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from scipy.stats import binom
 
 from harness.stats import ALPHA
-from harness.validation.drop_cells import DropCell, Rates, is_error
+from harness.stats.planning import Outcomes
+from harness.validation.drop_cells import DropCell, is_error
 from harness.validation.other_cells import OtherCell
 
 # Power that looking early may cost, and how many times fewer questions a clear case must need.
@@ -40,27 +41,27 @@ class Bar:
 def bars(drops: Sequence[DropCell], others: Sequence[OtherCell]) -> list[Bar]:
     """Return every bar with its worst cell."""
     stated = f"false alarms of at most {ALPHA:.0%}"
-    fixed = [(rate, _words(of, verdict)) for of in drops for verdict, rate in _errors(of, of.fixed)]
-    early = [(rate, _words(of, verdict)) for of in drops for verdict, rate in _errors(of, of.early)]
+    fixed = [(rate, _words(cell, verdict)) for cell in drops for verdict, rate in _errors(cell, cell.fixed)]
+    early = [(rate, _words(cell, verdict)) for cell in drops for verdict, rate in _errors(cell, cell.early)]
     beside = [
-        (rate, f"{of.kind}: {of.what} ({verdict})")
-        for of in others
-        for verdict, rate, counts in (("PASS", of.passes, of.false_pass), ("FAIL", of.fails, of.false_fail))
+        (rate, f"{cell.kind}: {cell.what} ({verdict})")
+        for cell in others
+        for verdict, rate, counts in (("PASS", cell.passes, cell.false_pass), ("FAIL", cell.fails, cell.false_fail))
         if counts
     ]
-    missed = [(max(of.missed_low, of.missed_high), _words(of, "bounds")) for of in drops]
+    missed = [(max(cell.missed_low, cell.missed_high), _words(cell, "bounds")) for cell in drops]
     lost = [
-        (_rate(of.fixed, verdict) - _rate(of.early, verdict), _words(of, verdict))
-        for of in drops
+        (_rate(cell.fixed, verdict) - _rate(cell.early, verdict), _words(cell, verdict))
+        for cell in drops
         for verdict in ("PASS", "FAIL")
-        if not is_error(of.truth, verdict)
+        if not is_error(cell.truth, verdict)
     ]
-    asked = [(of.questions, _words(of, "either")) for of in drops if of.clear]
-    runs = min(of.runs for of in drops)
+    asked = [(cell.questions, _words(cell, "either")) for cell in drops if cell.clear]
+    runs = min(cell.runs for cell in drops)
     return [
         _level(f"the drop on all questions: {stated}", fixed, runs),
         _level(f"the drop with early stop: {stated}", early, runs),
-        _level(f"several tasks, confident floors, flips: {stated}", beside, min(of.runs for of in others)),
+        _level(f"several tasks, confident floors, flips: {stated}", beside, min(cell.runs for cell in others)),
         _limited(f"early stop costs at most {POWER_LOST * 100:g} points of power", lost, POWER_LOST),
         _limited(f"a clear case needs at most {1 / TIMES_FEWER:.1%} of the questions", asked, 1 / TIMES_FEWER),
         # The quantiles are exact at the margin, which decides; elsewhere the bounds are those of the score.
@@ -82,17 +83,17 @@ def _limited(name: str, seen: Sequence[tuple[float, str]], limit: float) -> Bar:
     return Bar(name=name, met=worst <= limit, worst=worst, limit=limit, where=where, cells=len(seen))
 
 
-def _errors(cell: DropCell, rates: Rates) -> list[tuple[str, float]]:
+def _errors(cell: DropCell, rates: Outcomes) -> list[tuple[str, float]]:
     return [(verdict, _rate(rates, verdict)) for verdict in ("PASS", "FAIL") if is_error(cell.truth, verdict)]
 
 
-def _rate(rates: Rates, verdict: str) -> float:
+def _rate(rates: Outcomes, verdict: str) -> float:
     return rates.passes if verdict == "PASS" else rates.fails
 
 
 def _words(cell: DropCell, verdict: str) -> str:
-    of = cell.truth
+    truth = cell.truth
     return (
-        f"n {of.n}, margin {of.max_drop:.0%}, true drop {of.true_drop * 100:g} points, "
-        f"discordance {of.discordance:.1%}, noise {of.noise:.0%}, accuracy {of.accuracy:g} ({verdict})"
+        f"n {truth.n}, margin {truth.max_drop:.0%}, true drop {truth.true_drop * 100:g} points, "
+        f"discordance {truth.discordance:.1%}, noise {truth.noise:.0%}, accuracy {truth.accuracy:g} ({verdict})"
     )

@@ -10,6 +10,7 @@ from scipy.stats import norm
 
 from harness.stats import ALPHA
 from harness.stats.paired import score
+from harness.stats.planning import Outcomes
 from harness.stats.sequential import Design, decide_tables, make_design
 from harness.validation.truth import Truth
 
@@ -21,21 +22,6 @@ DISCORDANCES = (0.0, 0.02, 0.08, 0.20)
 # In margins. At 1 both verdicts are errors.
 DROPS = (0.0, 0.5, 1.0, 1.5, 2.0)
 NOISES = (0.0, 0.05)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rates:
-    """Share of runs that ended in each verdict.
-
-    Attributes:
-        passes: PASS.
-        fails: FAIL.
-        inconclusive: Neither.
-    """
-
-    passes: float
-    fails: float
-    inconclusive: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +45,9 @@ class DropCell:
     runs: int
     drift: float
     clear: bool
-    fixed: Rates
-    early: Rates
-    score_alone: Rates
+    fixed: Outcomes
+    early: Outcomes
+    score_alone: Outcomes
     questions: float
     missed_low: float
     missed_high: float
@@ -137,8 +123,8 @@ def _stop(
     return verdict, stopped
 
 
-def _rates(verdicts: NDArray[np.int64]) -> Rates:
-    return Rates(
+def _rates(verdicts: NDArray[np.int64]) -> Outcomes:
+    return Outcomes(
         passes=float((verdicts == 1).mean()),
         fails=float((verdicts == -1).mean()),
         inconclusive=float((verdicts == 0).mean()),

@@ -80,7 +80,7 @@ def _two_tasks(n: int, max_drop: float, runs: int, rng: np.random.Generator, *, 
 
 def _of_two(pair: tuple[tuple[PairedCounts, ...], ...], max_drop: float, design: Design | None) -> Verdict:
     """Judge both tasks' tables, each at the look at which it stops."""
-    stopped = [next((of for of in task if design and decide(design, of)), task[-1]) for task in pair]
+    stopped = [next((one for one in task if design and decide(design, one)), task[-1]) for task in pair]
     drops = check_drops(
         {
             str(index): DropToTest(counts=counts, max_drop=max_drop, design=design)

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.stats import ALPHA
+from harness.stats.planning import Outcomes
 from harness.validation.bars import Bar
-from harness.validation.drop_cells import DropCell, Rates, is_error
+from harness.validation.drop_cells import DropCell, is_error
 from harness.validation.other_cells import OtherCell
 from harness.validation.truth import CLEAR
 
@@ -95,7 +96,7 @@ is accepted, where both verdicts are errors.
 def markdown(validation: Validation) -> str:
     """Return the page."""
     drops, others = validation.drops, validation.others
-    missed = [of.name for of in validation.bars if of.met is False]
+    missed = [bar.name for bar in validation.bars if bar.met is False]
     return PAGE.format(
         date=validation.date,
         drops=len(drops),
@@ -111,8 +112,8 @@ def markdown(validation: Validation) -> str:
         bars=_table(
             ("bar", "met", "worst seen", "limit", "cells", "worst cell"),
             (
-                (of.name, MET[of.met], f"{of.worst:.2%}", f"{of.limit:.2%}", of.cells, of.where)
-                for of in validation.bars
+                (bar.name, MET[bar.met], f"{bar.worst:.2%}", f"{bar.limit:.2%}", bar.cells, bar.where)
+                for bar in validation.bars
             ),
         ),
         drop_table=_drop_table(drops),
@@ -120,13 +121,13 @@ def markdown(validation: Validation) -> str:
             ("rule", "cell", "P", "F", "I"),
             (
                 (
-                    of.kind,
-                    of.what,
-                    _percent(of.passes, error=of.false_pass),
-                    _percent(of.fails, error=of.false_fail),
-                    _percent(of.inconclusive),
+                    cell.kind,
+                    cell.what,
+                    _percent(cell.passes, error=cell.false_pass),
+                    _percent(cell.fails, error=cell.false_fail),
+                    _percent(cell.inconclusive),
                 )
-                for of in others
+                for cell in others
             ),
         ),
     )
@@ -135,8 +136,9 @@ def markdown(validation: Validation) -> str:
 def _drop_table(cells: Sequence[DropCell]) -> str:
     together: dict[tuple[float, ...], list[DropCell]] = {}
     for cell in cells:
-        of = cell.truth
-        together.setdefault((of.n, of.max_drop, of.noise, of.discordance, of.true_drop), []).append(cell)
+        truth = cell.truth
+        key = (truth.n, truth.max_drop, truth.noise, truth.discordance, truth.true_drop)
+        together.setdefault(key, []).append(cell)
     head = ("n", "margin", "noise %", "discordance %", "true drop", "score", "interval alone P / F / I")
     return _table((*head, "all questions P / F / I", "early stop P / F / I", "asked"), map(_row, together.values()))
 
@@ -145,20 +147,20 @@ def _row(alike: Sequence[DropCell]) -> tuple[object, ...]:
     """Return the averages of cells that differ in the accuracy alone."""
     truth = alike[0].truth
 
-    def verdicts(rates: Sequence[Rates]) -> str:
-        passes, fails = fmean(of.passes for of in rates), fmean(of.fails for of in rates)
-        open_ = fmean(of.inconclusive for of in rates)
+    def verdicts(rates: Sequence[Outcomes]) -> str:
+        passes, fails = fmean(rate.passes for rate in rates), fmean(rate.fails for rate in rates)
+        open_ = fmean(rate.inconclusive for rate in rates)
         false_pass, false_fail = is_error(truth, "PASS"), is_error(truth, "FAIL")
         return f"{_percent(passes, error=false_pass)} / {_percent(fails, error=false_fail)} / {_percent(open_)}"
 
     return (
         truth.n,
         *(f"{share * 100:g}" for share in (truth.max_drop, truth.noise, truth.discordance, truth.true_drop)),
-        f"{fmean(of.drift for of in alike):+.1f}",
-        verdicts([of.score_alone for of in alike]),
-        verdicts([of.fixed for of in alike]),
-        verdicts([of.early for of in alike]),
-        f"{fmean(of.questions for of in alike):.0%}",
+        f"{fmean(cell.drift for cell in alike):+.1f}",
+        verdicts([cell.score_alone for cell in alike]),
+        verdicts([cell.fixed for cell in alike]),
+        verdicts([cell.early for cell in alike]),
+        f"{fmean(cell.questions for cell in alike):.0%}",
     )
 
 
@@ -185,9 +187,9 @@ def plot(cells: Sequence[DropCell], file: Path) -> None:
 
 
 def _plot_alarms(axes: Axes, cells: Sequence[DropCell]) -> None:
-    at_margin = [of for of in cells if of.truth.true_drop == of.truth.max_drop]
+    at_margin = [cell for cell in cells if cell.truth.true_drop == cell.truth.max_drop]
     for name, words in (("score_alone", "interval alone"), ("fixed", "all questions"), ("early", "early stop")):
-        rates = sorted(rate for of in at_margin for rate in (getattr(of, name).passes, getattr(of, name).fails))
+        rates = sorted(rate for cell in at_margin for rate in (getattr(cell, name).passes, getattr(cell, name).fails))
         axes.plot(range(len(rates)), [rate * 100 for rate in rates], ".", markersize=3, label=words)
     axes.axhline(ALPHA * 100, color="black", linewidth=0.8)
     axes.set(
@@ -198,10 +200,10 @@ def _plot_alarms(axes: Axes, cells: Sequence[DropCell]) -> None:
 
 def _plot_power(axes: Axes, cells: Sequence[DropCell]) -> None:
     pairs = [
-        (getattr(of.fixed, name), getattr(of.early, name))
-        for of in cells
+        (getattr(cell.fixed, name), getattr(cell.early, name))
+        for cell in cells
         for verdict, name in (("PASS", "passes"), ("FAIL", "fails"))
-        if not is_error(of.truth, verdict)
+        if not is_error(cell.truth, verdict)
     ]
     axes.plot(
         [fixed * 100 for fixed, _ in pairs], [(early - fixed) * 100 for fixed, early in pairs], ".", markersize=3
@@ -211,9 +213,15 @@ def _plot_power(axes: Axes, cells: Sequence[DropCell]) -> None:
 
 
 def _plot_asked(axes: Axes, cells: Sequence[DropCell]) -> None:
-    for n in sorted({of.truth.n for of in cells}):
-        of_n = [of for of in cells if of.truth.n == n]
-        axes.plot([of.drift for of in of_n], [of.questions * 100 for of in of_n], ".", markersize=3, label=f"n = {n}")
+    for n in sorted({cell.truth.n for cell in cells}):
+        of_n = [cell for cell in cells if cell.truth.n == n]
+        axes.plot(
+            [cell.drift for cell in of_n],
+            [cell.questions * 100 for cell in of_n],
+            ".",
+            markersize=3,
+            label=f"n = {n}",
+        )
     axes.axhline(100 / 3, color="black", linewidth=0.8)
     axes.set(title="Questions asked with early stop", xlabel="mean score at the margin, on all questions", ylabel="%")
     axes.legend(frameon=False)
