@@ -65,7 +65,8 @@ def show_calibration(found: CalibrationReport, console: Console, folder: RunFold
         for reason in task.reasons:
             console.print(f"{name}: {reason}", markup=False, highlight=False)
         if task.current_floor is not None:
-            text = f"{name}: today's floor {task.current_floor:g} would be missed in {task.current_false_alarm:.1%} of runs"
+            missed = f"would be missed in {task.current_false_alarm:.1%} of runs"
+            text = f"{name}: today's floor {task.current_floor:g} {missed}"
             console.print(text, markup=False, highlight=False)
     for error in found.errors:
         console.print(f"ERROR {error}", markup=False, highlight=False, style="bold red")

@@ -16,12 +16,11 @@ from harness.plan.preflight import Sglang
 from harness.records.predictions import FIDELITY
 from harness.records.run import ArmRecord, Fingerprint, read_record
 from harness.records.run_folder import RunFolder
-from harness.run.versions import cpu_model
+from harness.run.versions import UNKNOWN, cpu_model
 
 # Variables of the harness's own environment that reach the server and may change its numbers.
 RELEVANT = re.compile(r"^(SGLANG|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|CUDA|NCCL|HCCL|ASCEND|TRITON|HF)_")
 OWN = frozenset({"PATH", "PYTHONPATH", "SGLANG_PLUGINS"})
-UNKNOWN = "unknown"
 
 
 def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sglang) -> Fingerprint:

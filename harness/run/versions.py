@@ -7,7 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness.places import ROOT
-from harness.run.reuse_baseline import UNKNOWN
+
+UNKNOWN = "unknown"
+PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
 
 
 def cpu_model() -> str:
@@ -17,9 +19,6 @@ def cpu_model() -> str:
     except OSError:
         found = None
     return found.group(1) if found else platform.processor() or UNKNOWN
-
-
-PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
 
 
 def harness_versions(sglang: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ def test_whatever_is_generated_is_read_back(
         make_sample(index, text=text, answer=answer, logprobs=[value, -1.5])
         for index, (text, answer, value) in enumerate(rows)
     ]
+    file.unlink(missing_ok=True)
     write_samples(file, samples)
     assert read_samples(file) == samples
     assert file.read_bytes().count(b"\n") == len(rows)

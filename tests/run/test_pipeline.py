@@ -83,7 +83,8 @@ def test_a_compressed_arm_without_proof_is_an_error_before_any_task_runs(
     monkeypatch.setattr(arms, "PROOF_TIMEOUT_S", 0.3)
     plan = fake_plan()
     # Its plugin writes elsewhere: as good as no plugin.
-    lost = plan.arms[1].model_copy(update={"engagement": str(Path(plan.folder) / "nowhere")})
+    elsewhere = {**plan.arms[1].env, "HARNESS_PLUGIN_DIR": str(Path(plan.folder) / "nowhere")}
+    lost = plan.arms[1].model_copy(update={"env": elsewhere})
     report = pipeline.run(plan.model_copy(update={"arms": [plan.arms[0], lost]}), display)
     assert report.verdict == "ERROR"
     assert any("compression is not proven: rank 0 left no proof" in reason for reason in report.reasons)
