@@ -1,4 +1,4 @@
-"""Reports for people: Markdown and JSON under reports/, and the same on the screen. Imports harness.latest."""
+"""Reports for people: Markdown and JSON under reports/, and the same on the screen. Imports harness.places."""
 
 import datetime as dt
 import json

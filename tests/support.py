@@ -1,7 +1,6 @@
 """What several test modules build. Everything a run leaves is written by the project's own writers."""
 
 import json
-import os
 import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -9,12 +8,14 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-from harness import config, records
+from harness.config.load import load
 from harness.plan.make import Options, make_plan
 from harness.plan.plan import Plan
-from harness.records.predictions import TextRecord, fidelity_file
-from harness.records.run import ArmRecord, RunRecord, TaskRecord, write_lines
-from harness.records.samples import Sample, sample_file, write_samples
+from harness.records.predictions import TextRecord
+from harness.records.run import ArmRecord, RunRecord, TaskRecord, write_lines, write_record
+from harness.records.run_folder import ArmFolder, RunFolder
+from harness.records.samples import Sample, write_samples
+from harness.serve.server import Start
 from harness.sglang_plugin.recorder import Log, Recorder
 
 LAYERS = 3
@@ -37,7 +38,9 @@ GSM8K_ROWS = [
     {"question": f"What is {number} and 1?", "answer": f"It is {number + 1}.\n#### {number + 1}"}
     for number in range(9)
 ]
-PASSAGES = [{"question": f"is it {of}", "passage": f"It is {of}.", "label": of % 2} for of in range(4)]
+PASSAGES = [
+    {"question": f"is it {number}", "passage": f"It is {number}.", "label": number % 2} for number in range(4)
+]
 
 
 def write_rows(file: Path, rows: Iterable[object]) -> None:
@@ -92,7 +95,7 @@ def make_options(folder: Path, **changed: Any) -> Options:
 def make(folder: Path, *, data: Path | None = None, **changed: Any) -> Plan:
     """Plan one of the project's own suites."""
     options = make_options(folder, **changed)
-    suite, thresholds = config.load(options.suite)
+    suite, thresholds = load(options.suite)
     return make_plan(
         suite,
         thresholds,
@@ -230,6 +233,28 @@ def write_live_check(
         log.write({**usual, **end, "samples": calls})
 
 
+def run_folder(plan: Plan) -> RunFolder:
+    """Return where a plan's run writes."""
+    return RunFolder(Path(plan.folder))
+
+
+def start_of(plan: Plan) -> Start:
+    """Return how a plan's servers are started."""
+    return Start(
+        tp=plan.tp,
+        known_answer=plan.known_answer,
+        start_timeout_s=plan.start_timeout_s,
+        request_timeout_s=plan.request_timeout_s,
+        port=plan.port,
+    )
+
+
+def rewrite_samples(file: Path, samples: Iterable[Sample]) -> None:
+    """Replace a task's samples, which the harness itself only adds to."""
+    file.unlink()
+    write_samples(file, samples)
+
+
 def write_arm(
     plan: Plan,
     name: str,
@@ -238,10 +263,10 @@ def write_arm(
     known_answer: bool = True,
     likely: float = 0.6,
     **args: Any,
-) -> Path:
+) -> ArmFolder:
     """Write what one finished arm leaves; it predicts the fixed texts' tokens with the probability `likely`."""
-    folder = Path(plan.folder) / name
-    folder.mkdir(parents=True)
+    folder = run_folder(plan).arm(name)
+    folder.path.mkdir(parents=True)
     compressed = name == "compressed"
     record = ArmRecord(
         server_args={"tp_size": 2, "port": 1, "enable_quant_communications": compressed, **args},
@@ -250,48 +275,49 @@ def write_arm(
         tasks={
             task: TaskRecord(
                 seconds=5.0,
-                questions=len({of.doc_id for of in samples}),
+                questions=len({sample.doc_id for sample in samples}),
                 protocol={"bos": "none", "shots": 5},
                 protocol_text=f"{task} version 1",
             )
             for task, samples in tasks.items()
         },
     )
-    records.write(folder / records.ARM, record)
+    write_record(folder.record, record)
     for task, samples in tasks.items():
-        write_samples(sample_file(folder, task), samples)
+        write_samples(folder.samples(task), samples)
     if plan.fidelity is not None:
-        names = [f"{source}/{of}" for source, count in plan.fidelity.texts.items() for of in range(count)]
-        write_lines(fidelity_file(folder), [make_predictions(text, 12, likely=likely) for text in names])
-    write_engagement(folder / "engagement", compressed=compressed)
+        names = [f"{source}/{number}" for source, count in plan.fidelity.texts.items() for number in range(count)]
+        write_lines(folder.predictions, [make_predictions(text, 12, likely=likely) for text in names])
+    write_engagement(folder.engagement, compressed=compressed)
     if compressed:
-        write_live_check(folder / "engagement")
+        write_live_check(folder.engagement)
     return folder
 
 
 def write_run(plan: Plan, errors: Sequence[str] = (), versions: dict[str, str] | None = None) -> None:
     """Write what the run as a whole leaves."""
-    os.makedirs(plan.folder, exist_ok=True)  # noqa: PTH103 - the plan holds text
-    records.write(Path(plan.folder) / records.PLAN, plan)
+    folder = run_folder(plan)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_record(folder.plan, plan)
     record = RunRecord(
         started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions=versions or {"python": "3.11"}
     )
-    records.write(Path(plan.folder) / records.RUN, record)
+    write_record(folder.run, record)
 
 
 def boolq(*wrong: int) -> list[Sample]:
     """Return all answers of the default suite's boolq."""
-    return [make_choice(of, right=of not in wrong) for of in range(128)]
+    return [make_choice(number, right=number not in wrong) for number in range(128)]
 
 
 def gsm8k(*wrong: int) -> list[Sample]:
     """Return all answers of the default suite's gsm8k."""
-    return [make_sample(of, right=of not in wrong) for of in range(16)]
+    return [make_sample(number, right=number not in wrong) for number in range(16)]
 
 
-def finished(plan: Plan, **changed: Any) -> Path:
+def finished(plan: Plan, **changed: Any) -> RunFolder:
     """Write a whole run of the default suite: boolq loses one question and wins one, gsm8k loses two."""
     write_run(plan)
     write_arm(plan, "baseline", {"boolq": boolq(3, 4), "gsm8k": gsm8k()})
     write_arm(plan, "compressed", {"boolq": boolq(4, 5), "gsm8k": gsm8k(0, 1)}, **changed)
-    return Path(plan.folder)
+    return run_folder(plan)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness import config, pipeline
+from harness.config.load import load
+from harness.config.suite import Compression
 from harness.plan.make import Options, make_plan
+from harness.run import pipeline
 from harness.run.display import Display
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.usefixtures("no_strays")]
@@ -31,8 +33,8 @@ def test_a_broken_codec_is_an_error_right_after_the_known_answer(
 ) -> None:
     start, reason = REASONS[broken]
     monkeypatch.setenv("PYTHONPATH", str(CODECS))
-    suite, thresholds = config.load("smollm2-cpu")
-    under_test = config.Compression(codec=f"{broken}:all_reduce", claims="int8_token")
+    suite, thresholds = load("smollm2-cpu")
+    under_test = Compression(codec=f"{broken}:all_reduce", claims="int8_token")
     options = Options(
         suite="smollm2-cpu",
         server_python=server_python,

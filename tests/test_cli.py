@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, config
+from harness import cli
+from harness.config.load import suite_names
+from harness.places import ROOT
 from harness.report.build import build_report
 from tests.support import (
     GSM8K_ROWS,
@@ -15,6 +17,7 @@ from tests.support import (
     gsm8k,
     make,
     make_options,
+    run_folder,
     write_arm,
     write_rows,
     write_run,
@@ -69,7 +72,7 @@ def test_suites_are_listed_by_name_device_model_and_description(harness: Harness
     ran = harness("suites")
     rows = [line.split("\t") for line in ran.out.splitlines()]
     assert ran.code == 0
-    assert [row[0] for row in rows] == config.suite_names()
+    assert [row[0] for row in rows] == suite_names()
     assert {row[0]: row[1] for row in rows}["qwen3-8b-npu"] == "npu"
     assert {row[0]: row[2] for row in rows}["qwen3-8b-npu"] == "Qwen/Qwen3-8B"
     assert all(len(row) == 4 and row[3] for row in rows)
@@ -84,7 +87,7 @@ def test_an_unknown_suite_is_an_error_that_lists_those_there_are(harness: Harnes
     ran = harness.accuracy("--suite", "qwen4")
     assert ran.code == 3
     assert ran.err.startswith("ERROR\nthere is no suite 'qwen4'")
-    assert ran.err.endswith(f"there are: {', '.join(config.suite_names())}\n")
+    assert ran.err.endswith(f"there are: {', '.join(suite_names())}\n")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,7 @@ def test_a_report_is_built_again_and_ends_with_the_runs_code(
     assert "\x1b" not in ran.out
     assert (Path(plan.folder) / "report.json").is_file()
     assert not (harness.folder / "reports" / "latest").exists()
-    assert build_report(Path(plan.folder)).rebuild.endswith(plan.folder)
+    assert build_report(run_folder(plan)).rebuild.endswith(plan.folder)
 
 
 def test_a_report_of_nothing(harness: Harness) -> None:
@@ -212,8 +215,8 @@ def test_a_report_of_nothing(harness: Harness) -> None:
 def test_the_module_can_be_run(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "harness", "report", str(tmp_path)],
-        cwd=config.ROOT,
-        env={**os.environ, "PYTHONPATH": str(config.ROOT)},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

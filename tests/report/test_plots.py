@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from harness.plan.plan import Plan
-from harness.records.samples import read_samples, sample_file, write_samples
+from harness.records.run_folder import RunFolder
+from harness.records.samples import read_samples
 from harness.report.build import build_report
 from harness.report.write import write_report
-from tests.support import boolq, finished, gsm8k, make, write_arm, write_run
+from tests.support import boolq, finished, gsm8k, make, rewrite_samples, run_folder, write_arm, write_run
 
 
 @pytest.fixture
@@ -17,12 +18,11 @@ def plan(tmp_path: Path) -> Plan:
     return make(tmp_path)
 
 
-def written(folder: Path) -> tuple[str, list[str]]:
+def written(folder: RunFolder) -> tuple[str, list[str]]:
     """Write a run's report; return report.md and the texts in report.svg, none where there is no such file."""
     write_report(build_report(folder), folder)
-    plots = folder / "report.svg"
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", plots.read_text()) if plots.exists() else []
-    return (folder / "report.md").read_text(), texts
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", folder.plots.read_text()) if folder.plots.exists() else []
+    return folder.markdown.read_text(), texts
 
 
 def test_each_part_of_the_report_is_drawn(plan: Plan) -> None:
@@ -43,9 +43,9 @@ def test_the_margins_are_drawn_question_by_question(plan: Plan) -> None:
 
 def test_margins_without_a_number_are_left_out(plan: Plan) -> None:
     folder = finished(plan)
-    file = sample_file(folder / "compressed", "boolq")
+    file = folder.arm("compressed").samples("boolq")
     first, *others = read_samples(file)
-    write_samples(file, [first.model_copy(update={"logprobs": None}), *others])
+    rewrite_samples(file, [first.model_copy(update={"logprobs": None}), *others])
     _, texts = written(folder)
     [before] = [text for text in texts if text.startswith("as before: ")]
     paired = build_report(folder).tasks["boolq"].paired
@@ -54,19 +54,19 @@ def test_margins_without_a_number_are_left_out(plan: Plan) -> None:
 
 def test_a_run_without_answers_has_no_plots_and_none_of_an_earlier_report(plan: Plan) -> None:
     write_run(plan, errors=["baseline: the server never came up"])
-    folder = Path(plan.folder)
-    (folder / "report.svg").write_text("an earlier one")
+    folder = run_folder(plan)
+    folder.plots.write_text("an earlier one")
     markdown, texts = written(folder)
     assert "report.svg" not in markdown
     assert not texts
-    assert not (folder / "report.svg").exists()
+    assert not folder.plots.exists()
 
 
 def test_what_was_measured_before_a_run_broke_off_is_drawn(plan: Plan) -> None:
     write_run(plan, errors=["compressed: the server ended"])
     write_arm(plan, "baseline", {"boolq": boolq(), "gsm8k": gsm8k()})
     write_arm(plan, "compressed", {"boolq": boolq()})
-    markdown, texts = written(Path(plan.folder))
+    markdown, texts = written(run_folder(plan))
     assert markdown.startswith("# ERROR")
     assert any(text.startswith("boolq: logp") for text in texts)
     assert not any(text.startswith("gsm8k") for text in texts)

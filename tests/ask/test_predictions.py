@@ -5,35 +5,43 @@ from pathlib import Path
 
 import pytest
 
-from harness.ask.predictions import predict_texts
+from harness.ask.predictions import FixedTexts
 from harness.ask.texts import Text
 from harness.errors import HarnessError
 from harness.judge.predictions import compare
-from harness.plan.plan import FidelityPlan, fidelity_protocol, fidelity_protocol_text
-from harness.records.predictions import TextRecord, fidelity_file, read_records
+from harness.plan.plan import FidelityPlan
+from harness.records.predictions import TextRecord, read_predictions
+from harness.records.run_folder import RunFolder
 from harness.serve.server import running
 from tests.conftest import MakePlan
+from tests.support import start_of
 
 PLAN = FidelityPlan(texts={"boolq": 7}, max_tokens=16, top_k=5, concurrency=2, threshold=None)
 TEXTS = [Text(name=f"boolq/{number}", content=f"Text {number}: " + "so it goes. " * number) for number in range(7)]
 
 
+class SomeTexts(FixedTexts):
+    """Texts that no data holds."""
+
+    def __init__(self) -> None:
+        self.plan, self.texts = PLAN, TEXTS
+
+
 def measured(fake_plan: MakePlan, folder: Path, mode: str, arm: str = "baseline") -> list[TextRecord]:
     plan = fake_plan(mode, mode)
-    folder /= arm
-    folder.mkdir()
+    of_arm = RunFolder(folder).arm(arm)
+    of_arm.path.mkdir()
     done: list[int] = []
-    with running(plan, plan.arm(arm), folder, lambda _: None) as server:
-        predict_texts(
-            TEXTS,
+    with running(plan.arm(arm), start_of(plan), of_arm.log, lambda _: None) as server:
+        SomeTexts().ask(
             server.client,
-            PLAN,
-            file=fidelity_file(folder),
+            range(len(TEXTS)),
+            folder=of_arm,
             after_failure=server.check_alive,
             advance=lambda: done.append(1),
         )
     assert len(done) == len(TEXTS)
-    return read_records(folder)
+    return read_predictions(of_arm.predictions)
 
 
 pytestmark = pytest.mark.usefixtures("no_strays")
@@ -83,7 +91,12 @@ def test_a_failed_request_is_kept_as_one(fake_plan: MakePlan, tmp_path: Path) ->
 def test_a_server_that_dies_ends_it_and_what_was_measured_stays(fake_plan: MakePlan, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="the server ended with exit code 7"):
         measured(fake_plan, tmp_path, "dies-in-task")
-    assert [of.error is None for of in read_records(tmp_path / "baseline")] == [True, True, False, False]
+    assert [of.error is None for of in read_predictions(RunFolder(tmp_path).arm("baseline").predictions)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def lines(file: Path) -> Iterator[dict[str, object]]:
@@ -93,17 +106,17 @@ def lines(file: Path) -> Iterator[dict[str, object]]:
 
 def test_a_record_that_is_not_whole_is_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
     measured(fake_plan, tmp_path, "good")
-    file = fidelity_file(tmp_path / "baseline")
+    file = RunFolder(tmp_path).arm("baseline").predictions
     rows = list(lines(file))
     rows[2]["logprobs"] = [-0.5]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(HarnessError, match=r"(?s)fidelity.jsonl:3: is not a text's predictions: .*each whole"):
-        read_records(tmp_path / "baseline")
+        read_predictions(file)
     with pytest.raises(HarnessError, match=r"cannot be read: .*that task was not finished"):
-        read_records(tmp_path / "nowhere")
+        read_predictions(tmp_path / "nowhere")
 
 
 def test_the_protocol_says_what_is_asked() -> None:
-    assert fidelity_protocol(PLAN)["texts"] == {"boolq": 7}
-    assert (fidelity_protocol(PLAN)["max_tokens"], fidelity_protocol(PLAN)["top_k"]) == (16, 5)
-    assert fidelity_protocol_text(PLAN) == "7 of boolq; to 16 tokens; the 5 most likely; BOS: what the tokenizer adds"
+    assert PLAN.protocol()["texts"] == {"boolq": 7}
+    assert (PLAN.protocol()["max_tokens"], PLAN.protocol()["top_k"]) == (16, 5)
+    assert PLAN.protocol_text() == "7 of boolq; to 16 tokens; the 5 most likely; BOS: what the tokenizer adds"

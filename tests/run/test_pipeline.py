@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import pipeline
+from harness.ask import lm_eval_task
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
+from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
+from harness.run import arms, pipeline, setup
 from harness.run.display import Display
+from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
@@ -23,7 +26,7 @@ MakePlan = Callable[..., Plan]
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server is no SGLang: what asks an installed one is tested in test_preflight.py."""
     monkeypatch.setattr(
-        pipeline, "check_sglang", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none")
+        setup, "check_sglang", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none")
     )
 
 
@@ -33,7 +36,7 @@ def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
     plan = fake_plan()
     report = pipeline.run(plan, display)
     assert (report.verdict, report.exit_code) == ("PASS", 0), report.reasons
-    assert build_report(Path(plan.folder)) == report
+    assert build_report(run_folder(plan)) == report
     written = json.loads((Path(plan.folder) / "report.json").read_text())
     assert written["tasks"]["boolq"]["paired"]["both_right"] == 3
     assert written["tasks"]["gsm8k"]["verdict"] == "REPORTED"
@@ -65,7 +68,7 @@ def test_a_server_that_dies_makes_an_error_and_keeps_the_other_arm(fake_plan: Ma
     folder = Path(plan.folder)
     assert (folder / "baseline" / "samples-boolq.jsonl").exists()
     assert (folder / "compressed" / "requests.jsonl").read_text()
-    assert build_report(folder) == report
+    assert build_report(RunFolder(folder)) == report
 
 
 def test_a_compressed_arm_that_lost_its_mind_fails(fake_plan: MakePlan, display: Display) -> None:
@@ -77,10 +80,11 @@ def test_a_compressed_arm_that_lost_its_mind_fails(fake_plan: MakePlan, display:
 def test_a_compressed_arm_without_proof_is_an_error_before_any_task_runs(
     fake_plan: MakePlan, display: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "PROOF_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(arms, "PROOF_TIMEOUT_S", 0.3)
     plan = fake_plan()
     # Its plugin writes elsewhere: as good as no plugin.
-    lost = plan.arms[1].model_copy(update={"engagement": str(Path(plan.folder) / "nowhere")})
+    elsewhere = {**plan.arms[1].env, "HARNESS_PLUGIN_DIR": str(Path(plan.folder) / "nowhere")}
+    lost = plan.arms[1].model_copy(update={"env": elsewhere})
     report = pipeline.run(plan.model_copy(update={"arms": [plan.arms[0], lost]}), display)
     assert report.verdict == "ERROR"
     assert any("compression is not proven: rank 0 left no proof" in reason for reason in report.reasons)
@@ -95,7 +99,7 @@ def test_a_full_disk_is_named_and_what_was_measured_stays(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pipeline, "write_samples", full)
+    monkeypatch.setattr(lm_eval_task, "write_samples", full)
     report = pipeline.run(plan, display)
     assert report.verdict == "ERROR"
     assert any("No space left on device" in reason and "disk full" in reason for reason in report.reasons)
@@ -110,17 +114,17 @@ def test_a_file_size_limit_while_requests_are_written_is_an_error(fake_plan: Mak
 
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        original = pipeline.run_task
+        original = arms.ask
 
-        def limited(*arguments: object) -> object:
+        def limited(*arguments: object) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))
             try:
-                return original(*arguments)  # type: ignore[arg-type]
+                original(*arguments)  # type: ignore[arg-type]
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "run_task", limited)
+            patch.setattr(arms, "ask", limited)
             report = pipeline.run(plan, display)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -138,10 +142,10 @@ def test_ctrl_c_ends_the_server_and_leaves_a_report(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "run_task", interrupted)
+    monkeypatch.setattr(arms, "ask", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(plan, display)
-    report = build_report(Path(plan.folder))
+    report = build_report(run_folder(plan))
     assert report.verdict == "ERROR"
     assert report.reasons[0] == "interrupted by the user"
 
@@ -151,10 +155,10 @@ def test_a_threshold_made_for_another_protocol_is_refused_with_both_shown(
 ) -> None:
     plan = fake_plan()
     rows = {
-        name: of.threshold.model_copy(update={"protocol": "gsm8k.yaml version 0.9; 8 shots"})
-        for name, of in plan.tasks.items()
+        name: task.threshold.model_copy(update={"protocol": "gsm8k.yaml version 0.9; 8 shots"})
+        for name, task in plan.tasks.items()
     }
-    tasks = {name: of.model_copy(update={"threshold": rows[name]}) for name, of in plan.tasks.items()}
+    tasks = {name: task.model_copy(update={"threshold": rows[name]}) for name, task in plan.tasks.items()}
     with pytest.raises(HarnessError) as refused:
         pipeline.run(plan.model_copy(update={"tasks": tasks}), display)
     text = str(refused.value)
@@ -165,10 +169,10 @@ def test_a_threshold_made_for_another_protocol_is_refused_with_both_shown(
 
 def with_arm(plan: Plan, name: str) -> Plan:
     """Return the plan with one more arm, a double of the baseline."""
-    of = plan.arms[0]
+    baseline = plan.arms[0]
     engagement = str(Path(plan.folder) / name / "engagement")
-    env = {**of.env, "HARNESS_PLUGIN_DIR": engagement}
-    again = of.model_copy(update={"name": name, "engagement": engagement, "env": env})
+    env = {**baseline.env, "HARNESS_PLUGIN_DIR": engagement}
+    again = baseline.model_copy(update={"name": name, "engagement": engagement, "env": env})
     return plan.model_copy(update={"arms": [*plan.arms, again]})
 
 
@@ -206,7 +210,7 @@ def test_a_task_ends_when_its_verdict_is_certain(
     }
     assert f"{task.n} questions of 60: the verdict was certain" in capsys.readouterr().out
     assert "corrected for" in report.reasons[0]
-    assert build_report(folder) == report
+    assert build_report(RunFolder(folder)) == report
 
 
 def test_a_task_cut_off_before_it_was_certain_is_an_error(fake_plan: MakePlan, display: Display) -> None:
@@ -216,10 +220,10 @@ def test_a_task_cut_off_before_it_was_certain_is_an_error(fake_plan: MakePlan, d
     for arm in ("baseline", "compressed"):
         file = folder / arm / "samples-boolq.jsonl"
         file.write_text("".join(file.read_text().splitlines(keepends=True)[: n - 1]))
-    assert "1 of" in build_report(folder).reasons[0]
+    assert "1 of" in build_report(RunFolder(folder)).reasons[0]
     record = folder / "compressed" / "arm.json"
     record.write_text(record.read_text().replace(f'"questions": {n}', f'"questions": {n - 1}'))
-    report = build_report(folder)
+    report = build_report(RunFolder(folder))
     assert report.verdict == "ERROR"
     assert f"ended after {n - 1} of 60 questions, though nothing was certain then" in report.reasons[0]
 

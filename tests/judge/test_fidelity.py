@@ -4,11 +4,11 @@ import pytest
 
 from harness.config.thresholds import FidelityThreshold
 from harness.judge.fidelity import fidelity_warnings, judge_fidelity
-from harness.judge.predictions import Estimate, Fidelity, Shift
+from harness.judge.predictions import Estimate, Fidelity, PredictionShift
 
 
 def fidelity(kl: float, spread: float = 0.001, *, same: float = 0.95, **changed: Any) -> Fidelity:
-    shift = Shift(
+    shift = PredictionShift(
         predictions=1000,
         kl=Estimate(mean=kl, low=kl - spread, high=kl + spread),
         kl_percentiles={"50": kl, "90": kl, "99": kl, "max": kl},

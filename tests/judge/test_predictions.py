@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy
 
-from harness.judge.predictions import SMALLEST_MASS, Fidelity, Shift, compare, divergence
+from harness.judge.predictions import SMALLEST_MASS, Fidelity, PredictionShift, compare, divergence
 from harness.records.predictions import TextRecord
 from tests.support import make_predictions
 
 
-def overall(fidelity: Fidelity) -> Shift:
+def overall(fidelity: Fidelity) -> PredictionShift:
     assert fidelity.faults == []
     assert fidelity.overall is not None
     return fidelity.overall
@@ -79,7 +79,7 @@ def test_a_known_shift() -> None:
 
 
 def test_bounds_come_from_texts_not_from_tokens() -> None:
-    def shift(texts: int, predictions: int) -> Shift:
+    def shift(texts: int, predictions: int) -> PredictionShift:
         # Every other text is moved, with all its tokens.
         here = [make_predictions(f"boolq/{number}", predictions) for number in range(texts)]
         there = [

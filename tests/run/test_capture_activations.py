@@ -6,23 +6,24 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from harness.assets import activations
 
 from harness.errors import HarnessError
-from harness.plan.plan import Arm, Plan
+from harness.plan.plan import Arm
+from harness.run import capture_activations
 from harness.serve.client import RequestFailed
+from harness.serve.server import Start
 from tests.support import make_options
 
 
 def captured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Callable[[Arm], None]
-) -> tuple[Path, list[Arm], list[Plan]]:
+) -> tuple[Path, list[Arm], list[Start]]:
     """Capture with a server that does `answer` when it is asked to generate."""
-    arms, plans = list[Arm](), list[Plan]()
+    arms, starts = list[Arm](), list[Start]()
 
     @contextmanager
-    def running(plan: Plan, arm: Arm, _folder: Path, _say: object) -> Iterator[SimpleNamespace]:
-        plans.append(plan)
+    def running(arm: Arm, start: Start, _log: Path, _say: object) -> Iterator[SimpleNamespace]:
+        starts.append(start)
         arms.append(arm)
 
         def generate(prompt: list[int], *, max_new_tokens: int, stop: tuple[str, ...]) -> None:
@@ -32,11 +33,11 @@ def captured(
         yield SimpleNamespace(client=SimpleNamespace(tokenize=lambda _text: [1, 2], generate=generate))
 
     options = make_options(tmp_path)
-    monkeypatch.setattr(activations, "running", running)
-    monkeypatch.setattr("harness.plan.model_place", lambda _path: str(options.model_path))
+    monkeypatch.setattr(capture_activations, "running", running)
+    monkeypatch.setattr("harness.run.capture_activations.model_place", lambda _path: str(options.model_path))
     out = tmp_path / "cache" / "activations.pt"
-    activations.capture(out, server_python=options.server_python, plugin_path=options.plugin_path)
-    return out, arms, plans
+    capture_activations.capture(out, server_python=options.server_python, plugin_path=options.plugin_path)
+    return out, arms, starts
 
 
 def write(arm: Arm) -> None:
@@ -46,12 +47,12 @@ def write(arm: Arm) -> None:
 def test_the_messages_are_an_uncompressed_models_behind_the_flag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, [arm], [plan] = captured(tmp_path, monkeypatch, write)
+    out, [arm], [start] = captured(tmp_path, monkeypatch, write)
     assert out.read_text() == "captured"
     assert arm.env["HARNESS_PLUGIN_CODEC"] == "none"
     assert arm.check_every == 0
     assert "--enable-quant-communications" in arm.argv
-    assert plan.start_timeout_s == activations.START_TIMEOUT_S
+    assert start.start_timeout_s == capture_activations.START_TIMEOUT_S
 
 
 def test_a_plugin_that_writes_nothing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,7 @@ def test_what_is_there_is_not_captured_again(tmp_path: Path, monkeypatch: pytest
     out = tmp_path / "activations.pt"
     out.write_text("kept")
     monkeypatch.setattr("sys.argv", ["activations", f"--out={out}"])
-    assert activations.main() == 0
+    assert capture_activations.main() == 0
     assert out.read_text() == "kept"
 
 
@@ -81,5 +82,5 @@ def test_a_failure_is_said_in_one_line(
     monkeypatch.setenv("HARNESS_SERVER_PYTHON", str(tmp_path / "python"))
     monkeypatch.setenv("HARNESS_PLUGIN_PATH", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["activations", f"--out={tmp_path / 'activations.pt'}"])
-    assert activations.main() == 1
+    assert capture_activations.main() == 1
     assert capsys.readouterr().err.startswith("activations: ")

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from harness import server
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
-from harness.serve.server import KEY_BYTES, ServerDiedError, running, tail
+from harness.serve.server import KEY_BYTES, ServerDiedError, running, server_settings, tail
+from tests.support import start_of
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
 
 
 def start(plan: Plan, tmp_path: Path, arm: str = "baseline") -> None:
-    with running(plan, plan.arm(arm), tmp_path, lambda _text: None):
+    with running(plan.arm(arm), start_of(plan), tmp_path / "server.log", lambda _text: None):
         pass
 
 
 @pytest.mark.parametrize("mode", ["good", "leaves-orphans", "ignores-sigterm"])
 def test_a_good_server_answers_and_is_gone_afterwards(fake_plan: MakePlan, tmp_path: Path, mode: str) -> None:
     plan = fake_plan(mode)
-    with running(plan, plan.arm("baseline"), tmp_path, lambda _text: None) as server:
+    with running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", lambda _text: None) as server:
         assert server.known_answer
         assert server.client.healthy()
         server.check_alive()
@@ -49,7 +49,7 @@ def test_a_compressed_arm_that_answers_wrongly_is_evidence_and_not_an_error(
     fake_plan: MakePlan, tmp_path: Path
 ) -> None:
     plan = fake_plan(compressed="wrong-answer")
-    with running(plan, plan.arm("compressed"), tmp_path, lambda _text: None) as server:
+    with running(plan.arm("compressed"), start_of(plan), tmp_path / "server.log", lambda _text: None) as server:
         assert not server.known_answer
 
 
@@ -73,24 +73,11 @@ def test_a_port_that_is_taken_while_the_server_starts_is_not_waited_for(fake_pla
         start(fake_plan("port-taken", start_s=60), tmp_path)
 
 
-def test_a_free_port_is_none_that_the_kernel_gives_to_connections(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ephemeral = tmp_path / "range"
-    monkeypatch.setattr(server, "EPHEMERAL", ephemeral)
-    ephemeral.write_text("32768\t60999\n")
-    assert all(server.LOWEST_PORT <= server.free_port() < 32768 for _ in range(50))
-    ephemeral.write_text("1024\t60999\n")
-    assert server.free_port() >= 1024
-    ephemeral.unlink()
-    assert server.free_port() > 0
-
-
 def test_the_server_ends_when_the_run_inside_raises(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan("leaves-orphans")
     with (
         pytest.raises(KeyboardInterrupt),
-        running(plan, plan.arm("baseline"), tmp_path, lambda _text: None),
+        running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", lambda _text: None),
     ):
         raise KeyboardInterrupt
 
@@ -107,3 +94,26 @@ def test_the_tail_of_a_log_keeps_the_servers_key_to_itself(tmp_path: Path) -> No
     log.write_text(f"server_args=ServerArgs(api_key='{key}', host='127.0.0.1')\n--api-key {key}\n")
     assert key not in tail(log)
     assert "api_key='<redacted>', host='127.0.0.1'" in tail(log)
+
+
+def test_settings_are_kept_without_state_and_without_keys() -> None:
+    info = {
+        "api_key": "s3cret",
+        "admin_api_key": "s4cret",
+        "model_path": "m",
+        "port": 1,
+        "internal_states": [{"load": 1}],
+        "launch_command": "sglang serve --api-key s3cret",
+    }
+    names = frozenset({"api_key", "admin_api_key", "model_path", "port", "unset"})
+    assert server_settings(info, names) == {
+        "api_key": "<redacted>",
+        "admin_api_key": "<redacted>",
+        "model_path": "m",
+        "port": 1,
+    }
+
+
+def test_an_unset_key_stays_seen_as_unset() -> None:
+    unset = {"api_key": None, "admin_api_key": ""}
+    assert server_settings(unset, frozenset(unset)) == unset

@@ -4,13 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import records
 from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.errors import HarnessError
 from harness.judge.tasks import margin
 from harness.plan.plan import Plan
-from harness.records.predictions import fidelity_file
-from harness.records.samples import sample_file, write_samples
+from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
 from harness.report.write import write_report
@@ -24,6 +22,8 @@ from tests.support import (
     make,
     make_choice,
     make_sample,
+    rewrite_samples,
+    run_folder,
     tally,
     write_arm,
     write_engagement,
@@ -40,7 +40,7 @@ def plan(tmp_path: Path) -> Plan:
     return make(tmp_path)
 
 
-def reasons(folder: Path) -> tuple[str, int, str]:
+def reasons(folder: RunFolder) -> tuple[str, int, str]:
     report = build_report(folder)
     return report.verdict, report.exit_code, "\n".join(report.reasons)
 
@@ -76,7 +76,7 @@ def test_a_finished_run(plan: Plan) -> None:
 def test_the_keys_that_others_rely_on(plan: Plan) -> None:
     folder = finished(plan)
     write_report(build_report(folder), folder)
-    found = json.loads((folder / "report.json").read_text())
+    found = json.loads(folder.report.read_text())
     for key in (
         "schema_version",
         "run_id",
@@ -107,12 +107,12 @@ def test_a_report_built_again_is_the_same(plan: Plan) -> None:
     folder = finished(plan)
     first = build_report(folder)
     write_report(first, folder)
-    names = ("report.json", "report.md", "report.svg")
-    before = [(folder / name).read_bytes() for name in names]
+    files = (folder.report, folder.markdown, folder.plots)
+    before = [file.read_bytes() for file in files]
     again = build_report(folder)
     write_report(again, folder, latest=False)
     assert again == first
-    assert [(folder / name).read_bytes() for name in names] == before
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_the_baseline_again_shows_what_changes_by_itself(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_baseline_again_shows_what_changes_by_itself(tmp_path: Path) -> None
     assert noise is not None
     assert (noise.baseline_only, noise.compressed_only, noise.answers_changed) == (1, 0, 1)
     write_report(report, folder)
-    assert "| boolq | 1 / 0 | 1 |" in (folder / "report.md").read_text()
+    assert "| boolq | 1 / 0 | 1 |" in folder.markdown.read_text()
 
 
 def test_a_run_without_the_baseline_again_has_no_noise_floor(plan: Plan) -> None:
@@ -136,7 +136,7 @@ def test_a_run_without_the_baseline_again_has_no_noise_floor(plan: Plan) -> None
     report = build_report(folder)
     assert [of.noise for of in report.tasks.values()] == [None, None]
     write_report(report, folder)
-    assert "What changes by itself" not in (folder / "report.md").read_text()
+    assert "What changes by itself" not in folder.markdown.read_text()
 
 
 def test_margins(plan: Plan) -> None:
@@ -146,7 +146,7 @@ def test_margins(plan: Plan) -> None:
     write_run(plan)
     write_arm(plan, "baseline", {"boolq": boolq(), "gsm8k": gsm8k()})
     write_arm(plan, "compressed", {"boolq": boolq(*range(32)), "gsm8k": gsm8k()})
-    shift = build_report(Path(plan.folder)).tasks["boolq"].paired.margin_shift
+    shift = build_report(run_folder(plan)).tasks["boolq"].paired.margin_shift
     assert shift is not None
     assert shift.mean == pytest.approx(-0.5)
     assert shift.spread == pytest.approx(math.sqrt(0.75 * 128 / 127))
@@ -156,7 +156,7 @@ def test_margins(plan: Plan) -> None:
 def test_a_failed_request_is_an_error_and_no_wrong_answer(plan: Plan) -> None:
     folder = finished(plan)
     broken = [failed(of) if of.doc_id == 7 else of for of in boolq()]
-    write_samples(sample_file(folder / "compressed", "boolq"), broken)
+    rewrite_samples(folder.arm("compressed").samples("boolq"), broken)
     report = build_report(folder)
     assert (report.verdict, report.exit_code) == ("ERROR", 3)
     assert report.reasons == ["boolq: 1 request failed; a failed request is not a wrong answer"]
@@ -167,7 +167,7 @@ def test_a_failed_request_is_an_error_and_no_wrong_answer(plan: Plan) -> None:
 def test_answers_cut_by_length_are_counted_per_arm(plan: Plan) -> None:
     folder = finished(plan)
     cut = [make_sample(of, finish_reason="length" if of < 4 else "stop") for of in range(16)]
-    write_samples(sample_file(folder / "compressed", "gsm8k"), cut)
+    rewrite_samples(folder.arm("compressed").samples("gsm8k"), cut)
     report = build_report(folder)
     assert (report.tasks["gsm8k"].baseline.truncated, report.tasks["gsm8k"].compressed.truncated) == (
         0.0,
@@ -183,14 +183,14 @@ def test_the_gate_on_answers_cut_by_length_is_the_compressed_arms(plan: Plan, ar
     gated = plan.tasks["gsm8k"].model_copy(update={"threshold": threshold})
     folder = finished(plan.model_copy(update={"tasks": {**plan.tasks, "gsm8k": gated}}))
     cut = [make_sample(of, finish_reason="length" if of < 4 else "stop") for of in range(16)]
-    write_samples(sample_file(folder / arm, "gsm8k"), cut)
+    rewrite_samples(folder.arm(arm).samples("gsm8k"), cut)
     assert build_report(folder).tasks["gsm8k"].verdict == verdict
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_missing_samples(plan: Plan, arm: str) -> None:
     folder = finished(plan)
-    sample_file(folder / arm, "gsm8k").unlink()
+    folder.arm(arm).samples("gsm8k").unlink()
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
     assert why.startswith(f"gsm8k: {arm} arm: ")
@@ -200,7 +200,7 @@ def test_missing_samples(plan: Plan, arm: str) -> None:
 @pytest.mark.parametrize("text", ["", "{\n"])
 def test_cut_off_samples(plan: Plan, text: str) -> None:
     folder = finished(plan)
-    file = sample_file(folder / "compressed", "boolq")
+    file = folder.arm("compressed").samples("boolq")
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:9]) + text)
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
@@ -211,7 +211,7 @@ def test_cut_off_samples(plan: Plan, text: str) -> None:
 def test_fewer_questions_than_planned_in_both_arms(plan: Plan) -> None:
     folder = finished(plan)
     for arm in ARMS:
-        write_samples(sample_file(folder / arm, "boolq"), boolq()[:100])
+        rewrite_samples(folder.arm(arm).samples("boolq"), boolq()[:100])
     assert reasons(folder) == ("ERROR", 3, "boolq: 28 of 128 questions are missing")
 
 
@@ -219,14 +219,14 @@ def test_another_filters_samples_are_not_judged(plan: Plan) -> None:
     folder = finished(plan)
     for arm in ARMS:
         strict = [make_sample(of, right=False, filter="strict") for of in range(16)]
-        write_samples(sample_file(folder / arm, "gsm8k"), [*gsm8k(), *strict])
+        rewrite_samples(folder.arm(arm).samples("gsm8k"), [*gsm8k(), *strict])
     task = build_report(folder).tasks["gsm8k"]
     assert (task.n, task.baseline.accuracy) == (16, 1.0)
 
 
 def test_a_missing_log_of_a_rank_is_an_error(plan: Plan) -> None:
     folder = finished(plan)
-    (folder / "compressed" / "engagement" / "rank-1.jsonl").unlink()
+    (folder.arm("compressed").engagement / "rank-1.jsonl").unlink()
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
     assert why.startswith("compression is not proven: compressed arm: rank 1 left no proof")
@@ -234,9 +234,9 @@ def test_a_missing_log_of_a_rank_is_an_error(plan: Plan) -> None:
 
 def test_a_baseline_that_compressed_is_an_error(plan: Plan) -> None:
     folder = finished(plan)
-    for file in (folder / "baseline" / "engagement").iterdir():
+    for file in folder.arm("baseline").engagement.iterdir():
         file.unlink()
-    write_engagement(folder / "baseline" / "engagement", compressed=True)
+    write_engagement(folder.arm("baseline").engagement, compressed=True)
     verdict, _, why = reasons(folder)
     assert verdict == "ERROR"
     assert "compression is not proven: baseline arm: rank 0 compressed 24 times" in why
@@ -254,10 +254,10 @@ def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> Non
     assert "no longer continues 'The capital of France is' with ' Paris'" in why
 
 
-@pytest.mark.parametrize("name", [records.PLAN, records.RUN])
+@pytest.mark.parametrize("name", ["plan.json", "run.json"])
 def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
     folder = finished(plan)
-    (folder / name).unlink()
+    (folder.path / name).unlink()
     with pytest.raises(HarnessError, match=f"{name} cannot be read"):
         build_report(folder)
 
@@ -266,8 +266,8 @@ def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
     folder = finished(plan)
     samples = [checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0))]
     for rank in (0, 1):
-        (folder / "compressed" / "engagement" / f"live-rank-{rank}.jsonl").unlink()
-    write_live_check(folder / "compressed" / "engagement", samples)
+        (folder.arm("compressed").engagement / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(folder.arm("compressed").engagement, samples)
     report = build_report(folder)
     assert report.verdict == "ERROR"
     start = "compression did not run right: compressed arm: rank 0, layer 0, ffn: 1 of 32 elements are further"
@@ -284,7 +284,7 @@ def test_the_live_check_is_of_the_compressed_arm_alone(plan: Plan) -> None:
 
 def test_an_implementation_under_test_is_named(plan: Plan) -> None:
     folder = finished(plan)
-    engagement = folder / "compressed" / "engagement"
+    engagement = folder.arm("compressed").engagement
     for rank in (0, 1):
         (engagement / f"rank-{rank}.jsonl").unlink()
     write_engagement(engagement, compressed=True, implementation="some.kernel:all_reduce")
@@ -303,7 +303,7 @@ def test_the_fixed_texts_predictions_are_compared(plan: Plan) -> None:
     assert fidelity.compressed.overall.kl.mean == pytest.approx(0.6 * math.log(2) + 0.2 * math.log(0.2 / 0.5))
     assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
     write_report(report, folder)
-    text = (folder / "report.md").read_text()
+    text = folder.markdown.read_text()
     assert "| all | 384 | 0.233 (0.233 to 0.233) |" in text
     assert "| gsm8k/9 | " not in text
     assert "| boolq/0 | 0 | `''` | `' 1'` | 0.233 | `' one'` | `' one'` |" in text
@@ -334,7 +334,7 @@ def test_predictions_are_judged_where_there_is_a_threshold(plan: Plan) -> None:
 
 def test_missing_predictions_are_an_error(plan: Plan) -> None:
     folder = finished(plan)
-    file = fidelity_file(folder / "compressed")
+    file = folder.arm("compressed").predictions
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:9]))
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
@@ -351,4 +351,4 @@ def test_a_run_without_fixed_texts_says_nothing_of_them(plan: Plan) -> None:
     report = build_report(folder)
     assert report.fidelity is None
     write_report(report, folder)
-    assert "fixed text" not in (folder / "report.md").read_text()
+    assert "fixed text" not in folder.markdown.read_text()

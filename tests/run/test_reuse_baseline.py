@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import pipeline, records
-from harness.ask.lm_eval_task import LmEvalTask
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
-from harness.records.run import Fingerprint
+from harness.records.run import Fingerprint, write_record
+from harness.records.run_folder import RunFolder
+from harness.run import pipeline, setup
 from harness.run.display import Display
 from harness.run.reuse_baseline import adopt_baseline, hash_of_folder, make_fingerprint
+from harness.run.setup import load_questionnaires
+from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
@@ -22,7 +24,7 @@ SGLANG = Sglang(version="0.5.23", settings=frozenset({"enable_quant_communicatio
 
 @pytest.fixture(autouse=True)
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "check_sglang", lambda _plan: SGLANG)
+    monkeypatch.setattr(setup, "check_sglang", lambda _plan: SGLANG)
 
 
 @pytest.fixture
@@ -36,16 +38,13 @@ def model(tmp_path: Path) -> Path:
 def with_model(plan: Plan, model: Path, name: str = "run", **changed: object) -> Plan:
     """Return the plan with a model to hash, in a folder of its own."""
     folder = Path(plan.folder).parent / name
-    arms = [of.model_copy(update={"engagement": str(folder / of.name / "engagement")}) for of in plan.arms]
-    arms = [of.model_copy(update={"env": {**of.env, "HARNESS_PLUGIN_DIR": of.engagement}}) for of in arms]
+    arms = [arm.model_copy(update={"engagement": str(folder / arm.name / "engagement")}) for arm in plan.arms]
+    arms = [arm.model_copy(update={"env": {**arm.env, "HARNESS_PLUGIN_DIR": arm.engagement}}) for arm in arms]
     return plan.model_copy(update={"model_path": str(model), "folder": str(folder), "arms": arms, **changed})
 
 
-def of(plan: Plan, sglang: Sglang = SGLANG) -> Fingerprint:
-    folder = Path(plan.folder) / "tasks"
-    return make_fingerprint(
-        plan, [LmEvalTask(name, task, Path(plan.data), folder) for name, task in plan.tasks.items()], sglang
-    )
+def fingerprint_of(plan: Plan, sglang: Sglang = SGLANG) -> Fingerprint:
+    return make_fingerprint(plan, load_questionnaires(plan, run_folder(plan).tasks), sglang)
 
 
 def differing(one: Fingerprint, other: Fingerprint) -> set[str]:
@@ -53,36 +52,38 @@ def differing(one: Fingerprint, other: Fingerprint) -> set[str]:
 
 
 def test_the_same_plan_elsewhere_and_later_has_the_same_fingerprint(fake_plan: MakePlan, model: Path) -> None:
-    assert of(with_model(fake_plan(), model)) == of(with_model(fake_plan(), model, "another"))
+    assert fingerprint_of(with_model(fake_plan(), model)) == fingerprint_of(with_model(fake_plan(), model, "another"))
 
 
 def test_each_thing_that_matters_changes_it(
     fake_plan: MakePlan, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = with_model(fake_plan(), model)
-    before = of(plan)
+    before = fingerprint_of(plan)
     fewer = {**plan.tasks, "boolq": plan.tasks["boolq"].model_copy(update={"questions": 5})}
-    assert differing(before, of(plan.model_copy(update={"tasks": fewer}))) == {"task boolq"}
+    assert differing(before, fingerprint_of(plan.model_copy(update={"tasks": fewer}))) == {"asked boolq"}
     busier = {**plan.tasks, "gsm8k": plan.tasks["gsm8k"].model_copy(update={"concurrency": 9})}
-    assert differing(before, of(plan.model_copy(update={"tasks": busier}))) == {"task gsm8k"}
+    assert differing(before, fingerprint_of(plan.model_copy(update={"tasks": busier}))) == {"asked gsm8k"}
     shorter = {**plan.tasks, "gsm8k": plan.tasks["gsm8k"].model_copy(update={"max_new_tokens": 9})}
-    assert differing(before, of(plan.model_copy(update={"tasks": shorter}))) == {"task gsm8k"}
+    assert differing(before, fingerprint_of(plan.model_copy(update={"tasks": shorter}))) == {"asked gsm8k"}
     assert plan.fidelity is not None
     shorter_texts = plan.fidelity.model_copy(update={"max_tokens": 9})
-    assert differing(before, of(plan.model_copy(update={"fidelity": shorter_texts}))) == {"fidelity"}
+    assert differing(before, fingerprint_of(plan.model_copy(update={"fidelity": shorter_texts}))) == {
+        "asked fidelity"
+    }
     turned = dict(reversed(plan.tasks.items()))
-    assert differing(before, of(plan.model_copy(update={"tasks": turned}))) == {"order"}
+    assert differing(before, fingerprint_of(plan.model_copy(update={"tasks": turned}))) == {"order"}
     baseline = plan.arms[0]
     arms = [baseline.model_copy(update={"argv": [*baseline.argv, "--dtype=float16"]}), plan.arms[1]]
-    assert differing(before, of(plan.model_copy(update={"arms": arms}))) == {"arguments"}
-    assert differing(before, of(plan, Sglang(version="0.6", settings=frozenset(), packages="torch 3"))) == {
-        *("sglang", "packages")
-    }
+    assert differing(before, fingerprint_of(plan.model_copy(update={"arms": arms}))) == {"arguments"}
+    assert differing(
+        before, fingerprint_of(plan, Sglang(version="0.6", settings=frozenset(), packages="torch 3"))
+    ) == {*("sglang", "packages")}
     monkeypatch.setenv("OMP_NUM_THREADS", "77")
-    assert differing(before, of(plan)) == {"environment"}
+    assert differing(before, fingerprint_of(plan)) == {"environment"}
     monkeypatch.delenv("OMP_NUM_THREADS")
     (model / "weights").write_bytes(b"Weights")
-    assert differing(before, of(plan)) == {"weights"}
+    assert differing(before, fingerprint_of(plan)) == {"weights"}
 
 
 def test_a_run_takes_a_stored_baseline_and_starts_one_server_less(
@@ -108,7 +109,7 @@ def test_another_baseline_is_refused_with_every_difference(
     pipeline.run(first, display)
     (model / "weights").write_bytes(b"others")
     other = with_model(fake_plan(questions=5), model, "other", reuse_baseline=first.folder)
-    with pytest.raises(HarnessError, match=r"(?s)cannot stand for this run's.*task boolq.*5 questions.*weights"):
+    with pytest.raises(HarnessError, match=r"(?s)cannot stand for this run's.*asked boolq.*5 questions.*weights"):
         pipeline.run(other, display)
     assert not (Path(other.folder) / "compressed").exists()
 
@@ -116,7 +117,7 @@ def test_another_baseline_is_refused_with_every_difference(
 def test_a_baseline_that_was_not_finished_is_refused(fake_plan: MakePlan, model: Path, display: Display) -> None:
     first = with_model(fake_plan(), model)
     pipeline.run(first, display)
-    file = Path(first.folder) / "baseline" / records.ARM
+    file = Path(first.folder) / "baseline" / "arm.json"
     record = json.loads(file.read_text())
     record["tasks"]["boolq"]["questions"] = 4
     del record["tasks"]["gsm8k"]
@@ -132,15 +133,15 @@ def test_a_baseline_that_was_not_finished_is_refused(fake_plan: MakePlan, model:
 def test_a_model_without_a_folder_is_unknown_and_equals_nothing(fake_plan: MakePlan, tmp_path: Path) -> None:
     assert hash_of_folder(tmp_path / "nothing") == "unknown"
     plan = fake_plan()
-    known = of(plan)
+    known = fingerprint_of(plan)
     assert known.facts["weights"] == "unknown"
     Path(plan.folder).mkdir(parents=True, exist_ok=True)
-    records.write(Path(plan.folder) / records.FINGERPRINT, known)
+    write_record(run_folder(plan).fingerprint, known)
     with pytest.raises(HarnessError, match="weights:"):
-        adopt_baseline(plan, Path(plan.folder), known)
+        adopt_baseline(plan, run_folder(plan), run_folder(plan), known)
 
 
 def test_a_folder_that_is_no_run_is_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan()
     with pytest.raises(HarnessError, match=r"fingerprint\.json cannot be read"):
-        adopt_baseline(plan, tmp_path, of(plan))
+        adopt_baseline(plan, run_folder(plan), RunFolder(tmp_path), fingerprint_of(plan))

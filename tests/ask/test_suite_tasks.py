@@ -3,10 +3,12 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from harness import config, plan
 from harness.ask.lm_eval_task import LmEvalTask, check_tasks
+from harness.config.load import load, suite_names
 from harness.config.thresholds import Threshold
 from harness.errors import HarnessError
+from harness.places import TASKS
+from harness.plan.plan import TaskPlan
 from suites.tasks import gsm8k_sglang
 from tests.support import GSM8K_ROWS as ROWS
 from tests.support import PASSAGES, write_rows
@@ -90,27 +92,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(
+def load_task(
     name: str, data: Path, *, questions: int = 3, metric: str = "acc,none", cap: int | None = None
 ) -> LmEvalTask:
-    of = plan.Task(
-        file=str(config.TASKS / f"{name}.yaml"),
+    task = TaskPlan(
+        file=str(TASKS / f"{name}.yaml"),
         questions=questions,
         concurrency=1,
         max_new_tokens=cap,
         threshold=Threshold(metric=metric, report_only=True, source="here"),
     )
-    return LmEvalTask(name, of, data, data / "loaded")
+    return LmEvalTask(name, task, data, data / "loaded")
 
 
 def test_gsm8k_prompts_are_upstreams_to_the_letter(data: Path) -> None:
-    task = load("gsm8k", data, questions=4)
+    task = load_task("gsm8k", data, questions=4)
     shots = "".join(f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in ROWS[:5])
-    assert task.prompts() == [f"{shots}Question: {row['question']}\nAnswer:" for row in ROWS[5:9]]
+    assert task.contents() == [f"{shots}Question: {row['question']}\nAnswer:" for row in ROWS[5:9]]
 
 
 def test_gsm8k_protocol_is_upstreams(data: Path) -> None:
-    protocol = load("gsm8k", data).protocol()
+    protocol = load_task("gsm8k", data).protocol()
     assert protocol["stop"] == ["Question", "Assistant:", "<|separator|>"]
     assert protocol["max_new_tokens"] == 512
     assert protocol["temperature"] == 0.0
@@ -120,11 +122,11 @@ def test_gsm8k_protocol_is_upstreams(data: Path) -> None:
 
 
 def test_the_suites_cap_goes_before_the_tasks_own(data: Path) -> None:
-    assert load("gsm8k", data, cap=64).protocol()["max_new_tokens"] == 64
+    assert load_task("gsm8k", data, cap=64).protocol()["max_new_tokens"] == 64
 
 
 def test_lm_evals_gsm8k_draws_its_shots_from_train_and_always_the_same(data: Path) -> None:
-    first, again = (load("gsm8k_lm_eval", data, questions=9).prompts() for _ in range(2))
+    first, again = (load_task("gsm8k_lm_eval", data, questions=9).contents() for _ in range(2))
     assert first == again
     assert len(first) == len(ROWS)
     for row, prompt in zip(ROWS, first, strict=True):
@@ -135,15 +137,15 @@ def test_lm_evals_gsm8k_draws_its_shots_from_train_and_always_the_same(data: Pat
 
 
 def test_lm_evals_gsm8k_has_its_two_filters(data: Path) -> None:
-    task = load("gsm8k_lm_eval", data)
+    task = load_task("gsm8k_lm_eval", data)
     assert task.metric_and_filter == ["exact_match,strict-match", "exact_match,flexible-extract"]
     assert task.protocol()["max_new_tokens"] == 256
 
 
 def test_boolq_prompts(data: Path) -> None:
-    task = load("boolq", data, questions=4)
-    assert task.prompts()[1] == "It is 1.\nQuestion: is it 1?\nAnswer:"
-    assert len(task.prompts()) == 4
+    task = load_task("boolq", data, questions=4)
+    assert task.contents()[1] == "It is 1.\nQuestion: is it 1?\nAnswer:"
+    assert len(task.contents()) == 4
     assert task.metric_and_filter == ["acc,none"]
     protocol = task.protocol()
     assert protocol["output_type"] == "multiple_choice"
@@ -151,18 +153,18 @@ def test_boolq_prompts(data: Path) -> None:
     assert (protocol["stop"], protocol["max_new_tokens"]) == (None, None)
 
 
-@pytest.mark.parametrize("suite", config.suite_names())
+@pytest.mark.parametrize("suite", suite_names())
 def test_thresholds_name_metrics_that_their_tasks_have(suite: str, data: Path) -> None:
-    content, thresholds = config.load(suite)
+    content, thresholds = load(suite)
     rows = thresholds.models[content.model.name].tasks
-    check_tasks([load(name, data, metric=rows[name].metric) for name in content.tasks])
+    check_tasks([load_task(name, data, metric=rows[name].metric) for name in content.tasks])
 
 
 def test_all_wrong_metrics_are_named_at_once(data: Path) -> None:
     tasks = [
-        load("boolq", data, metric="acc"),
-        load("gsm8k", data, metric="exact_match,last-number"),
-        load("gsm8k_lm_eval", data, metric="exact_match,last-number"),
+        load_task("boolq", data, metric="acc"),
+        load_task("gsm8k", data, metric="exact_match,last-number"),
+        load_task("gsm8k_lm_eval", data, metric="exact_match,last-number"),
     ]
     with pytest.raises(HarnessError) as caught:
         check_tasks(tasks)
@@ -174,34 +176,34 @@ def test_all_wrong_metrics_are_named_at_once(data: Path) -> None:
 
 @pytest.mark.parametrize(("name", "available"), [("gsm8k", 4), ("gsm8k_lm_eval", 9), ("boolq", 4)])
 def test_more_questions_than_there_are(name: str, available: int, data: Path) -> None:
-    assert len(load(name, data, questions=available).prompts()) == available
+    assert len(load_task(name, data, questions=available).contents()) == available
     with pytest.raises(HarnessError, match=rf"{name}: {available + 1} questions .* has {available} to score"):
-        load(name, data, questions=available + 1)
+        load_task(name, data, questions=available + 1)
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "gsm8k_lm_eval", "boolq"])
 def test_missing_files_of_the_data_are_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=rf"{name}: the data lacks {tmp_path}/"):
-        load(name, tmp_path)
+        load_task(name, tmp_path)
 
 
 def test_fewer_rows_than_shots(tmp_path: Path) -> None:
     write_rows(tmp_path / "gsm8k" / "test.jsonl", ROWS[:3])
     with pytest.raises(HarnessError, match="gsm8k"):
-        load("gsm8k", tmp_path)
+        load_task("gsm8k", tmp_path)
 
 
 def test_rows_without_the_tasks_columns(tmp_path: Path) -> None:
     write_rows(tmp_path / "boolq" / "validation.jsonl", [{"frage": "x"}])
     with pytest.raises(HarnessError, match="boolq"):
-        load("boolq", tmp_path, questions=1).prompts()
+        load_task("boolq", tmp_path, questions=1).contents()
 
 
-@pytest.mark.parametrize("suite", config.suite_names())
+@pytest.mark.parametrize("suite", suite_names())
 def test_every_thresholds_protocol_is_its_suites(suite: str, data: Path) -> None:
-    content, thresholds = config.load(suite)
+    content, thresholds = load(suite)
     rows = thresholds.models[content.model.name].tasks
-    tasks = [load(name, data, metric=rows[name].metric) for name in content.tasks]
+    tasks = [load_task(name, data, metric=rows[name].metric) for name in content.tasks]
     for task in tasks:
         assert rows[task.name].protocol in (None, task.protocol_text())
         assert rows[task.name].protocol is not None or rows[task.name].report_only

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 from scipy.stats import binom
 
-from harness import pipeline
 from harness.config.load import load
 from harness.judge.calibration import FALSE_ALARM, build_calibration
 from harness.places import ROOT, THRESHOLDS
@@ -18,8 +17,9 @@ from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
 from harness.records.samples import Sample
 from harness.report.calibration import show_calibration, write_calibration
+from harness.run import pipeline, setup
 from harness.run.display import Display
-from tests.support import boolq, failed, gsm8k, make, write_arm, write_run
+from tests.support import boolq, failed, gsm8k, make, run_folder, write_arm, write_run
 
 
 def measured(tmp_path: Path, *runs: Sequence[Sample]) -> Plan:
@@ -41,7 +41,7 @@ def test_a_calibration_plans_baselines_alone(tmp_path: Path) -> None:
 
 
 def test_the_floor_is_missed_by_an_unharmed_model_once_in_a_hundred_runs(tmp_path: Path) -> None:
-    found = build_calibration(Path(measured(tmp_path, boolq(*range(28))).folder)).tasks["boolq"]
+    found = build_calibration(run_folder(measured(tmp_path, boolq(*range(28))))).tasks["boolq"]
     assert (found.n, found.accuracies) == (128, [100 / 128])
     assert found.floor is not None
     missed = binom.cdf(int(128 * found.floor - 1e-9), 128, 100 / 128)
@@ -56,8 +56,8 @@ def test_the_floor_is_missed_by_an_unharmed_model_once_in_a_hundred_runs(tmp_pat
 
 
 def test_a_second_run_shows_what_turns_by_itself_and_no_more_than_that(tmp_path: Path) -> None:
-    one = build_calibration(Path(measured(tmp_path / "one", boolq(1, 2)).folder)).tasks["boolq"]
-    two = build_calibration(Path(measured(tmp_path / "two", boolq(1, 2), boolq(2, 3, 4)).folder)).tasks["boolq"]
+    one = build_calibration(run_folder(measured(tmp_path / "one", boolq(1, 2)))).tasks["boolq"]
+    two = build_calibration(run_folder(measured(tmp_path / "two", boolq(1, 2), boolq(2, 3, 4)))).tasks["boolq"]
     assert two.noise == 3 / 128
     # The same questions again are no new questions.
     assert two.low < one.low
@@ -66,7 +66,7 @@ def test_a_second_run_shows_what_turns_by_itself_and_no_more_than_that(tmp_path:
 
 
 def test_the_margins_chances_are_chances_and_wider_margins_pass_more(tmp_path: Path) -> None:
-    found = build_calibration(Path(measured(tmp_path, boolq(1)).folder)).tasks["boolq"]
+    found = build_calibration(run_folder(measured(tmp_path, boolq(1)))).tasks["boolq"]
     for row in found.margins:
         assert row.passes + row.fails + row.inconclusive == pytest.approx(1)
         assert row.fails <= 0.055
@@ -77,7 +77,7 @@ def test_the_margins_chances_are_chances_and_wider_margins_pass_more(tmp_path: P
 
 
 def test_the_change_can_be_applied_and_then_loads(tmp_path: Path) -> None:
-    found = build_calibration(Path(measured(tmp_path, boolq(*range(20))).folder))
+    found = build_calibration(run_folder(measured(tmp_path, boolq(*range(20)))))
     assert found.diff
     copy = tmp_path / "thresholds.yaml"
     copy.write_text(THRESHOLDS.read_text())
@@ -101,7 +101,7 @@ def test_the_change_can_be_applied_and_then_loads(tmp_path: Path) -> None:
 
 
 def test_reported_tasks_stay_as_they_are(tmp_path: Path) -> None:
-    found = build_calibration(Path(measured(tmp_path, boolq()).folder))
+    found = build_calibration(run_folder(measured(tmp_path, boolq())))
     assert found.tasks["gsm8k"].floor is None
     assert "no floor: the baseline's accuracy of 0.000 leaves nothing to fall to" in found.tasks["gsm8k"].reasons
     assert "gsm8k version" not in found.diff
@@ -110,27 +110,25 @@ def test_reported_tasks_stay_as_they_are(tmp_path: Path) -> None:
 def test_a_failed_request_proposes_nothing(tmp_path: Path) -> None:
     answers = boolq()
     answers[5] = failed(answers[5])
-    found = build_calibration(Path(measured(tmp_path, answers).folder))
+    found = build_calibration(run_folder(measured(tmp_path, answers)))
     assert found.errors == ["boolq: 1 requests failed; a failed request is not a wrong answer"]
     assert found.diff == ""
 
 
 def test_a_run_that_was_cut_off_proposes_nothing(tmp_path: Path) -> None:
     plan = measured(tmp_path, boolq()[:100])
-    found = build_calibration(Path(plan.folder))
+    found = build_calibration(run_folder(plan))
     assert found.errors == ["boolq: 100 questions were answered, not 128"]
     write_run(plan, ["baseline: the server died"])
-    found = build_calibration(Path(plan.folder))
+    found = build_calibration(run_folder(plan))
     assert (found.errors, found.tasks, found.diff) == (["baseline: the server died"], {}, "")
 
 
 def test_what_people_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = Path(measured(tmp_path, boolq(*range(20)), boolq(*range(21))).folder)
+    folder = run_folder(measured(tmp_path, boolq(*range(20)), boolq(*range(21))))
     found = write_calibration(folder)
-    assert (
-        json.loads((folder / "calibration.json").read_text())["tasks"]["boolq"]["floor"] == found.tasks["boolq"].floor
-    )
-    text = (folder / "calibration.md").read_text()
+    assert json.loads(folder.calibration.read_text())["tasks"]["boolq"]["floor"] == found.tasks["boolq"].floor
+    text = folder.calibration_markdown.read_text()
     assert "```diff\n--- a/thresholds.yaml" in text
     assert "## boolq: what a compression that costs nothing would come to" in text
     show_calibration(found, Console(width=160), folder)
@@ -143,13 +141,13 @@ def test_a_whole_calibration(
     fake_plan: Callable[..., Plan], display: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sglang = Sglang(version="fake", settings=frozenset({"tp_size", "enable_quant_communications"}), packages="none")
-    monkeypatch.setattr(pipeline, "check_sglang", lambda _plan: sglang)
+    monkeypatch.setattr(setup, "check_sglang", lambda _plan: sglang)
     plan = fake_plan()
     smol = plan.model_copy(update={"model": "SmolLM2-135M-Instruct", "arms": plan.arms[:1]})
     found = pipeline.calibrate(smol, display)
     assert found.errors == []
     assert found.tasks["boolq"].n == 6
-    assert (Path(plan.folder) / "calibration.md").exists()
+    assert run_folder(plan).calibration_markdown.exists()
     assert not (Path(plan.folder).parent / "latest").exists()
     assert ROOT / "thresholds.yaml" == THRESHOLDS
 
@@ -158,7 +156,7 @@ def test_a_margin_that_so_few_questions_cannot_support_stays_and_says_so(tmp_pat
     plan = make(tmp_path, baselines=1, early_stop=False, limit=64)
     write_run(plan, versions={"sglang": "0.5.23"})
     write_arm(plan, "baseline", {"boolq": boolq(1, 2)[:64], "gsm8k": gsm8k(*range(16))})
-    found = build_calibration(Path(plan.folder))
+    found = build_calibration(run_folder(plan))
     row = load("smollm2-cpu")[1].models["SmolLM2-135M-Instruct"].tasks["boolq"]
     assert row.max_drop == 0.1
     assert found.tasks["boolq"].max_drop is None

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import preflight
 from harness.errors import HarnessError
 from harness.places import ROOT
+from harness.plan import preflight
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang, check_sglang
 from tests.support import make, write_interpreter

@@ -1,30 +1,38 @@
 """lm-eval itself against the fake server: what happens to requests that fail, and to a server that dies."""
 
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
-from harness.records.samples import Sample
+from harness.records.run_folder import ArmFolder
+from harness.records.samples import Sample, read_samples
 from harness.serve.server import ServerDiedError, running
+from tests.support import start_of
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
 
 
-def ask(plan: Plan, name: str, tmp_path: Path) -> list[Sample]:
+def ask(plan: Plan, name: str, tmp_path: Path, parts: Sequence[range] = (range(6),)) -> list[Sample]:
+    """Ask a fake server a task of six questions, and read the samples that are then on disk."""
     task = LmEvalTask(name, plan.tasks[name], Path(plan.data), tmp_path / "tasks")
-    with running(plan, plan.arm("baseline"), tmp_path, lambda _text: None) as server:
-        return task.run(
-            server.client,
-            record=tmp_path / "requests.jsonl",
-            after_failure=server.check_alive,
-            advance=lambda: None,
-        )
+    folder = ArmFolder(Path(tempfile.mkdtemp(dir=tmp_path)))
+    with running(plan.arm("baseline"), start_of(plan), folder.log, lambda _text: None) as server:
+        for part in parts:
+            task.ask(server.client, part, folder=folder, after_failure=server.check_alive, advance=lambda: None)
+    return read_samples(folder.samples(name))
+
+
+def outcomes(tmp_path: Path) -> list[dict[str, Any]]:
+    (file,) = tmp_path.glob("*/requests.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def test_scored_choices_become_samples(fake_plan: MakePlan, tmp_path: Path) -> None:
@@ -62,23 +70,11 @@ def test_a_failed_request_is_no_wrong_answer(fake_plan: MakePlan, tmp_path: Path
 
 
 def test_a_part_of_the_questions_keeps_the_numbers_of_the_whole(fake_plan: MakePlan, tmp_path: Path) -> None:
-    plan = fake_plan()
-    task = LmEvalTask("gsm8k", plan.tasks["gsm8k"], Path(plan.data), tmp_path / "tasks")
-    samples: list[Sample] = []
-    with running(plan, plan.arm("baseline"), tmp_path, lambda _text: None) as server:
-        for documents in (range(2), range(2, 6)):
-            samples += task.run(
-                server.client,
-                record=tmp_path / "requests.jsonl",
-                after_failure=server.check_alive,
-                advance=lambda: None,
-                documents=documents,
-            )
+    samples = ask(fake_plan(), "gsm8k", tmp_path, (range(2), range(2, 6)))
     # The second question scored, and it alone, asks for what the server always says.
-    assert [(sample.doc_id, sample.right) for sample in samples] == [(of, of == 1) for of in range(6)]
+    assert [(sample.doc_id, sample.right) for sample in samples] == [(number, number == 1) for number in range(6)]
     assert len({sample.prompt_hash for sample in samples}) == 6
-    outcomes = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
-    assert sorted(of["doc_id"] for of in outcomes) == list(range(6))
+    assert sorted(outcome["doc_id"] for outcome in outcomes(tmp_path)) == list(range(6))
 
 
 def test_the_protocol_in_one_line(fake_plan: MakePlan, tmp_path: Path) -> None:
@@ -96,8 +92,7 @@ def test_the_protocol_in_one_line(fake_plan: MakePlan, tmp_path: Path) -> None:
 def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(fake_plan: MakePlan, tmp_path: Path) -> None:
     with pytest.raises(ServerDiedError, match=r"(?s)exit code 7 during the run.*told to die"):
         ask(fake_plan("dies-in-task"), "gsm8k", tmp_path)
-    outcomes = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
-    assert [outcome["text"] for outcome in outcomes if outcome["error"] is None] == [" 7", " 7"]
+    assert [outcome["text"] for outcome in outcomes(tmp_path) if outcome["error"] is None] == [" 7", " 7"]
 
 
 def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan, tmp_path: Path) -> None:

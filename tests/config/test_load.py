@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness import config
-from harness.config.thresholds import FidelityThreshold
+from harness.config.load import load, suite_names, task_names
+from harness.config.suite import Suite
+from harness.config.thresholds import FidelityThreshold, Threshold, Thresholds
 from harness.errors import ConfigError, HarnessError
 
 SUITE: dict[str, Any] = {
@@ -36,8 +37,8 @@ class Files:
         (self.suites / "one.yaml").write_text(yaml.safe_dump(suite, sort_keys=False))
         self.thresholds.write_text(yaml.safe_dump(thresholds, sort_keys=False))
 
-    def load(self, name: str = "one") -> tuple[config.Suite, config.Thresholds]:
-        return config.load(name, suites=self.suites, thresholds=self.thresholds)
+    def load(self, name: str = "one") -> tuple[Suite, Thresholds]:
+        return load(name, suites=self.suites, thresholds=self.thresholds)
 
     def problems(self) -> list[str]:
         with pytest.raises(ConfigError) as caught:
@@ -50,21 +51,21 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-@pytest.mark.parametrize("name", config.suite_names())
+@pytest.mark.parametrize("name", suite_names())
 def test_every_suite_of_the_project_loads(name: str) -> None:
-    suite, thresholds = config.load(name)
+    suite, thresholds = load(name)
     assert suite.server.tp == 2
     assert thresholds.models[suite.model.name].tasks.keys() >= suite.tasks.keys()
 
 
 def test_the_project_has_its_suites_and_tasks() -> None:
-    assert config.suite_names() == ["llama-2-7b-npu", "qwen3-8b-npu", "smollm2-cpu", "smollm2-cuda"]
-    assert config.task_names() == ["boolq", "gsm8k", "gsm8k_lm_eval"]
+    assert suite_names() == ["llama-2-7b-npu", "qwen3-8b-npu", "smollm2-cpu", "smollm2-cuda"]
+    assert task_names() == ["boolq", "gsm8k", "gsm8k_lm_eval"]
 
 
 @pytest.mark.parametrize(("suite", "floor"), [("qwen3-8b-npu", 0.85), ("llama-2-7b-npu", 0.18)])
 def test_floors_are_upstreams(suite: str, floor: float) -> None:
-    content, thresholds = config.load(suite)
+    content, thresholds = load(suite)
     row = thresholds.models[content.model.name].tasks["gsm8k"]
     assert row.floor == floor
     assert row.metric == "exact_match,last-number"
@@ -267,7 +268,7 @@ def test_a_threshold_judges_or_reports_and_never_both(
     possible = all(0 <= value <= 1 for value in given_values) and bool(given_values) is not report_only
     row = {"floor": floor, "max_drop": max_drop, "report_only": report_only, "metric": "m,f", "source": "s"}
     try:
-        config.Threshold.model_validate(row)
+        Threshold.model_validate(row)
     except ValidationError:
         assert not possible
     else:

@@ -6,13 +6,14 @@ from rich.console import Console
 
 from harness.cli import PLAIN_WIDTH
 from harness.plan.plan import Plan
+from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.markdown import markdown
 from harness.report.model import Report
 from harness.report.terminal import show
 from harness.report.write import write_report
 from harness.sglang_plugin.recorder import Recorder
-from tests.support import FACTS, boolq, finished, gsm8k, make, write_arm, write_run
+from tests.support import FACTS, boolq, finished, gsm8k, make, run_folder, write_arm, write_run
 
 
 @pytest.fixture
@@ -22,21 +23,21 @@ def plan(tmp_path: Path) -> Plan:
 
 def shown(report: Report, *, terminal: bool = False) -> str:
     console = Console(width=PLAIN_WIDTH, record=True, force_terminal=terminal, file=io.StringIO())
-    show(report, console, Path("reports/x"))
+    show(report, console, RunFolder(Path("reports/x")))
     return console.export_text(styles=terminal)
 
 
-def cut_early(plan: Plan, after: str) -> Path:
+def cut_early(plan: Plan, after: str) -> RunFolder:
     """Write a run that ended early, in the compressed arm or even before."""
     write_run(plan, errors=["compressed: the server ended with exit code 1\nlast | line"])
     if after != "nothing":
         write_arm(plan, "baseline", {"boolq": boolq(), "gsm8k": gsm8k()})
     if after == "the first task":
         folder = write_arm(plan, "compressed", {"boolq": boolq()})
-        Recorder(folder / "engagement").start(1, {**FACTS, "flag": True})
+        Recorder(folder.engagement).start(1, {**FACTS, "flag": True})
     if after == "an empty arm":
-        (Path(plan.folder) / "compressed").mkdir()
-    return Path(plan.folder)
+        run_folder(plan).arm("compressed").path.mkdir()
+    return run_folder(plan)
 
 
 @pytest.mark.parametrize("after", ["nothing", "the baseline", "an empty arm", "the first task"])
@@ -50,7 +51,7 @@ def test_a_run_that_ended_early_has_a_report_in_every_form(plan: Plan, after: st
     assert report.tasks["gsm8k"].compressed.accuracy is None
     assert report.tasks["gsm8k"].n == 0
     write_report(report, folder)
-    text = (folder / "report.md").read_text()
+    text = folder.markdown.read_text()
     assert text.startswith("# ERROR: smollm2-cpu\n")
     assert "the server ended with exit code 1" in text
     assert ("never ready" in text) is (after != "the first task")
@@ -104,16 +105,14 @@ def test_latest_points_to_the_newest(plan: Plan, tmp_path: Path) -> None:
     write_report(build_report(folder), folder)
     latest = tmp_path / "reports" / "latest"
     assert latest.is_symlink()
-    assert latest.resolve() == folder
-    newer = folder.with_name("newer")
-    folder.rename(newer)
+    assert latest.resolve() == folder.path
+    newer = RunFolder(folder.path.rename(folder.path.with_name("newer")))
     write_report(build_report(newer), newer)
-    assert latest.resolve() == newer
-    other = newer.with_name("old")
-    newer.rename(other)
+    assert latest.resolve() == newer.path
+    other = RunFolder(newer.path.rename(newer.path.with_name("old")))
     write_report(build_report(other), other, latest=False)
     assert latest.readlink() == Path("newer")
-    assert sorted(of.name for of in latest.parent.iterdir()) == ["latest", "old"]
+    assert sorted(file.name for file in latest.parent.iterdir()) == ["latest", "old"]
 
 
 def test_the_folder_of_reports_may_be_moved(plan: Plan, tmp_path: Path) -> None:

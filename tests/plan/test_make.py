@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from harness import config
+from harness.config.load import load, suite_names
+from harness.config.suite import Compression
 from harness.errors import HarnessError
+from harness.places import ROOT
 from harness.plan.make import check_interpreter, make_plan, repeat_command
 from harness.plan.plan import API_KEY, PORT, Arm, Plan
 from tests.support import MANIFEST, make, make_options, safetensors, write_interpreter
 
-SUITES = config.suite_names()
+SUITES = suite_names()
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,7 @@ def test_the_baseline_again_is_the_baselines_double(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_the_suites_arguments_and_environment_are_all_there(suite: str, tmp_path: Path) -> None:
-    content, _ = config.load(suite)
+    content, _ = load(suite)
     plan = make(tmp_path, suite=suite)
     for arm in plan.arms:
         rest = " ".join(arm.argv)
@@ -77,7 +79,7 @@ def test_shims_are_for_the_cpu_alone(
     monkeypatch.setenv("PYTHONPATH", "/theirs")
     parts = make(tmp_path, suite=suite).arms[0].env["PYTHONPATH"].split(os.pathsep)
     expected = [str(tmp_path / "plugin"), "/theirs"]
-    assert parts == ([str(config.ROOT / "harness" / "serve" / "cpu_shims"), *expected] if shims else expected)
+    assert parts == ([str(ROOT / "harness" / "serve" / "cpu_shims"), *expected] if shims else expected)
 
 
 def test_the_users_own_list_of_plugins_must_not_keep_ours_out(
@@ -143,7 +145,7 @@ def test_the_limit_only_lowers(tmp_path: Path, limit: int | None, boolq: int, gs
 
 
 def test_tasks_carry_their_thresholds(tmp_path: Path) -> None:
-    _, thresholds = config.load("smollm2-cpu")
+    _, thresholds = load("smollm2-cpu")
     plan = make(tmp_path)
     for name, task in plan.tasks.items():
         assert task.threshold == thresholds.models[plan.model].tasks[name]
@@ -233,8 +235,8 @@ def test_the_live_check_runs_in_the_compressed_arm_unless_it_is_switched_off(tmp
 
 def test_an_implementation_under_test_and_its_claim_reach_the_plugin(tmp_path: Path) -> None:
     options = make_options(tmp_path)
-    suite, thresholds = config.load(options.suite)
-    tested = config.Compression(codec="some.kernel:all_reduce", claims="int8_token")
+    suite, thresholds = load(options.suite)
+    tested = Compression(codec="some.kernel:all_reduce", claims="int8_token")
     changed = suite.model_copy(update={"compression": tested})
     plan = make_plan(changed, thresholds, options, data=tmp_path, data_manifest=MANIFEST, repeat="-")
     for arm in plan.arms:
@@ -258,7 +260,7 @@ def test_both_servers_at_once_need_cores_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str | None, cores: int, why: str | None
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
-    content, thresholds = config.load("smollm2-cpu")
+    content, thresholds = load("smollm2-cpu")
     env = {name: value for name, value in content.server.env.items() if name != "SGLANG_CPU_OMP_THREADS_BIND"}
     env |= {"SGLANG_CPU_OMP_THREADS_BIND": bound} if bound else {}
     content = content.model_copy(update={"server": content.server.model_copy(update={"env": env})})

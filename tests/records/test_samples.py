@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import HarnessError
+from harness.records.run_folder import ArmFolder
+from harness.records.samples import Sample, read_samples, write_samples
+from tests.support import failed, make_choice, make_sample
+
+
+def test_the_file_is_named_after_the_task(tmp_path: Path) -> None:
+    assert ArmFolder(tmp_path).samples("boolq") == tmp_path / "samples-boolq.jsonl"
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(texts, texts, st.floats(allow_nan=False, allow_infinity=False)), max_size=4))
+def test_whatever_is_generated_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, float]]
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "samples.jsonl"
+    samples = [
+        make_sample(index, text=text, answer=answer, logprobs=[value, -1.5])
+        for index, (text, answer, value) in enumerate(rows)
+    ]
+    file.unlink(missing_ok=True)
+    write_samples(file, samples)
+    assert read_samples(file) == samples
+    assert file.read_bytes().count(b"\n") == len(rows)
+
+
+@pytest.mark.parametrize(
+    "character", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r", "\n", "\0", "é", "😀"]
+)
+def test_characters_that_some_take_for_line_ends(tmp_path: Path, character: str) -> None:
+    sample = make_sample(text=f"one{character}two")
+    write_samples(tmp_path / "samples.jsonl", [sample, sample])
+    assert read_samples(tmp_path / "samples.jsonl") == [sample, sample]
+
+
+@pytest.mark.parametrize("sample", [make_choice(), failed(make_sample()), failed(make_choice())])
+def test_every_kind_is_read_back(tmp_path: Path, sample: Sample) -> None:
+    write_samples(tmp_path / "samples.jsonl", [sample])
+    assert read_samples(tmp_path / "samples.jsonl") == [sample]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match=r"nowhere.jsonl cannot be read: No such file .*was not finished"):
+        read_samples(tmp_path / "nowhere.jsonl")
+
+
+@pytest.mark.parametrize("line", ['{"task": "gsm8k"', "{}", "", '{"task": "gsm8k", "colour": "red"}'])
+def test_a_line_that_is_no_sample_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "samples.jsonl"
+    good = make_sample().model_dump_json()
+    file.write_text(f"{good}\n{line}\n{good}\n")
+    with pytest.raises(HarnessError, match=r"samples.jsonl:2: is not a sample"):
+        read_samples(file)
+
+
+def test_a_file_that_was_cut_off_within_a_character(tmp_path: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+    write_samples(file, [make_sample(0), make_sample(1, text="\u20ac")])
+    file.write_bytes(file.read_bytes().split(b"\xac")[0])
+    with pytest.raises(HarnessError, match=r"samples.jsonl:2: is not a sample"):
+        read_samples(file)
+
+
+def test_types_are_not_guessed_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+    file.write_text(json.dumps({**make_sample().model_dump(), "right": "true"}) + "\n")
+    with pytest.raises(HarnessError, match="right"):
+        read_samples(file)
