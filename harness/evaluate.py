@@ -29,7 +29,8 @@ from harness import plan as planning
 from harness.client import Client, RequestFailed
 from harness.concurrently import concurrently
 from harness.errors import HarnessError
-from harness.samples import Sample, hash_tokens
+from harness.samples import Sample
+from harness.sglang_plugin.study_folder import hash_tokens
 
 datasets.disable_progress_bars()
 # Its bar for building prompts would come once for each part of a task, between the lines of our own progress.

@@ -14,6 +14,7 @@ from harness.config import ROOT, TASKS, KnownAnswer, Suite, Threshold, Threshold
 from harness.errors import HarnessError
 from harness.fidelity.settings import FidelityPlan
 from harness.model_folder import check_model
+from harness.sglang_plugin.settings import Settings
 from harness.yaml_file import Strict
 
 PORT = "<free port>"
@@ -21,7 +22,6 @@ API_KEY = "<random key>"
 CPU_SHIMS = ROOT / "harness" / "cpu_shims"
 PLUGIN = "tp_compression_harness"
 BOUND_CORES = "SGLANG_CPU_OMP_THREADS_BIND"
-CHECK_EVERY = "HARNESS_PLUGIN_CHECK_EVERY"
 
 BASELINE = "baseline"
 COMPRESSED = "compressed"
@@ -92,9 +92,14 @@ class Arm(Strict):
         return {**os.environ, **self.env}
 
     @property
+    def settings(self) -> Settings:
+        """What its plugin is told."""
+        return Settings.from_env(self.env) or Settings(dir=Path(self.engagement))
+
+    @property
     def check_every(self) -> int:
         """The live check's interval in compressed calls; 0 for none, as in an arm that does not compress."""
-        return int(self.env.get(CHECK_EVERY, "0")) if self.compressed else 0
+        return self.settings.check_every if self.compressed else 0
 
     def shell(self) -> str:
         """Return the command and its variables as one could type them."""
@@ -285,17 +290,19 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
     engagement = folder / name / "engagement"
     shims = [str(CPU_SHIMS)] if suite.device == "cpu" else []
     outer = [path for path in (os.environ.get("PYTHONPATH"),) if path]
+    plugin = Settings(
+        dir=engagement,
+        codec=suite.compression.codec,
+        algorithm=suite.compression.algorithm,
+        claims=suite.compression.claims,
+        check_every=suite.compression.live_check.every if options.live_check else 0,
+    )
     env = {
         **suite.server.env,
         "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath))),
         "PYTHONPATH": os.pathsep.join((*shims, str(options.plugin_path.resolve()), *outer)),
-        "HARNESS_PLUGIN_DIR": str(engagement),
-        "HARNESS_PLUGIN_CODEC": suite.compression.codec,
-        "HARNESS_PLUGIN_ALGORITHM": suite.compression.algorithm,
-        CHECK_EVERY: str(suite.compression.live_check.every if options.live_check else 0),
+        **plugin.env(),
     }
-    if suite.compression.claims:
-        env["HARNESS_PLUGIN_CLAIMS"] = suite.compression.claims
     if allowed := os.environ.get("SGLANG_PLUGINS"):
         # The user's list of plugins would keep ours out.
         env["SGLANG_PLUGINS"] = f"{allowed},{PLUGIN}"

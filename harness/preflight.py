@@ -43,8 +43,8 @@ def check_sglang(plan: Plan) -> Sglang:
     request = {
         # From `serve` on; the parser wants a number where the plan has a placeholder.
         "arms": {of.name: ["1" if argument == PORT else argument for argument in of.argv[2:]] for of in plan.arms},
-        "codec": arm.env["HARNESS_PLUGIN_CODEC"],
-        "claims": arm.env.get("HARNESS_PLUGIN_CLAIMS"),
+        "codec": arm.settings.codec,
+        "claims": arm.settings.claims,
         "gpus": {"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
     }
     try:

@@ -1,7 +1,5 @@
 """One question's result in one arm, its file form, and the pairing of both arms' results."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,11 +119,6 @@ def pair(
         else:
             pairs.append(Pair(baseline=here, compressed=there))
     return Pairing(pairs=tuple(pairs), failed=tuple(failed), faults=tuple(faults))
-
-
-def hash_tokens(tokens: Sequence[int]) -> str:
-    """Return the SHA-256 of token ids."""
-    return hashlib.sha256(json.dumps(list(tokens)).encode()).hexdigest()
 
 
 def sample_file(folder: Path, task: str) -> Path:

@@ -82,15 +82,10 @@ def _not_importable(sglang: str, problems: list[str], error: Exception) -> dict[
 
 
 def _codec_problems(*names: str | None) -> list[str]:
-    problems = []
-    for name in names:
-        try:
-            if name is not None and ":" in name:
-                import_module("harness.collective.implementation").load_implementation(name)
-            elif name is not None:
-                import_module("harness.collective").get_codec(name)
-        except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
-            problems.append(f"the codec {name!r} cannot be used: {error}")
+    try:
+        problems: list[str] = import_module("harness.sglang_plugin.codecs").codec_problems(*names)
+    except Exception as error:  # noqa: BLE001 - an import of torch can fail in any way
+        return [f"the codec {names[0]!r} cannot be used: {error}"]
     return problems
 
 

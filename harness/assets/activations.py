@@ -9,6 +9,7 @@ some 300 tokens, fp32.
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 import tempfile
@@ -21,7 +22,6 @@ from harness.plan import COMPRESSED, Options, make_plan
 from harness.server import running
 
 SUITE = "smollm2-cpu"
-CAPTURE = "HARNESS_PLUGIN_CAPTURE"
 # Nothing is measured here: a busy machine may take its time.
 START_TIMEOUT_S = 900
 PROMPT = """\
@@ -70,7 +70,8 @@ def capture(out: Path, *, server_python: Path, plugin_path: Path) -> None:
         )
         plan = plan.model_copy(update={"start_timeout_s": START_TIMEOUT_S})
         arm = plan.arm(COMPRESSED)
-        arm = arm.model_copy(update={"env": {**arm.env, CAPTURE: str(out.absolute())}})
+        settings = dataclasses.replace(arm.settings, capture=out.absolute())
+        arm = arm.model_copy(update={"env": {**arm.env, **settings.env()}})
         try:
             with running(plan, arm, Path(folder), _say) as server:
                 prompt = server.client.tokenize(PROMPT)

@@ -9,7 +9,7 @@ from harness.fidelity.records import DECIMALS, TextRecord
 from harness.fidelity.settings import FidelityPlan
 from harness.fidelity.texts import Text
 from harness.records import write_lines
-from harness.samples import hash_tokens
+from harness.sglang_plugin.study_folder import hash_tokens
 
 
 def predict_texts(
