@@ -185,7 +185,8 @@ def write_engagement(
 
 def count(recorder: Recorder, site: str, tokens: int = 1, *, quantized: bool = True) -> None:
     """Count one compressed all-reduce."""
-    recorder.count(site, quantized=quantized, elements=tokens * WIDTH, wire_bytes=tokens * (WIDTH + 4))
+    sent = {"elements": tokens * WIDTH, "wire_bytes": tokens * (WIDTH + 4)}
+    recorder.count(site, layer=0, how="int8_token one_shot", quantized=quantized, **sent)
 
 
 def tally(tokens: int = 3, **changed: Any) -> dict[str, Any]:
