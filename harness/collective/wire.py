@@ -6,6 +6,7 @@ import torch
 
 from harness.collective.codec import Codec, leading_rows
 from harness.collective.registry import get_codec
+from harness.collective.spared_rows import spared_bytes
 
 
 def wire_bytes(
@@ -19,7 +20,8 @@ def wire_bytes(
     """Bytes that one rank sends in one ``quant_all_reduce``, transport headers left out.
 
     One-shot sends the encoded message to each of the N - 1 others. Two-shot cuts its T rows into N stripes
-    of ceil(T / N), the last ones filled up with zeros, and sends N - 1 of them twice.
+    of ceil(T / N), the last ones filled up with zeros, and sends N - 1 of them twice. Rows that a codec spares
+    are sent to each of the others by either.
 
     Args:
         shape: Of the tensor to be reduced; its last dimension is the hidden size H.
@@ -37,11 +39,12 @@ def wire_bytes(
     rows, width = leading_rows(shape), shape[-1]
     if rows * width == 0:
         return 0
-    row = get_codec(codec).row_bytes(width, dtype)
+    chosen = get_codec(codec)
+    row, spared = chosen.row_bytes(width, dtype), spared_bytes(chosen, rows, width, dtype)
     if algorithm == "one_shot":
-        return (world_size - 1) * rows * row
+        return (world_size - 1) * (rows * row + spared)
     if algorithm == "two_shot":
-        return 2 * (world_size - 1) * -(-rows // world_size) * row
+        return (world_size - 1) * (2 * -(-rows // world_size) * row + spared)
     raise ValueError(f"no algorithm is named {algorithm!r}; there are: one_shot, two_shot")
 
 

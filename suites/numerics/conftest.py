@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from harness.collective import UnknownCodecError, codec_names, get_codec
+from harness.collective.codecs.spared_columns import SparedColumns
 from harness.collective.implementation import load_implementation
 from suites.numerics.case import DTYPES, Case, in_dtypes
 from suites.numerics.checks import CHECKS
@@ -22,6 +23,9 @@ RANKS = {"cpu": "2,3,4,8", "cuda": "2,3"}
 ABOUT_ANY_IMPLEMENTATION = ("test_conformance.py", "test_properties.py", "test_table.py")
 """What is left of the suite under --impl: the other files test this library and the suite itself."""
 
+
+SPARING = ("int8_token_rows4", "int4_group32_columns3+17+40")
+"""Codecs whose names take parameters, by one example each; the columns are those of the data's spikes."""
 
 STARTED = pytest.StashKey[float]()
 
@@ -137,7 +141,7 @@ def chosen_subjects(config: pytest.Config) -> list[Subject]:
     if chosen.impl:
         codec, algorithm = chosen.codec or "int8_token", chosen.algorithm or "one_shot"
         return [Subject(implementation=chosen.impl, codec=codec, algorithm=algorithm)]
-    codecs = [chosen.codec] if chosen.codec else codec_names()
+    codecs = [chosen.codec] if chosen.codec else (*codec_names(), *SPARING)
     algorithms = [chosen.algorithm] if chosen.algorithm else ALGORITHMS
     return [Subject(codec=codec, algorithm=algorithm) for codec in codecs for algorithm in algorithms]
 
@@ -156,13 +160,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("subject", subjects, ids=str)
 
 
+def takes(subject: Subject, width: int) -> bool:
+    """Whether a row of this width has every column that the codec's name speaks of."""
+    claimed = subject.claimed
+    return not isinstance(claimed, SparedColumns) or claimed.columns[-1] < width
+
+
 def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]:
     """One check's cases for one subject, over all rank counts."""
     if config.option.case:
         yield Case.parse(config.option.case)
         return
     for ranks in chosen_ranks(config):
-        yield from in_dtypes(CHECKS[check].cases(subject, ranks), chosen_dtypes(config))
+        for case in in_dtypes(CHECKS[check].cases(subject, ranks), chosen_dtypes(config)):
+            if takes(subject, case.shape[-1]):
+                yield case
 
 
 @pytest.fixture(scope="session")

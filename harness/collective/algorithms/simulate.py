@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from harness.collective import spared_rows
+from harness.collective.backends.base import Backend
 from harness.collective.backends.choice import choose_backend
 from harness.collective.codec import Codec
 from harness.collective.messages import MessageFormat
@@ -41,17 +43,29 @@ def simulate_all_reduce(
     chosen, worker = get_codec(codec), choose_backend(inputs, backend)
     if inputs.shape[0] == 1 or inputs.numel() == 0:
         return inputs[0].clone() if len(inputs) else inputs.new_zeros(inputs.shape[1:])
-    ranks, device, dtype = len(inputs), inputs.device, inputs.dtype
-    rows = inputs.reshape(ranks, -1, inputs.shape[-1])
-    total = torch.empty_like(rows[0])
-    message = MessageFormat(chosen, len(total), total.shape[1], dtype)
-    messages = message.empty(ranks, device)
-    for x, target in zip(rows, messages, strict=True):
+    messages = list(inputs.reshape(len(inputs), -1, inputs.shape[-1]))
+    total = torch.empty(messages[0].shape, dtype=inputs.dtype, device=inputs.device)
+    if not chosen.spared_rows:
+        _reduce(messages, total, algorithm, chosen, worker)
+        return total.view(inputs.shape[1:])
+    cut = [spared_rows.split(chosen, x) for x in messages]
+    unrounded = torch.empty(total.shape, dtype=torch.float32, device=total.device)
+    _reduce([rest for rest, _, _ in cut], unrounded, algorithm, chosen, worker)
+    for _, numbers, spared in cut:
+        spared_rows.add(unrounded, numbers, spared)
+    return total.copy_(unrounded).view(inputs.shape[1:])
+
+
+def _reduce(inputs: list[Tensor], total: Tensor, algorithm: str, codec: Codec, backend: Backend) -> None:
+    """Sums the ranks' ``[T, H]`` into ``total``."""
+    dtype, device, width = inputs[0].dtype, total.device, total.shape[1]
+    message = MessageFormat(codec, len(total), width, dtype)
+    messages = message.empty(len(inputs), device)
+    for x, target in zip(inputs, messages, strict=True):
         with message.writing(target) as parts:
-            worker.encode(chosen, x, parts)
+            backend.encode(codec, x, parts)
     if algorithm == "two_shot":
         received, messages = messages, message.empty(1, device)
         with message.writing(messages[0]) as parts:
-            worker.decode_sum_encode(chosen, message.parts(received), total.shape[1], dtype, parts)
-    worker.decode_sum(chosen, message.parts(messages), total)
-    return total.view(inputs.shape[1:])
+            backend.decode_sum_encode(codec, message.parts(received), width, dtype, parts)
+    backend.decode_sum(codec, message.parts(messages), total)
