@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from harness.collective import UnknownCodecError, codec_names, get_codec
-from harness.collective.codecs.spared_columns import SparedColumns
 from harness.collective.implementation import load_implementation
 from suites.numerics.case import DTYPES, Case, in_dtypes
 from suites.numerics.checks import CHECKS
@@ -160,12 +159,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("subject", subjects, ids=str)
 
 
-def takes(subject: Subject, width: int) -> bool:
-    """Whether a row of this width has every column that the codec's name speaks of."""
-    claimed = subject.claimed
-    return not isinstance(claimed, SparedColumns) or claimed.columns[-1] < width
-
-
 def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]:
     """One check's cases for one subject, over all rank counts."""
     if config.option.case:
@@ -173,7 +166,7 @@ def cases(config: pytest.Config, subject: Subject, check: str) -> Iterator[Case]
         return
     for ranks in chosen_ranks(config):
         for case in in_dtypes(CHECKS[check].cases(subject, ranks), chosen_dtypes(config)):
-            if takes(subject, case.shape[-1]):
+            if subject.takes(case.shape[-1]):
                 yield case
 
 

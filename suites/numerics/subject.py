@@ -4,6 +4,7 @@ import functools
 from dataclasses import dataclass
 
 from harness.collective import Codec, get_codec, quant_all_reduce
+from harness.collective.codecs.spared_columns import SparedColumns
 from harness.collective.coordinator import Compressed
 from harness.collective.implementation import load_implementation
 
@@ -27,6 +28,10 @@ class Subject:
     def claimed(self) -> Codec:
         """The codec that is claimed."""
         return get_codec(self.codec)
+
+    def takes(self, width: int) -> bool:
+        """Whether a row of this width has every column that the codec's name speaks of."""
+        return not isinstance(self.claimed, SparedColumns) or self.claimed.columns[-1] < width
 
     @property
     def options(self) -> str:

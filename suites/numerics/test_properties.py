@@ -6,7 +6,6 @@ from hypothesis import strategies
 from suites.numerics.case import LAYOUTS, Case
 from suites.numerics.checks import CHECKS
 from suites.numerics.cluster import Cluster
-from suites.numerics.conftest import takes
 from suites.numerics.subject import Subject
 
 DATA = ("gaussian", "uneven", "columns", "positive", "cancellation", "zeros", "amplitudes")
@@ -35,7 +34,7 @@ def test_any_case_keeps_the_bound_and_ranks_agree(
     @hypothesis.settings(max_examples=25, deadline=None, derandomize=True, database=None)
     @hypothesis.given(case=cases_of(rank_counts, dtypes))
     def judge(case: Case) -> None:
-        hypothesis.assume(takes(subject, case.shape[-1]))
+        hypothesis.assume(subject.takes(case.shape[-1]))
         CHECKS["pointwise_bound"].run(cluster, subject, case)
         CHECKS["ranks_agree"].run(cluster, subject, case)
 
