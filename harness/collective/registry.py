@@ -50,8 +50,10 @@ SPARING_NAMES = "CODEC_columns12+77 (these columns in full), CODEC_rows4 (4 % of
 class UnknownCodecError(ValueError):
     """A codec was asked for that does not exist; the message lists those that do."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no codec is named {name!r}; there are: {', '.join(codec_names())}; and {SPARING_NAMES}")
+    def __init__(self, name: str, others: tuple[str, ...] = ()) -> None:
+        self.name = name
+        there_are = ", ".join((*codec_names(), *others))
+        super().__init__(f"no codec is named {name!r}; there are: {there_are}; and {SPARING_NAMES}")
 
 
 def codec_names() -> tuple[str, ...]:
