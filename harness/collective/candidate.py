@@ -6,6 +6,8 @@ from harness.collective.mechanisms.mechanism import Mechanism
 from harness.collective.registry import UnknownCodecError, get_codec
 
 ALGORITHMS = ("one_shot", "two_shot")
+OWN = "own"
+"""A mechanism's algorithm, where one has to be named."""
 
 
 def find_candidate(name: str | Codec, algorithm: str | None = None) -> tuple[Codec | Mechanism, str]:
@@ -13,7 +15,7 @@ def find_candidate(name: str | Codec, algorithm: str | None = None) -> tuple[Cod
 
     Args:
         name: A codec or its name, a mechanism's (``mechanism_names()``), or ``module:function``.
-        algorithm: ``one_shot`` or ``two_shot``; None is ``one_shot`` for a codec, and what a mechanism needs.
+        algorithm: ``one_shot`` or ``two_shot``; None is ``one_shot`` for a codec; ``own`` or None for a mechanism.
 
     Raises:
         UnknownCodecError: Nothing has this name; the message lists what there is.
@@ -22,7 +24,7 @@ def find_candidate(name: str | Codec, algorithm: str | None = None) -> tuple[Cod
         ImportError: Its module can't be imported.
     """
     if isinstance(name, str) and (mechanism := find_mechanism(name)):
-        if algorithm is not None:
+        if algorithm not in {None, OWN}:
             raise ValueError(f"{name} has an algorithm of its own; leave {algorithm!r} out")
         return mechanism, ""
     algorithm = algorithm or ALGORITHMS[0]

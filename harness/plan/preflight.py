@@ -46,6 +46,7 @@ def check_sglang(server_python: str, arms: list[Arm], *, codecs: list[str], gpus
         # From `serve` on; the parser wants a number where the plan has a placeholder.
         "arms": {arm.name: ["1" if argument == PORT else argument for argument in arm.argv[2:]] for arm in arms},
         "codecs": codecs,
+        "virtual": bool(arms[0].settings.virtual_ranks),
         "gpus": gpus,
     }
     try:

@@ -95,7 +95,7 @@ class Plugin:
         self._policies = PolicyFile(
             study,
             uniform(NATIVE) if self.on_npu else settings.policy(),
-            partial(policy_problems, on_npu=self.on_npu),
+            partial(policy_problems, on_npu=self.on_npu, virtual=bool(settings.virtual_ranks)),
         )
         self._settings = settings
         self._recorder = Recorder(settings.dir)
@@ -103,6 +103,8 @@ class Plugin:
         self._capture = Capture(settings.capture)
         self.predictions = Predictions(settings.dir, study)
         self._may_compress = False
+        # Virtual ranks stand for a deployment, which sends 16 bits an element, whatever they are computed in.
+        self._wire_dtype = torch.bfloat16 if settings.virtual_ranks else None
         self._site = "unknown"
         self._layers: Counter[str] = Counter()
         self._kernel_calls = 0
@@ -198,7 +200,8 @@ class Plugin:
         return result
 
     def _count(self, site: str, layer: int, x: torch.Tensor, ranks: int, choice: Choice, *, quantized: bool) -> None:
-        sent = wire_bytes(x.shape, ranks, codec=choice.claimed, algorithm=choice.algorithm, dtype=x.dtype)
+        dtype = self._wire_dtype or x.dtype
+        sent = wire_bytes(x.shape, ranks, codec=choice.claimed, algorithm=choice.algorithm, dtype=dtype)
         self._recorder.count(
             site,
             layer=layer,
@@ -209,7 +212,9 @@ class Plugin:
         )
 
     def _count_plain(self, site: str, layer: int, x: torch.Tensor, ranks: int) -> None:
-        self._recorder.count_plain(site, layer=layer, ring_bytes=round(ring_bytes(x.shape, ranks, x.dtype)))
+        self._recorder.count_plain(
+            site, layer=layer, ring_bytes=round(ring_bytes(x.shape, ranks, self._wire_dtype or x.dtype))
+        )
 
     def watch_npu_kernel(self) -> None:
         """Count calls of `torch_npu.npu_dynamic_quant`, which SGLang imports anew in every call."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 SITES = ("attention", "ffn")
-ALGORITHMS = ("one_shot", "two_shot")
+OWN = "own"
+"""The algorithm of a mechanism that is no codec of ours, or of a user's function of all ranks' tensors."""
+ALGORITHMS = ("one_shot", "two_shot", OWN)
 PLAIN = "plain"
 """The codec that is none: the group's own all-reduce."""
 PREDICTIONS = ("reference", "compare")
@@ -166,7 +168,7 @@ def _rule_problems(rule: object, where: str) -> list[str]:
         problems += [
             f"{where}.{key}: a plain sum has none: leave it out" for key in ("algorithm", "claims") if key in rule
         ]
-    elif ":" in codec and not isinstance(claims, str):
+    elif ":" in codec and rule.get("algorithm") != OWN and not isinstance(claims, str):
         problems.append(f"{where}.claims: name the codec whose bound and bytes {codec} claims")
     elif ":" not in codec and claims is not None:
         problems.append(f"{where}.claims: only an implementation `module:function` claims to be a codec")

@@ -32,7 +32,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `arms`, the `sglang serve` arguments of each arm by name; `codecs`, every codec's name, or an
-            implementation's, `module:function`; `gpus`, where the servers run on NVIDIA GPUs, how many `ranks` each
+            implementation's, `module:function`; `virtual`, whether they are for virtual ranks; `gpus`, where the servers run on NVIDIA GPUs, how many `ranks` each
             has and how many `servers` are up at once.
 
     Returns:
@@ -63,7 +63,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return _not_importable(sglang, problems, error)
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
         problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
-    problems += _codec_problems(request["codecs"])
+    problems += _codec_problems(request["codecs"], virtual=request["virtual"])
     try:
         server_args = import_module("sglang.srt.server_args").ServerArgs
     except Exception as error:  # noqa: BLE001 - see above
@@ -81,9 +81,9 @@ def _not_importable(sglang: str, problems: list[str], error: Exception) -> dict[
     return {"sglang": sglang, "settings": [], "packages": _packages(), "problems": problems}
 
 
-def _codec_problems(names: list[str]) -> list[str]:
+def _codec_problems(names: list[str], *, virtual: bool) -> list[str]:
     try:
-        problems: list[str] = import_module("harness.sglang_plugin.codecs").codec_problems(*names)
+        problems: list[str] = import_module("harness.sglang_plugin.codecs").codec_problems(*names, virtual=virtual)
     except Exception as error:  # noqa: BLE001 - an import of torch can fail in any way
         return [f"no codec can be used: {error}"]
     return problems

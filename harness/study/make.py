@@ -14,7 +14,7 @@ from harness.plan.make import check_interpreter
 from harness.plan.model_folder import check_model
 from harness.plan.plan import FidelityPlan
 from harness.records.run_folder import RunFolder
-from harness.sglang_plugin.policy import ALGORITHMS
+from harness.sglang_plugin.policy import ALGORITHMS, OWN
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Positive, Strict
 from harness.study.plan import DEFAULT_CANDIDATES, Candidate, StudyPlan, arm_name
@@ -148,7 +148,9 @@ def make_study(
 def split_name(name: str) -> tuple[str, str]:
     """Return the codec and the algorithm of a candidate's name: `codec`, `codec:algorithm`, or `module:function`."""
     codec, _, algorithm = name.rpartition(":")
-    return (codec, algorithm) if codec and algorithm in ALGORITHMS else (name, ALGORITHMS[0])
+    if codec and algorithm in ALGORITHMS:
+        return codec, algorithm
+    return name, OWN if ":" in name else ALGORITHMS[0]
 
 
 def one_rank(suite: Suite) -> ServerOptions:

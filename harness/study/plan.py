@@ -20,7 +20,7 @@ DEFAULT_CANDIDATES = (
     "int6_hadamard",
     "int4_group32",
     "int4_hadamard",
-    "quickreduce_int8:two_shot",
+    "quickreduce_int8:own",
 )
 # The codec whose harm is drawn site by site: what SGLang's flag means.
 PR_CODEC = "int8_token"
