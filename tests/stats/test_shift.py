@@ -29,9 +29,15 @@ def test_bounds_are_those_of_the_mean_and_of_the_mean_square() -> None:
 def test_what_moves_all_alike_has_no_spread() -> None:
     found = shift([0.25] * 10)
     assert found is not None
-    assert (found.mean, found.mean_low, found.mean_high, found.spread, found.rms, found.rms_low, found.largest) == pytest.approx(
-        (0.25, 0.25, 0.25, 0.0, 0.25, 0.25, 0.25)
-    )
+    assert (
+        found.mean,
+        found.mean_low,
+        found.mean_high,
+        found.spread,
+        found.rms,
+        found.rms_low,
+        found.largest,
+    ) == pytest.approx((0.25, 0.25, 0.25, 0.0, 0.25, 0.25, 0.25))
 
 
 @pytest.mark.parametrize("values", [[], [0.4]])
