@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from harness.config.load import load, suite_names
 from harness.config.suite import Source
 from harness.errors import HarnessError
+from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.places import ROOT
 from harness.plan.make import make_plan, repeat_command
@@ -21,6 +22,7 @@ from harness.plan.plan import Plan
 from harness.prepare.data import data_place
 from harness.prepare.data import prepare as prepare_data
 from harness.prepare.models import prepare_model
+from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
 
 DEFAULT_SUITE = "smollm2-cpu"
@@ -119,15 +121,14 @@ def calibrate(  # noqa: PLR0917 - see above
 ) -> None:
     """Run a suite's baseline alone and propose thresholds, with reasons and a ready change of thresholds.yaml."""
     chosen = locals()
-    plan = _plan(**chosen, early_stop=False, baselines=chosen.pop("runs"))
-    from harness.report.calibration import show_calibration  # noqa: PLC0415
+    # Taken out first: an argument after `**chosen` is evaluated when that is unpacked already.
+    baselines = chosen.pop("runs")
+    plan = _plan(**chosen, early_stop=False, baselines=baselines)
     from harness.run.display import Display  # noqa: PLC0415 - lm-eval takes seconds to import
     from harness.run.pipeline import calibrate as run_calibration  # noqa: PLC0415
 
-    console = _console()
-    found = run_calibration(plan, Display(console))
-    show_calibration(found, console, RunFolder(Path(plan.folder)))
-    raise SystemExit(ERROR if found.errors else 0)
+    found = run_calibration(plan, Display(_console()))
+    raise SystemExit(_show_calibration(found, RunFolder(Path(plan.folder))))
 
 
 @app.command()
@@ -272,12 +273,16 @@ def _interpreter(server_python: Path | None) -> Path:
 
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example reports/latest.")]) -> None:
-    """Build a run's report again from its own files, and end with its exit code."""
+    """Build a run's report, or a calibration's proposals, again from its own files, and end with its exit code."""
     from harness.report.build import build_report  # noqa: PLC0415 - see above
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.report.write import write_report  # noqa: PLC0415
 
     folder = RunFolder(run.resolve())
+    if read_record(folder.plan, Plan).calibrates:
+        from harness.report.calibration import write_calibration  # noqa: PLC0415
+
+        raise SystemExit(_show_calibration(write_calibration(folder), folder))
     built = build_report(folder)
     write_report(built, folder, latest=False)
     show(built, _console(), folder)
@@ -291,6 +296,13 @@ def suites(device: Annotated[str | None, typer.Option(help="Only those of this d
         content, _ = load(name)
         if device in (None, content.device):
             typer.echo(f"{name}\t{content.device}\t{content.model.path}\t{content.description}")
+
+
+def _show_calibration(found: CalibrationReport, folder: RunFolder) -> int:
+    from harness.report.calibration import show_calibration  # noqa: PLC0415 - see above
+
+    show_calibration(found, _console(), folder)
+    return ERROR if found.errors else 0
 
 
 def _run(plan: Plan) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.load import load
-from harness.plan.make import Options, make_plan
+from harness.plan.make import make_plan
+from harness.plan.options import Options
 from harness.plan.plan import Plan
 from harness.records.predictions import TextRecord
 from harness.records.run import ArmRecord, RunRecord, TaskRecord, write_lines, write_record

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import subprocess
@@ -8,7 +9,9 @@ import pytest
 
 from harness import cli
 from harness.config.load import suite_names
+from harness.errors import HarnessError
 from harness.places import ROOT
+from harness.plan.plan import Plan
 from harness.report.build import build_report
 from tests.support import (
     GSM8K_ROWS,
@@ -55,7 +58,11 @@ class Harness:
         return Ran(code, captured.out, captured.err)
 
     def accuracy(self, *arguments: str) -> Ran:
-        """Run `accuracy` with a stand-in interpreter, plugin and model, and tiny data."""
+        """Run `accuracy` as `on_tiny_data` does."""
+        return self.on_tiny_data("accuracy", *arguments)
+
+    def on_tiny_data(self, command: str, *arguments: str) -> Ran:
+        """Run a command with a stand-in interpreter, plugin and model, and tiny data."""
         options = make_options(self.folder)
         data = self.folder / "own"
         write_rows(data / "gsm8k" / "test.jsonl", GSM8K_ROWS)
@@ -65,7 +72,7 @@ class Harness:
             *("--model-path", str(options.model_path), "--data", "folder", "--data-folder", str(data)),
             *("--reports", str(options.reports), "--limit", "3"),
         ]
-        return self("accuracy", *usual, *arguments)
+        return self(command, *usual, *arguments)
 
 
 def test_suites_are_listed_by_name_device_model_and_description(harness: Harness) -> None:
@@ -204,6 +211,39 @@ def test_a_report_is_built_again_and_ends_with_the_runs_code(
     assert (Path(plan.folder) / "report.json").is_file()
     assert not (harness.folder / "reports" / "latest").exists()
     assert build_report(run_folder(plan)).rebuild.endswith(plan.folder)
+
+
+def test_a_calibrations_proposals_are_built_again(harness: Harness) -> None:
+    plan = make(harness.folder, baselines=2, early_stop=False)
+    write_run(plan, versions={"sglang": "0.5.23"})
+    for arm in plan.arms:
+        write_arm(plan, arm.name, {"boolq": boolq(*range(20)), "gsm8k": gsm8k(*range(16))})
+    first, again = harness("report", plan.folder), harness("report", plan.folder)
+    assert (first.code, again.code) == (0, 0), first.err
+    assert "max_drop" in first.out
+    assert first.out == again.out
+    folder = run_folder(plan)
+    assert first.out.splitlines()[-1] == f"report: {folder.calibration_markdown}"
+    assert json.loads(folder.calibration.read_text())["tasks"]["boolq"]["n"] == 128
+    assert not folder.report.exists()
+    write_run(plan, errors=["baseline: the server died"])
+    broken = harness("report", plan.folder)
+    assert broken.code == 3
+    assert "ERROR baseline: the server died" in broken.out
+
+
+def test_a_calibration_plans_its_baselines_alone(harness: Harness) -> None:
+    planned: list[Plan] = []
+
+    def carried_out(plan: Plan, _display: object) -> None:
+        planned.append(plan)
+        raise HarnessError("enough")
+
+    harness.monkeypatch.setattr("harness.run.pipeline.calibrate", carried_out)
+    ran = harness.on_tiny_data("calibrate", "--runs", "2")
+    assert (ran.code, ran.err) == (3, "ERROR\nenough\n")
+    assert [arm.name for arm in planned[0].arms] == ["baseline", "baseline-2"]
+    assert planned[0].calibrates
 
 
 def test_a_report_of_nothing(harness: Harness) -> None:

@@ -17,7 +17,8 @@ import pytest
 from harness.config.suite import KnownAnswer, Model, ServerOptions, Source, Suite, TaskRun
 from harness.config.thresholds import ModelThresholds, Threshold, Thresholds
 from harness.places import cache
-from harness.plan.make import Options, make_plan
+from harness.plan.make import make_plan
+from harness.plan.options import Options
 from harness.prepare.data import prepare
 from harness.run import pipeline
 from harness.run.display import Display
@@ -25,6 +26,8 @@ from harness.run.display import Display
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("server_python", "no_strays")]
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 8
+# A bound against hanging, and no claim of speed: other programs may run beside it.
+PATIENCE_S = 600
 
 
 def command(*arguments: str) -> list[str]:
@@ -38,7 +41,7 @@ def accuracy(reports: Path, *arguments: str, **env: str) -> subprocess.Completed
         env={**os.environ, **env},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=4 * PATIENCE_S,
         check=False,
     )
 
@@ -73,7 +76,7 @@ def test_compression_ran_on_every_rank_and_site_and_in_the_baseline_nowhere(repo
     for rank in report["arms"]["compressed"]["engagement"]["ranks"]:
         # GSM8K's questions are prefilled together.
         assert rank["prefills"] > LIMIT
-        assert {site: of["calls"] for site, of in rank["sites"].items()} == {
+        assert {site: done["calls"] for site, done in rank["sites"].items()} == {
             "attention": 30 * rank["prefills"],
             "ffn": 30 * rank["prefills"],
         }
@@ -99,8 +102,8 @@ def test_the_arms_answered_the_same_questions_differently(
         [json.loads(line) for line in (finished[1] / arm / "samples-boolq.jsonl").read_text().splitlines()]
         for arm in ("baseline", "compressed")
     ]
-    assert [of["prompt_hash"] for of in samples[0]] == [of["prompt_hash"] for of in samples[1]]
-    assert all(of["prompt_hash"] for of in samples[0])
+    assert [sample["prompt_hash"] for sample in samples[0]] == [sample["prompt_hash"] for sample in samples[1]]
+    assert all(sample["prompt_hash"] for sample in samples[0])
 
 
 def test_compression_moves_the_predictions_of_fixed_text_and_says_so(
@@ -122,7 +125,7 @@ def test_compression_moves_the_predictions_of_fixed_text_and_says_so(
         for arm in ("baseline", "compressed")
     ]
     assert tokens[0] == tokens[1]
-    assert all(2 <= len(of) <= 128 for of in tokens[0])
+    assert all(2 <= len(text) <= 128 for text in tokens[0])
 
 
 def test_the_arms_differ_in_the_flag_alone(report: dict[str, Any]) -> None:
@@ -178,7 +181,7 @@ def test_a_rank_that_dies_in_the_middle_is_an_error_and_what_was_measured_stays(
     with start(tmp_path) as process:
         list(until_said(process, "baseline: boolq: "))
         rank_processes(process.pid)[-1].kill()
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3, output
     report = json.loads((tmp_path / "latest" / "report.json").read_text())
     assert report["verdict"] == "ERROR"
@@ -193,29 +196,22 @@ def test_a_rank_that_dies_in_the_middle_is_an_error_and_what_was_measured_stays(
 def test_nothing_survives_a_run_that_is_stopped(tmp_path: Path, number: signal.Signals) -> None:
     with start(tmp_path) as process:
         list(until_said(process, "starting the server"))
-        deadline = time.monotonic() + 120
-        while not (tree := rank_processes(process.pid)):
-            assert time.monotonic() < deadline, "no rank was started"
+        while not rank_processes(process.pid):
+            # As long as the run itself waits for its server: a busy machine may take its time.
+            assert process.poll() is None, f"the run ended before a rank was started: {process.communicate()[0]}"
             time.sleep(0.5)
+        tree = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
-        output, _ = process.communicate(timeout=120)
-    # After SIGKILL the guard cleans up on its own, a moment later.
-    psutil.wait_procs(tree, timeout=60)
-    assert not [rank for rank in tree if rank.is_running()]
+        output, _ = process.communicate(timeout=PATIENCE_S)
+    # After SIGKILL the guard cleans up on its own, a moment later, and is itself one of the tree.
+    _, left = psutil.wait_procs(tree, timeout=PATIENCE_S)
+    assert not left, f"still there: {[one.cmdline() for one in left]}"
     if number is not signal.SIGKILL:
         assert process.returncode == 130
         assert "interrupted" in output
         assert (
             json.loads((tmp_path / "latest" / "report.json").read_text())["reasons"][0] == "interrupted by the user"
         )
-    wait_until_no_guard()
-
-
-def wait_until_no_guard() -> None:
-    deadline = time.monotonic() + 60
-    while [of for of in psutil.process_iter(["cmdline"]) if "harness.serve.guard" in (of.info["cmdline"] or [])]:
-        assert time.monotonic() < deadline, "the guard did not end"
-        time.sleep(0.5)
 
 
 def test_a_plugin_that_sglang_cannot_see_is_refused_before_any_server(tmp_path: Path) -> None:
@@ -302,7 +298,7 @@ def test_qwen3_compresses_in_both_sites_too(
     assert report.verdict == "INCONCLUSIVE", report.reasons
     assert report.reasons == ["no task was judged: all are report_only"]
     for rank in report.arms["compressed"].engagement.ranks:
-        assert {site: of.calls for site, of in rank.sites.items()} == {
+        assert {site: done.calls for site, done in rank.sites.items()} == {
             "attention": 3 * rank.prefills,
             "ffn": 3 * rank.prefills,
         }

@@ -148,7 +148,7 @@ def test_table_and_plot_are_written(tmp_path: Path) -> None:
     drops.append(simulate(truth(n=3270, true_drop=0.0), 200, np.random.default_rng(0)))
     others = [other_cell(), other_cell(fails=0.5)]
     of = Validation(date="2026-01-02", seed=0, seconds=1.0, bars=bars(drops, others), drops=drops, others=others)
-    write(of, tmp_path)
+    assert write(of, tmp_path, "validation") == tmp_path / "validation.md"
     page = (tmp_path / "validation.md").read_text(encoding="utf-8")
     assert "**Not met: several tasks" in page
     assert "| flips | a cell | (1.00) | (50.00) | 98.0 |" in page
@@ -158,7 +158,7 @@ def test_table_and_plot_are_written(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "validation.json").read_text(encoding="utf-8"))["drops"]) == 7
     first = (tmp_path / "validation.svg").read_bytes()
     assert first.startswith(b"<?xml")
-    write(of, tmp_path)
+    assert write(of, tmp_path, "validation") == tmp_path / "validation.md"
     assert (tmp_path / "validation.svg").read_bytes() == first
 
 
@@ -179,3 +179,25 @@ def test_the_command_says_what_was_missed(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert result.exit_code == 1
     assert "MISSED several tasks" in result.output
     assert (tmp_path / "validation.md").exists()
+
+
+def test_a_report_is_named_like_all_others_so_that_whoever_collects_them_finds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from harness.validation import __main__ as command  # noqa: PLC0415
+
+    found = Validation(
+        date="2026-01-02", seed=0, seconds=1.0, bars=bars(SOUND, [other_cell()]), drops=SOUND, others=[other_cell()]
+    )
+    monkeypatch.setattr(command, "validate", lambda *_: found)
+    monkeypatch.setattr(command, "REPORTS", tmp_path)
+    app = typer.Typer()
+    app.command()(command.main)
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 0, result.output
+    # As the nightly job names it.
+    [page] = tmp_path.glob("2*/report.md")
+    assert page.parent.name.endswith("-validation")
+    assert (tmp_path / "latest-validation").resolve() == page.parent
+    assert f"]({(page.parent / 'report.svg').name})" in page.read_text()
+    assert (page.parent / "report.json").exists()

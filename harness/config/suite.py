@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 
 from harness.strict import Positive, Strict
 
+# Those of harness.collective, which the harness's own environment cannot import.
+Algorithm = Literal["one_shot", "two_shot"]
+
 
 class Source(StrEnum):
     """Where the data comes from."""
@@ -70,7 +73,7 @@ class Compression(Strict):
 
     codec: str = "int8_token"
     claims: str | None = None
-    algorithm: str = "one_shot"
+    algorithm: Algorithm = "one_shot"
     policy: str | None = None
     live_check: LiveCheckOptions = LiveCheckOptions()
 

@@ -172,6 +172,11 @@ class Plan(Strict):
     repeat: str
     refused: list[str] = Field(default_factory=list)
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether it is a calibration: baselines alone, from which thresholds are proposed."""
+        return all(arm.name != COMPRESSED for arm in self.arms)
+
     def arm(self, name: str) -> Arm:
         """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)

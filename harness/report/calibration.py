@@ -10,7 +10,7 @@ from rich.table import Table
 from harness.judge.calibration import CalibrationReport, build_calibration
 from harness.records.run import write_record
 from harness.records.run_folder import RunFolder
-from harness.report.markdown import share
+from harness.report.markdown import INTERVALS, share
 
 TEMPLATE = "calibration.md.jinja"
 
@@ -42,7 +42,7 @@ def show_calibration(found: CalibrationReport, console: Console, folder: RunFold
         "task",
         "n",
         "accuracy",
-        "95 % sure between",
+        "90 % interval",
         "turn by themselves",
         "floor",
         "false alarms",
@@ -61,6 +61,7 @@ def show_calibration(found: CalibrationReport, console: Console, folder: RunFold
             share(task.max_drop),
         )
     console.print(table)
+    console.print(INTERVALS, markup=False, highlight=False)
     for name, task in found.tasks.items():
         for reason in task.reasons:
             console.print(f"{name}: {reason}", markup=False, highlight=False)

@@ -7,7 +7,7 @@ from harness.judge.results import FidelityReport
 from harness.judge.verdict import Verdict
 from harness.records.run_folder import RunFolder
 from harness.report.live_check import live_check_line
-from harness.report.markdown import interval, points, share, shifts, size, small
+from harness.report.markdown import INTERVALS, interval, points, share, shifts, size, small
 from harness.report.model import Report
 
 STYLES = {
@@ -24,6 +24,7 @@ def show(report: Report, console: Console, folder: RunFolder) -> None:
     console.print(_tasks(report))
     if report.fidelity is not None:
         console.print(_fidelity(report.fidelity))
+    console.print(f"{INTERVALS}\n", markup=False, highlight=False)
     console.print(_ranks(report))
     for arm in report.arms.values():
         if arm.live_check is not None:
@@ -55,7 +56,7 @@ def _tasks(report: Report) -> Table:
         "baseline",
         "compressed",
         "change",
-        "95 % sure between",
+        "90 % interval",
         "lost/won",
         "changed (by itself)" if any(task.noise for task in report.tasks.values()) else "changed",
         "verdict",
@@ -82,7 +83,7 @@ def _fidelity(fidelity: FidelityReport) -> Table:
     for name in (
         "predictions",
         "n",
-        "mean KL (95 % sure between)",
+        "mean KL (90 % interval)",
         "99 %",
         "same top token",
         "log-likelihood a token",

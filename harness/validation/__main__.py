@@ -8,15 +8,17 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from harness.places import ROOT
+from harness.places import LATEST, ROOT, point_latest
 from harness.validation.bars import bars
 from harness.validation.drop_cells import simulate, truths
 from harness.validation.other_cells import simulate_others
-from harness.validation.write import MARKDOWN, Validation, write
+from harness.validation.write import Validation, write
 
 RUNS = 40_000
 OTHER_RUNS = 10_000
 SHORT = 400
+REPORTS = ROOT / "reports"
+NAME = "validation"
 MET = {True: "met", False: "MISSED", None: "seen"}
 
 
@@ -51,11 +53,14 @@ def main(
 ) -> None:
     """Simulate the verdicts on answers whose truth is known; exit code 1 where a bar is missed."""
     found = validate(SHORT if short else runs, SHORT if short else other_runs, seed)
-    folder = out or ROOT / "reports" / f"{datetime.now(tz=UTC):validation-%Y%m%d-%H%M%S}"
-    write(found, folder)
+    if out:
+        page = write(found, out, NAME)
+    else:
+        page = write(found, REPORTS / f"{datetime.now(tz=UTC):%Y%m%d-%H%M%S}-{NAME}", "report")
+        point_latest(page.parent, f"{LATEST}-{NAME}")
     for bar in found.bars:
         typer.echo(f"{MET[bar.met]:6} {bar.name}: worst {bar.worst:.2%}, limit {bar.limit:.2%} ({bar.where})")
-    typer.echo(f"{len(found.drops)} + {len(found.others)} cells in {found.seconds:.0f} s: {folder / MARKDOWN}")
+    typer.echo(f"{len(found.drops)} + {len(found.others)} cells in {found.seconds:.0f} s: {page}")
     if any(bar.met is False for bar in found.bars):
         raise typer.Exit(1)
 

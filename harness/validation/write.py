@@ -18,7 +18,6 @@ from harness.validation.other_cells import OtherCell
 from harness.validation.truth import CLEAR
 
 MET = {True: "yes", False: "**no**", None: "reported"}
-JSON, MARKDOWN, PLOT = "validation.json", "validation.md", "validation.svg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +41,23 @@ class Validation:
     others: Sequence[OtherCell]
 
 
-def write(validation: Validation, folder: Path) -> None:
-    """Write JSON, Markdown and plot.
+def write(validation: Validation, folder: Path, name: str) -> Path:
+    """Write JSON, Markdown and plot, and return the Markdown's place.
+
+    Args:
+        validation: The results.
+        folder: Where to.
+        name: The files' name, without an ending.
 
     Raises:
         OSError: They cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / JSON).write_text(json.dumps(asdict(validation), indent=1) + "\n", encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(validation), encoding="utf-8")
-    plot(validation.drops, folder / PLOT)
+    page, plot_file = folder / f"{name}.md", folder / f"{name}.svg"
+    (folder / f"{name}.json").write_text(json.dumps(asdict(validation), indent=1) + "\n", encoding="utf-8")
+    page.write_text(markdown(validation, plot_file.name), encoding="utf-8")
+    plot(validation.drops, plot_file)
+    return page
 
 
 PAGE = """\
@@ -93,8 +99,8 @@ is accepted, where both verdicts are errors.
 """
 
 
-def markdown(validation: Validation) -> str:
-    """Return the page."""
+def markdown(validation: Validation, plot_name: str) -> str:
+    """Return the page, with the plot beside it."""
     drops, others = validation.drops, validation.others
     missed = [bar.name for bar in validation.bars if bar.met is False]
     return PAGE.format(
@@ -108,7 +114,7 @@ def markdown(validation: Validation) -> str:
         verdict=f"**Not met: {'; '.join(missed)}.**" if missed else "All bars are met.",
         alpha=ALPHA,
         clear=CLEAR,
-        plot=PLOT,
+        plot=plot_name,
         bars=_table(
             ("bar", "met", "worst seen", "limit", "cells", "worst cell"),
             (

@@ -176,6 +176,7 @@ def test_arguments_that_merely_look_alike_pass(files: Files) -> None:
         ({"server": {"tp": "2", "args": []}}, "server.tp"),
         ({"compression": {"codec": "some.kernel:all_reduce"}}, "compression"),
         ({"compression": {"codec": "int8_token", "claims": "int8_token"}}, "compression"),
+        ({"compression": {"algorithm": "one-shot"}}, "compression.algorithm"),
         ({"compression": {"live_check": {"every": -1}}}, "compression.live_check.every"),
     ],
 )

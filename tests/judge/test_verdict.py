@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.config.thresholds import Threshold
-from harness.judge.drop import DropToTest, check_drops
+from harness.judge.drop import Drop, DropToTest, check_drops
 from harness.judge.verdict import EXIT_CODES, Judged, TaskNumbers, Verdict, judge_run, judge_task, worst
 from harness.stats import PairedCounts, paired_bounds
 from harness.stats.flips import excess_flips
+
+# What a search for a root may be off by.
+CLOSE = 1e-8
 
 
 def numbers(both_right: int, lost: int = 0, won: int = 0, both_wrong: int = 0, **more: Any) -> TaskNumbers:
@@ -26,8 +29,7 @@ def judge(of: TaskNumbers, **keys: Any) -> Judged:
     """Judge a task, its drop tested as that of the run's only task."""
     accepted = threshold(**keys)
     if accepted.max_drop is not None:
-        test = DropToTest(counts=of.counts, max_drop=accepted.max_drop, design=None)
-        of = replace(of, drop=check_drops({"gsm8k": test})["gsm8k"])
+        of = replace(of, drop=drop_of(of, accepted.max_drop))
     return judge_task(of, accepted)
 
 
@@ -74,13 +76,37 @@ def test_floors_at_the_edges(floor: float) -> None:
     assert judged(numbers(5), floor=floor)[0] is Verdict.PASS
 
 
+def drop_of(task: TaskNumbers, max_drop: float) -> Drop:
+    return check_drops({"gsm8k": DropToTest(counts=task.counts, max_drop=max_drop, design=None)})["gsm8k"]
+
+
 @settings(deadline=None, max_examples=25)
 @given(*[st.integers(0, 300)] * 4, st.floats(0, 1))
-def test_the_drop_is_judged_by_the_bounds(right: int, lost: int, won: int, wrong: int, max_drop: float) -> None:
-    of = numbers(right, lost, won, wrong + 1)
-    low, high = paired_bounds(of.counts)
-    expected = Verdict.PASS if low > -max_drop else Verdict.FAIL if high < -max_drop else Verdict.INCONCLUSIVE
-    assert judged(of, max_drop=max_drop)[0] is expected
+def test_the_drop_is_judged_by_the_bounds_that_are_shown(
+    right: int, lost: int, won: int, wrong: int, max_drop: float
+) -> None:
+    task = numbers(right, lost, won, wrong + 1)
+    drop = drop_of(task, max_drop)
+    expected = (
+        Verdict.PASS if drop.low > -max_drop else Verdict.FAIL if drop.high < -max_drop else Verdict.INCONCLUSIVE
+    )
+    assert judged(task, max_drop=max_drop)[0] is expected
+    # Their quantiles are the normal one or higher, never lower: no verdict but what Tango's interval gives too.
+    low, high = paired_bounds(task.counts)
+    assert (drop.low <= low + CLOSE, drop.high >= high - CLOSE) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("table", "max_drop", "by_the_interval_alone"),
+    [((24, 6, 1, 287), 0.0022489759989433367, "FAIL"), ((106, 1, 0, 150), 0.018016599187251483, "PASS")],
+)
+def test_tables_that_tangos_interval_alone_would_decide_and_the_exact_error_does_not(
+    table: tuple[int, int, int, int], max_drop: float, by_the_interval_alone: str
+) -> None:
+    task = numbers(*table)
+    low, high = paired_bounds(task.counts)
+    assert (low > -max_drop, high < -max_drop) == (by_the_interval_alone == "PASS", by_the_interval_alone == "FAIL")
+    assert judged(task, max_drop=max_drop)[0] is Verdict.INCONCLUSIVE
 
 
 def test_bounds_just_around_the_margin() -> None:

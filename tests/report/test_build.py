@@ -6,7 +6,7 @@ import pytest
 
 from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.errors import HarnessError
-from harness.judge.tasks import margin
+from harness.judge.pairing import margin
 from harness.plan.plan import Plan
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report

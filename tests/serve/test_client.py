@@ -1,0 +1,261 @@
+"""The client against a server that answers on demand: what it sends, what it reads, and what it calls a failure."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from harness.serve.client import Client, Generation, RequestFailed, Scores
+from harness.serve.ports import free_port
+
+KEY = "0123abc"
+DONE = {"finish_reason": {"type": "stop"}, "completion_tokens": 2}
+Body = dict[str, Any]
+Answer = Callable[[Body], Any]
+
+
+class Asked:
+    """A server on a port of its own, and what it was asked.
+
+    Attributes:
+        answer: What it says to a request's body; an int is an HTTP status, a text goes out as it is.
+        requests: Method, path and body of each request.
+        keys: The key each came with.
+    """
+
+    def __init__(self) -> None:
+        self.answer: Answer = lambda _body: {}
+        self.requests: list[tuple[str, str, Body]] = []
+        self.keys: list[str | None] = []
+        asked = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                return
+
+            def do_GET(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+                asked.requests.append((self.command, self.path, body))
+                asked.keys.append(self.headers.get("Authorization"))
+                answer = asked.answer(body)
+                status, answer = (answer, {"why": "told to fail"}) if isinstance(answer, int) else (200, answer)
+                content = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_POST = do_GET  # noqa: N815 - the base class's name
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    @property
+    def bodies(self) -> list[Body]:
+        return [body for _method, _path, body in self.requests]
+
+
+@pytest.fixture
+def asked() -> Iterator[Asked]:
+    server = Asked()
+    with server.http:
+        thread = threading.Thread(target=server.http.serve_forever)
+        thread.start()
+        yield server
+        server.http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def client(asked: Asked) -> Iterator[Client]:
+    with Client(f"http://127.0.0.1:{asked.http.server_port}", KEY, timeout_s=20) as made:
+        yield made
+
+
+def generated(text: str, **meta: Any) -> Body:
+    return {"text": text, "meta_info": {**DONE, **meta}}
+
+
+def test_every_request_carries_the_key_and_no_proxy_sees_it(
+    asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    with Client(f"http://127.0.0.1:{asked.http.server_port}", KEY, timeout_s=20) as beside_a_proxy:
+        assert beside_a_proxy.healthy()
+    assert client.healthy()
+    assert set(asked.keys) == {f"Bearer {KEY}"}
+
+
+def test_a_server_that_fails_is_reachable_and_not_healthy_and_one_that_is_not_there_neither(
+    asked: Asked, client: Client
+) -> None:
+    asked.answer = lambda _body: 503
+    assert (client.healthy(), client.reachable()) == (False, True)
+    with Client(f"http://127.0.0.1:{free_port()}", KEY, timeout_s=20) as alone:
+        assert (alone.healthy(), alone.reachable()) == (False, False)
+        with pytest.raises(RequestFailed, match=r"^GET /get_server_info: ConnectError: "):
+            alone.server_info()
+
+
+def test_an_error_of_the_server_is_told_once_and_not_asked_again(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: 500
+    with pytest.raises(RequestFailed, match=r'^POST /v1/tokenize: HTTP 500: \{"why": "told to fail"\}$'):
+        client.tokenize("a text")
+    assert len(asked.requests) == 1
+
+
+def test_an_answer_that_is_no_json_is_a_failure_but_for_what_needs_none(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: "Cache flushed."
+    client.flush_cache()
+    with pytest.raises(RequestFailed, match=r"^GET /get_server_info: the answer is not JSON: Cache flushed\.$"):
+        client.server_info()
+
+
+def test_a_server_that_says_nothing_in_time_is_a_failure(asked: Asked) -> None:
+    silent = threading.Event()
+    asked.answer = lambda _body: silent.wait(60) and {}
+    with (
+        Client(f"http://127.0.0.1:{asked.http.server_port}", KEY, timeout_s=0.1) as hurried,
+        pytest.raises(RequestFailed, match=r"^GET /get_server_info: ReadTimeout: "),
+    ):
+        hurried.server_info()
+    silent.set()
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_texts_become_tokens_with_the_special_ones_or_without(asked: Asked, client: Client, *, special: bool) -> None:
+    asked.answer = lambda _body: {"tokens": [1, 2]}
+    assert client.tokenize("a text", special=special) == [1, 2]
+    assert asked.bodies == [{"prompt": "a text", "add_special_tokens": special}]
+
+
+def test_prompts_are_continued_greedily_in_one_request(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: [
+        generated(" one"),
+        generated(" two", finish_reason={"type": "length"}, completion_tokens=3),
+    ]
+    assert client.generate_many([[1], [2, 3]], max_new_tokens=3, stop=["Q"]) == [
+        Generation(text=" one", finish_reason="stop", tokens=2),
+        Generation(text=" two", finish_reason="length", tokens=3),
+    ]
+    sampling = {"temperature": 0.0, "max_new_tokens": 3, "stop": ["Q"]}
+    assert asked.bodies == [{"input_ids": [[1], [2, 3]], "sampling_params": [sampling, sampling]}]
+
+
+def test_an_abort_is_of_one_prompt_and_an_error_of_all(asked: Asked, client: Client) -> None:
+    too_long = {"type": "abort", "message": "the prompt is too long"}
+    asked.answer = lambda _body: [generated("", finish_reason=too_long), generated(" two")]
+    first, second = client.generate_many([[1], [2]], max_new_tokens=3, stop=[])
+    assert str(first) == "the server aborted the request: the prompt is too long"
+    assert isinstance(second, Generation)
+    asked.answer = lambda _body: 500
+    answers = client.generate_many([[1], [2]], max_new_tokens=3, stop=[])
+    assert ["HTTP 500" in str(answer) for answer in answers] == [True, True]
+
+
+def test_fewer_answers_than_prompts_are_none(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: [generated(" one")]
+    answers = client.generate_many([[1], [2]], max_new_tokens=3, stop=[])
+    assert [str(answer) for answer in answers] == ["2 prompts were sent as one request, 1 answers came"] * 2
+
+
+def test_one_prompt_is_sent_as_one_and_its_failure_raised(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: generated(" one")
+    assert client.generate([7], max_new_tokens=1, stop=()).text == " one"
+    assert asked.bodies[0]["input_ids"] == [7]
+    asked.answer = lambda _body: 500
+    with pytest.raises(RequestFailed, match="HTTP 500"):
+        client.generate([7], max_new_tokens=1, stop=())
+
+
+def test_choices_of_one_token_are_read_from_one_pass(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: generated(
+        "", output_token_ids_logprobs=[[[-0.5, 20, None], [-1.5, 10, None]]], output_token_logprobs=[[-0.5, 20, None]]
+    )
+    scores = client.score([1, 2], [[10], [20]])
+    # In the order asked, whatever order the server names them in.
+    assert scores == Scores(logprobs=(-1.5, -0.5), greedy=(False, True), tokens=(1, 1))
+    [body] = asked.bodies
+    assert (body["input_ids"], body["token_ids_logprob"], body["logprob_start_len"]) == ([1, 2], [10, 20], -1)
+
+
+def continued(body: Body, logprob: float = -0.25) -> list[Body]:
+    """Score each choice token with the same log-probability; greedy decoding always gives token 10."""
+    return [
+        generated(
+            "",
+            input_token_logprobs=[
+                [None, tokens[start], None],
+                *([logprob, token, None] for token in tokens[start + 1 :]),
+            ],
+            input_top_logprobs=[None, *([[logprob, 10, None]] for _ in tokens[start + 1 :])],
+        )
+        for tokens, start in zip(body["input_ids"], body["logprob_start_len"], strict=True)
+    ]
+
+
+def test_a_longer_choices_score_is_the_sum_of_its_tokens(asked: Asked, client: Client) -> None:
+    asked.answer = continued
+    assert client.score([1, 2], [[10], [10, 30]]) == Scores(
+        logprobs=(-0.25, -0.5), greedy=(True, False), tokens=(1, 2)
+    )
+    [body] = asked.bodies
+    assert (body["input_ids"], body["logprob_start_len"]) == ([[1, 2, 10], [1, 2, 10, 30]], [1, 1])
+
+
+def test_scores_of_other_tokens_are_a_failure(asked: Asked, client: Client) -> None:
+    def others(body: Body) -> list[Body]:
+        answers = continued(body)
+        answers[1]["meta_info"]["input_token_logprobs"][-1][1] += 1
+        return answers
+
+    asked.answer = others
+    with pytest.raises(RequestFailed, match=r"^asked for the log-probabilities of \[10, 30\], got those of "):
+        client.score([1, 2], [[10], [10, 30]])
+
+
+def test_questions_of_both_forms_keep_their_places(asked: Asked, client: Client) -> None:
+    """Each form is a request of its own; the answers come back in the order of the questions."""
+
+    def answer(body: Body) -> Any:
+        if "token_ids_logprob" in body:
+            first = generated(
+                "", output_token_ids_logprobs=[[[-3.0, 5, None]]], output_token_logprobs=[[-3.0, 5, None]]
+            )
+            second = generated(
+                "", output_token_ids_logprobs=[[[-4.0, 6, None]]], output_token_logprobs=[[-4.0, 6, None]]
+            )
+            return [first, second]
+        return continued({name: [value] for name, value in body.items()})[0]
+
+    asked.answer = answer
+    scores = client.score_many([([1], [[5]]), ([1], [[10, 10]]), ([1], [[6]])])
+    assert [score.logprobs for score in scores if isinstance(score, Scores)] == [(-3.0,), (-0.5,), (-4.0,)]
+    assert len(asked.requests) == 2
+
+
+def test_predictions_are_of_every_token_but_the_first(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: generated(
+        "",
+        input_token_logprobs=[[None, 1, "a"], [-0.5, 2, "b"], [-0.7, 3, "c"]],
+        input_top_logprobs=[None, [[-0.5, 2, "b"], [-2.0, 9, "z"]], [[-0.1, 8, "y"], [-0.7, 3, "c"]]],
+    )
+    [predictions] = client.predict_many([[1, 2, 3]], top=2)
+    assert not isinstance(predictions, RequestFailed)
+    assert [(found.actual.token, found.actual.logprob, found.actual.piece) for found in predictions] == [
+        (2, -0.5, "b"),
+        (3, -0.7, "c"),
+    ]
+    assert [[entry.token for entry in found.top] for found in predictions] == [[2, 9], [8, 3]]
+    [body] = asked.bodies
+    assert (body["top_logprobs_num"], body["sampling_params"]["max_new_tokens"]) == (2, 0)
+
+
+def test_what_sglang_takes_once_for_all_texts_is_sent_once(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: 500
+    client.predict_many([[1, 2], [3, 4]], top=2)
+    [body] = asked.bodies
+    assert body["return_text_in_logprobs"] is True
+    assert body["return_logprob"] == [True, True]
