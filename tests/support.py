@@ -176,18 +176,19 @@ def write_engagement(
         recorder.start(rank, {**FACTS, "flag": compressed, **facts})
         for tokens in range(1, prefills + 1):
             with recorder.forward("EXTEND", tokens):
-                for site in ("attention", "ffn") * (LAYERS if compressed else 0):
-                    count(recorder, site, tokens)
+                for layer in range(LAYERS if compressed else 0):
+                    count(recorder, "attention", tokens, layer=layer)
+                    count(recorder, "ffn", tokens, layer=layer)
             with recorder.forward("DECODE", 1):
                 pass
         with recorder.forward("IDLE", 0):
             pass
 
 
-def count(recorder: Recorder, site: str, tokens: int = 1, *, quantized: bool = True) -> None:
+def count(recorder: Recorder, site: str, tokens: int = 1, *, layer: int = 0, quantized: bool = True) -> None:
     """Count one compressed all-reduce."""
     sent = {"elements": tokens * WIDTH, "wire_bytes": tokens * (WIDTH + 4)}
-    recorder.count(site, layer=0, how="int8_token one_shot", quantized=quantized, **sent)
+    recorder.count(site, layer=layer, how="int8_token one_shot", quantized=quantized, **sent)
 
 
 def tally(tokens: int = 3, **changed: Any) -> dict[str, Any]:
@@ -213,6 +214,8 @@ def checked(call: int, **changed: Any) -> dict[str, Any]:
         "call": call,
         "site": ("attention", "ffn")[call % 2],
         "layer": call // 2 % LAYERS,
+        "codec": "int8_token",
+        "algorithm": "one_shot",
         "token0": tally(1),
         "rest": tally(),
         "nonfinite": 0,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.plan.plan import PORT, Arm
+from harness.plan.plan import PORT, Arm, Plan
+from harness.sglang_plugin.policy import parse
 
 TIMEOUT_S = 300
 SHOWN_STDERR = 2000
@@ -25,6 +26,19 @@ class Sglang:
     version: str
     settings: frozenset[str]
     packages: str
+
+
+def check_plan(plan: Plan) -> Sglang:
+    """Ask whether the SGLang of a run takes its servers; returns and errors as for `check_sglang`."""
+    settings = plan.arms[0].settings
+    choices = parse(plan.policy).choices() if plan.policy else []
+    named = [settings.codec, settings.claims, *(name for choice in choices for name in (choice.codec, choice.claims))]
+    return check_sglang(
+        plan.server_python,
+        plan.arms,
+        codecs=[name for name in dict.fromkeys(named) if name],
+        gpus={"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
+    )
 
 
 def check_sglang(server_python: str, arms: list[Arm], *, codecs: list[str], gpus: dict[str, int] | None) -> Sglang:

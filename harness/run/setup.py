@@ -8,12 +8,11 @@ from harness.ask.predictions import FixedTexts
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
-from harness.plan.preflight import Sglang, check_sglang
+from harness.plan.preflight import Sglang, check_plan
 from harness.records.run import write_record
 from harness.records.run_folder import RunFolder
 from harness.run.display import Display
 from harness.run.reuse_baseline import adopt_baseline, make_fingerprint
-from harness.sglang_plugin.policy import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +43,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
         HarnessError: The plan cannot be carried out, or its folder cannot be written.
     """
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
-    settings = plan.arms[0].settings
-    choices = parse(plan.policy).choices() if plan.policy else []
-    named = [settings.codec, settings.claims, *(name for choice in choices for name in (choice.codec, choice.claims))]
-    sglang = check_sglang(
-        plan.server_python,
-        plan.arms,
-        codecs=[name for name in dict.fromkeys(named) if name],
-        gpus={"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
-    )
+    sglang = check_plan(plan)
     folder = RunFolder(Path(plan.folder))
     try:
         folder.path.mkdir(parents=True)

@@ -32,8 +32,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `arms`, the `sglang serve` arguments of each arm by name; `codecs`, every codec's name, or an
-            implementation's, `module:function`; `virtual`, whether they are for virtual ranks; `gpus`, where the servers run on NVIDIA GPUs, how many `ranks` each
-            has and how many `servers` are up at once.
+            implementation's, `module:function`; `virtual`, whether they are for virtual ranks; `gpus`, where the
+            servers run on NVIDIA GPUs, how many `ranks` each has and how many `servers` are up at once.
 
     Returns:
         `sglang`, its version; `settings`, the names of all its server arguments; `packages`, what is installed

@@ -141,7 +141,7 @@ def test_a_whole_calibration(
     fake_plan: Callable[..., Plan], display: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sglang = Sglang(version="fake", settings=frozenset({"tp_size", "enable_quant_communications"}), packages="none")
-    monkeypatch.setattr(setup, "check_sglang", lambda _plan: sglang)
+    monkeypatch.setattr(setup, "check_plan", lambda _plan: sglang)
     plan = fake_plan()
     smol = plan.model_copy(update={"model": "SmolLM2-135M-Instruct", "arms": plan.arms[:1]})
     found = pipeline.calibrate(smol, display)

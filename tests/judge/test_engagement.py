@@ -4,14 +4,16 @@ from pathlib import Path
 import pytest
 
 from harness.judge.engagement import read_engagement
+from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
 from harness.sglang_plugin.recorder import Recorder
 from tests.support import FACTS, LAYERS, WIDTH, count, write_engagement
 
 TOKENS = 1 + 2 + 3 + 4
+POLICY = uniform(Choice(codec="int8_token"))
 
 
 def faults(folder: Path, *, compressed: bool = True, tp: int = 2) -> list[str]:
-    return read_engagement(folder, tp=tp, compressed=compressed).faults
+    return read_engagement(folder, tp=tp, compressed=compressed, policy=POLICY).faults
 
 
 def started(folder: Path, rank: int = 0, *, flag: bool = True) -> Recorder:
@@ -22,32 +24,32 @@ def started(folder: Path, rank: int = 0, *, flag: bool = True) -> Recorder:
 
 def prefill(recorder: Recorder, *, attention: int = LAYERS, ffn: int = LAYERS, plain: int = 0) -> None:
     with recorder.forward("EXTEND", 5):
-        for index in range(attention):
-            count(recorder, "attention", quantized=index >= plain)
-        for _ in range(ffn):
-            count(recorder, "ffn")
+        for layer in range(attention):
+            count(recorder, "attention", layer=layer, quantized=layer >= plain)
+        for layer in range(ffn):
+            count(recorder, "ffn", layer=layer)
 
 
 def test_a_compressed_arm_is_counted_by_rank_and_site(tmp_path: Path) -> None:
     write_engagement(tmp_path, compressed=True)
-    proof = read_engagement(tmp_path, tp=2, compressed=True)
+    proof = read_engagement(tmp_path, tp=2, compressed=True, policy=POLICY)
     assert proof.faults == []
-    assert [of.rank for of in proof.ranks] == [0, 1]
-    for of in proof.ranks:
-        assert of.calls == 4 * 2 * LAYERS
-        assert of.elements == 2 * LAYERS * TOKENS * WIDTH
-        assert of.wire_bytes == 2 * LAYERS * TOKENS * (WIDTH + 4)
-        assert (of.prefills, of.prefill_tokens, of.decodes) == (4, TOKENS, 4)
-        assert of.sites["attention"].calls == of.sites["ffn"].calls == 4 * LAYERS
-        assert of.sites["attention"].quantized == 4 * LAYERS
+    assert [counts.rank for counts in proof.ranks] == [0, 1]
+    for counts in proof.ranks:
+        assert counts.calls == 4 * 2 * LAYERS
+        assert counts.elements == 2 * LAYERS * TOKENS * WIDTH
+        assert counts.wire_bytes == 2 * LAYERS * TOKENS * (WIDTH + 4)
+        assert (counts.prefills, counts.prefill_tokens, counts.decodes) == (4, TOKENS, 4)
+        assert counts.sites["attention"].calls == counts.sites["ffn"].calls == 4 * LAYERS
+        assert counts.sites["attention"].quantized == 4 * LAYERS
     assert proof.facts == {**FACTS, "flag": True}
 
 
 def test_a_baseline_arm_compresses_nothing(tmp_path: Path) -> None:
     write_engagement(tmp_path, compressed=False)
-    proof = read_engagement(tmp_path, tp=2, compressed=False)
+    proof = read_engagement(tmp_path, tp=2, compressed=False, policy=POLICY)
     assert proof.faults == []
-    assert [(of.calls, of.elements, of.wire_bytes) for of in proof.ranks] == [(0, 0, 0)] * 2
+    assert [(counts.calls, counts.elements, counts.wire_bytes) for counts in proof.ranks] == [(0, 0, 0)] * 2
     assert proof.ranks[0].sites.keys() == {"attention", "ffn"}
 
 
@@ -63,11 +65,11 @@ def test_arms_taken_for_each_other(tmp_path: Path, *, compressed: bool) -> None:
 @pytest.mark.parametrize("ranks", [(0,), (1,), ()])
 def test_each_rank_without_a_log_is_named(tmp_path: Path, ranks: tuple[int, ...]) -> None:
     write_engagement(tmp_path, compressed=True, ranks=ranks)
-    proof = read_engagement(tmp_path, tp=2, compressed=True)
+    proof = read_engagement(tmp_path, tp=2, compressed=True, policy=POLICY)
     missing = [rank for rank in range(2) if rank not in ranks]
-    assert [fault.split(" left no proof")[0] for fault in proof.faults] == [f"rank {of}" for of in missing]
+    assert [fault.split(" left no proof")[0] for fault in proof.faults] == [f"rank {rank}" for rank in missing]
     assert all("search the server's log for 'plugin'" in fault for fault in proof.faults)
-    assert [of.rank for of in proof.ranks] == list(ranks)
+    assert [counts.rank for counts in proof.ranks] == list(ranks)
     assert bool(proof.facts) is bool(ranks)
 
 
@@ -136,10 +138,11 @@ def test_compression_outside_any_pass(tmp_path: Path) -> None:
 def test_an_unknown_site_is_counted_and_is_a_fault(tmp_path: Path) -> None:
     recorder = started(tmp_path)
     with recorder.forward("EXTEND", 5):
-        for site in ("attention", "ffn") * LAYERS:
-            count(recorder, site)
+        for layer in range(LAYERS):
+            count(recorder, "attention", layer=layer)
+            count(recorder, "ffn", layer=layer)
         count(recorder, "unknown")
-    proof = read_engagement(tmp_path, tp=1, compressed=True)
+    proof = read_engagement(tmp_path, tp=1, compressed=True, policy=POLICY)
     assert proof.faults == ["rank 0 compressed at an unknown site: unknown"]
     assert proof.ranks[0].calls == 2 * LAYERS + 1
 
@@ -161,7 +164,7 @@ def test_empty_prefills_are_none(tmp_path: Path) -> None:
     prefill(recorder)
     with recorder.forward("EXTEND", 0):
         pass
-    proof = read_engagement(tmp_path, tp=1, compressed=True)
+    proof = read_engagement(tmp_path, tp=1, compressed=True, policy=POLICY)
     assert proof.faults == []
     assert proof.ranks[0].prefills == 1
 
@@ -184,7 +187,7 @@ def test_thousands_of_equal_faults_are_cut_short(tmp_path: Path) -> None:
 def test_facts_that_the_ranks_do_not_share_are_left_out(tmp_path: Path) -> None:
     write_engagement(tmp_path, compressed=True, ranks=[0])
     write_engagement(tmp_path, compressed=True, ranks=[1], codec="none")
-    shared = read_engagement(tmp_path, tp=2, compressed=True).facts
+    shared = read_engagement(tmp_path, tp=2, compressed=True, policy=POLICY).facts
     assert "codec" not in shared
     assert "rank" not in shared
     assert shared["sglang"] == FACTS["sglang"]
@@ -195,3 +198,37 @@ def test_every_line_of_a_log_is_whole_json(tmp_path: Path) -> None:
     lines = (tmp_path / "rank-0.jsonl").read_text().splitlines()
     assert json.loads(lines[0])["rank"] == 0
     assert [json.loads(line)["mode"] for line in lines[1:]] == ["EXTEND", "DECODE"] * 4 + ["IDLE"]
+
+
+def spared(recorder: Recorder, *, plain: int, how: str = "int8_token one_shot") -> None:
+    """Make a prefill in which the FFN's sum of one layer is plain, and all others are compressed."""
+    with recorder.forward("EXTEND", 5):
+        for layer in range(LAYERS):
+            count(recorder, "attention", layer=layer)
+            if layer == plain:
+                recorder.count_plain("ffn", layer=layer, ring_bytes=10)
+            else:
+                sent = {"elements": WIDTH, "wire_bytes": WIDTH}
+                recorder.count("ffn", layer=layer, how=how, quantized=True, **sent)
+
+
+def test_a_policy_is_kept_where_it_says_plain_and_where_it_says_how(tmp_path: Path) -> None:
+    spared(started(tmp_path), plain=1)
+    policy = Policy(rules=(*POLICY.rules, Rule(choice=None, site="ffn", layers=(1,))))
+    assert read_engagement(tmp_path, tp=1, compressed=True, policy=policy).faults == []
+
+
+def test_a_sum_that_is_plain_where_the_policy_compresses_is_a_fault(tmp_path: Path) -> None:
+    spared(started(tmp_path), plain=1)
+    (fault,) = faults(tmp_path, tp=1)
+    assert fault == (
+        "rank 0: a prefill of 5 tokens made the sums of layers [0, 2] in ffn by int8_token one_shot, the policy says "
+        "[0, 1, 2]"
+    )
+
+
+def test_another_codec_than_the_policys_is_a_fault(tmp_path: Path) -> None:
+    spared(started(tmp_path), plain=1, how="int4_group32 one_shot")
+    policy = Policy(rules=(*POLICY.rules, Rule(choice=None, site="ffn", layers=(1,))))
+    (fault,) = read_engagement(tmp_path, tp=1, compressed=True, policy=policy).faults
+    assert "by int4_group32 one_shot, the policy says []" in fault

@@ -62,8 +62,9 @@ def test_the_suites_arguments_and_environment_are_all_there(suite: str, tmp_path
         assert f"--device {content.device}" in rest
         assert f"--model-path {plan.model_path}" in rest
         assert content.server.env.items() <= arm.env.items()
-        assert arm.env["HARNESS_PLUGIN_CODEC"] == content.compression.codec
-        assert arm.env["HARNESS_PLUGIN_ALGORITHM"] == content.compression.algorithm
+        native = content.device == "npu"
+        assert arm.settings.codec == ("upstream_bf16" if native else content.compression.codec)
+        assert arm.settings.algorithm == content.compression.algorithm
 
 
 def test_the_interpreters_own_command_and_path_come_first(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from harness.errors import HarnessError
 from harness.places import ROOT
 from harness.plan import preflight
 from harness.plan.plan import Plan
-from harness.plan.preflight import Sglang, check_sglang
+from harness.plan.preflight import Sglang, check_plan
 from tests.support import make, write_interpreter
 
 
@@ -21,13 +21,13 @@ def planned(folder: Path, script: str) -> Plan:
 
 def refused(plan: Plan) -> str:
     with pytest.raises(HarnessError) as caught:
-        check_sglang(plan)
+        check_plan(plan)
     return str(caught.value).removeprefix(f"{plan.server_python} ")
 
 
 def test_all_is_well(tmp_path: Path) -> None:
     script = """echo '{"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"], "packages": "torch 2"}'"""
-    assert check_sglang(planned(tmp_path, script)) == Sglang(
+    assert check_plan(planned(tmp_path, script)) == Sglang(
         version="0.5.23", settings=frozenset({"tp_size", "port"}), packages="torch 2"
     )
 
@@ -36,7 +36,7 @@ def test_it_is_asked_with_both_arms_arguments_in_the_servers_environment(tmp_pat
     script = f"""cat > {tmp_path}/request; env > {tmp_path}/env; echo "$@" > {tmp_path}/arguments
 echo '{{"sglang": "1", "problems": [], "settings": [], "packages": ""}}'"""
     plan = planned(tmp_path, script)
-    check_sglang(plan)
+    check_plan(plan)
     request = json.loads((tmp_path / "request").read_text())
     assert request["codec"] == "int8_token"
     assert request["arms"].keys() == {"baseline", "compressed"}
@@ -123,7 +123,7 @@ def probed(folder: Path, *paths: Path) -> Plan:
 
 def test_an_interpreter_without_sglang_says_so(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=f"^SGLang is not installed for {sys.executable}$"):
-        check_sglang(probed(tmp_path))
+        check_plan(probed(tmp_path))
 
 
 def test_every_problem_of_an_installed_sglang_at_once(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_every_problem_of_an_installed_sglang_at_once(tmp_path: Path) -> None:
     plan.arms[1].argv[2:] = ["--known", "1", "--enable-quant-communications"]
     plan.arms[0].env["HARNESS_PLUGIN_CODEC"] = "no such codec"
     with pytest.raises(HarnessError) as caught:
-        check_sglang(plan)
+        check_plan(plan)
     mechanism, plugin, codec, arguments = str(caught.value).splitlines()
     assert mechanism.startswith("SGLang 9.9 has no plugin mechanism")
     assert plugin.startswith("the plugin tp_compression_harness is not visible to ")
@@ -179,7 +179,7 @@ def on_gpus(folder: Path, site: Path, *, together: bool) -> str:
     for arm in plan.arms:
         arm.env["PYTHONPATH"] = os.pathsep.join(map(str, (site, ROOT)))
     try:
-        check_sglang(plan)
+        check_plan(plan)
     except HarnessError as error:
         return "\n".join(of for of in str(error).splitlines() if not of.startswith("the codec "))
     return ""

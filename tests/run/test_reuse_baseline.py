@@ -24,7 +24,7 @@ SGLANG = Sglang(version="0.5.23", settings=frozenset({"enable_quant_communicatio
 
 @pytest.fixture(autouse=True)
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "check_sglang", lambda _plan: SGLANG)
+    monkeypatch.setattr(setup, "check_plan", lambda _plan: SGLANG)
 
 
 @pytest.fixture
