@@ -120,11 +120,13 @@ def look(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -
 
 
 def furthest(one: list[list[float]], other: list[list[float]]) -> float:
-    return max(abs(a - b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
+    mine, theirs = ([value for text in of for value in text] for of in (one, other))
+    return max(abs(a - b) for a, b in zip(mine, theirs, strict=True))
 
 
 def mean_kl(seen: Seen, policy: int) -> float:
-    return mean(kl for of in seen.compared[policy].values() for kl in of["kl"])
+    found: list[float] = [kl for of in seen.compared[policy].values() for kl in of["kl"]]
+    return mean(found)
 
 
 @pytest.fixture(scope="module", params=[2, 3])

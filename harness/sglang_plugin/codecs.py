@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def simulation(choice: Choice) -> Simulated:
     and virtual ranks; else the function itself.
     """
     if ":" in choice.codec:
-        implementation = load_implementation(choice.codec)
+        implementation: Any = load_implementation(choice.codec)
         simulated: Simulated = getattr(implementation, "simulate", implementation)
         return simulated
     return partial(simulate_all_reduce, codec=choice.codec, algorithm=choice.algorithm)

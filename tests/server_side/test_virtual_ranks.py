@@ -171,7 +171,7 @@ def test_what_cannot_be_cut_is_refused_with_all_reasons() -> None:
         cut(runner(layers, tp_size=2), 2, lambda _site, _layer, parts: plain_sum(parts))
     assert "tp_size=2, not 1" in str(caught.value)
     assert "layer 1's ffn: RowParallelLinear with SimpleNamespace" in str(caught.value)
-    without = model(torch.float32)
+    without: Any = model(torch.float32)
     del without.model.layers[1].mlp.down_proj
     with pytest.raises(CannotCutError, match="2 layers and a `down_proj` in 1 places"):
         cut(runner(without), 2, lambda _site, _layer, parts: plain_sum(parts))
