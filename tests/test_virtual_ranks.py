@@ -39,12 +39,14 @@ class Seen:
     """What one server showed.
 
     Attributes:
+        dtype: The model's.
         logprobs: By policy, of each text's tokens but the first: their log-probabilities.
         tops: By policy, the same of the most likely tokens.
         compared: By policy, the lines of predictions.jsonl by text.
         passes: By policy, the prefills that rank 0 logged.
     """
 
+    dtype: str
     logprobs: dict[int, list[list[float]]]
     tops: dict[int, list[list[float]]]
     compared: dict[int, dict[str, dict[str, Any]]]
@@ -88,21 +90,27 @@ def serving(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str
 
 
 def look(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -> Seen:
-    """Let one server predict the same texts under every policy."""
+    """Let one server predict the same texts under every policy.
+
+    In bf16 one after the other: of hundreds of tokens at once oneDNN makes products whose last bits depend on how
+    many columns there are and on threads, in layers that are not cut into virtual ranks.
+    """
     data = folder / "data"
     prepare(Source.PACKAGED, data, packages=cache() / "packages")
     contents = [text.content for text in build_texts(data, {"gsm8k": TEXTS // 2, "boolq": TEXTS // 2})]
-    seen = Seen({}, {}, {}, {})
+    seen = Seen(dtype, {}, {}, {}, {})
     with serving(folder, python, ranks=ranks, virtual=virtual, dtype=dtype) as (server, logs):
         texts = [server.client.tokenize(content)[:96] for content in contents]
         write_texts(logs, texts)
         for number, policy in POLICIES.items():
             server.client.flush_cache()
             write_policy(logs, dataclasses.replace(policy, number=number))
-            predicted = server.client.predict_many(texts, top=TOP)
-            for of in predicted:
-                assert not isinstance(of, RequestFailed), of
-            found = [of for of in predicted if not isinstance(of, RequestFailed)]
+            at_once = 1 if dtype == "bfloat16" else len(texts)
+            found = []
+            for start in range(0, len(texts), at_once):
+                for of in server.client.predict_many(texts[start : start + at_once], top=TOP):
+                    assert not isinstance(of, RequestFailed), of
+                    found.append(of)
             seen.logprobs[number] = [[one.actual.logprob for one in of] for of in found]
             seen.tops[number] = [[likely.logprob for one in of for likely in one.top] for of in found]
         lines = [json.loads(line) for line in (logs / "predictions.jsonl").read_text().splitlines()]
@@ -120,20 +128,23 @@ def look(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -
 
 
 def furthest(one: list[list[float]], other: list[list[float]]) -> float:
-    return max(abs(a - b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
+    mine, theirs = ([value for text in of for value in text] for of in (one, other))
+    return max(abs(a - b) for a, b in zip(mine, theirs, strict=True))
 
 
 def mean_kl(seen: Seen, policy: int) -> float:
-    return mean(kl for of in seen.compared[policy].values() for kl in of["kl"])
+    found: list[float] = [kl for of in seen.compared[policy].values() for kl in of["kl"]]
+    return mean(found)
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[(2, "float32"), (3, "float32"), (2, "bfloat16")], ids=str)
 def both(
     request: pytest.FixtureRequest, server_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Seen, Seen]:
-    """What real and virtual ranks show, in fp32."""
+    """What real and virtual ranks show."""
+    ranks, dtype = request.param
     real, virtual = (
-        look(tmp_path_factory.mktemp(name), server_python, ranks=request.param, virtual=is_virtual, dtype="float32")
+        look(tmp_path_factory.mktemp(name), server_python, ranks=ranks, virtual=is_virtual, dtype=dtype)
         for name, is_virtual in (("real", False), ("virtual", True))
     )
     return real, virtual
@@ -160,7 +171,8 @@ def test_both_measure_the_same_divergence_over_the_whole_vocabulary(both: tuple[
             assert all(kl == 0 for of in seen.compared[policy].values() for kl in of["kl"])
             assert seen.logprobs[policy] == seen.logprobs[REFERENCE]
         for of, logprobs in zip(seen.compared[COARSE].values(), seen.logprobs[COARSE], strict=True):
-            assert of["candidate"] == pytest.approx(logprobs, abs=1e-4)
+            # What SGLang serves of a bf16 model has logits of bf16.
+            assert of["candidate"] == pytest.approx(logprobs, abs=1e-4 if seen.dtype == "float32" else 0.2)
             assert of["reference"] == REFERENCE
 
 

@@ -16,12 +16,13 @@ from harness.collective import ring_bytes, wire_bytes
 from harness.sglang_plugin.capture import Capture
 from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
 from harness.sglang_plugin.live_check import LiveCheck
+from harness.sglang_plugin.plain_sum import plain_sum
 from harness.sglang_plugin.policy import Choice, uniform
 from harness.sglang_plugin.predictions import Predictions
 from harness.sglang_plugin.recorder import Recorder
 from harness.sglang_plugin.settings import Settings
 from harness.sglang_plugin.study_folder import PolicyFile
-from harness.sglang_plugin.virtual_ranks import cut, plain_sum
+from harness.sglang_plugin.virtual_ranks import cut
 
 Hook = Callable[..., Any]
 ChosenSum = Callable[[Choice, torch.Tensor], torch.Tensor]

@@ -103,13 +103,22 @@ class Predictions:
         self._policy = policy
         self._texts = {text: hash_tokens(text) for text in read_texts(self._study)} if policy.predictions else {}
 
-    def hook(self, original: Callable[..., Any], processor: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - SGLang's
-        """Run around `LogitsProcessor.forward(input_ids, hidden_states, lm_head, forward_batch, ...)`."""
-        if self._policy is not None and self._texts:
-            input_ids, states, lm_head, batch = args[:4]
-            if batch.forward_mode.is_extend() and batch.extend_seq_lens_cpu:
-                self._look(self._policy, input_ids.tolist(), states, Head(processor, lm_head, batch))
-        return original(processor, *args, **kwargs)
+    def hook(  # noqa: PLR0917 - SGLang's models pass them by position
+        self,
+        original: Callable[..., Any],
+        processor: Any,  # noqa: ANN401 - SGLang's LogitsProcessor
+        input_ids: Tensor,
+        hidden_states: Tensor,
+        lm_head: Any,  # noqa: ANN401 - SGLang's
+        logits_metadata: Any,  # noqa: ANN401 - SGLang's ForwardBatch
+        *args: Any,  # noqa: ANN401 - SGLang's
+        **kwargs: Any,  # noqa: ANN401 - SGLang's
+    ) -> Any:  # noqa: ANN401 - SGLang's
+        """Run around `LogitsProcessor.forward`, whose arguments these are."""
+        batch = logits_metadata
+        if self._policy is not None and self._texts and batch.forward_mode.is_extend() and batch.extend_seq_lens_cpu:
+            self._look(self._policy, input_ids.tolist(), hidden_states, Head(processor, lm_head, batch))
+        return original(processor, input_ids, hidden_states, lm_head, logits_metadata, *args, **kwargs)
 
     def _look(self, policy: Policy, ids: list[int], states: Tensor, head: Head) -> None:
         start = 0
@@ -192,7 +201,8 @@ def compare(baseline: Tensor, candidate: Tensor, following: Tensor) -> dict[str,
         The columns of a line of predictions.jsonl, T values each.
     """
     rows = max(1, CACHED_ELEMENTS // baseline.shape[-1])
-    kl = torch.cat([_kl(*block) for block in zip(baseline.split(rows), candidate.split(rows), strict=True)])
+    blocks = zip(torch.split(baseline, rows), torch.split(candidate, rows), strict=True)
+    kl = torch.cat([_kl(*block) for block in blocks])
     likely, top = baseline.argmax(dim=-1), candidate.argmax(dim=-1)
     own = following.unsqueeze(-1)
     return {

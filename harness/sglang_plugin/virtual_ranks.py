@@ -102,17 +102,6 @@ def cut(runner: Any, ranks: int, total: Sum) -> None:  # noqa: ANN401 - SGLang's
         module.forward = _CutLayer(module, parts, partial(total, site, layer)).forward
 
 
-def plain_sum(parts: Tensor) -> Tensor:
-    """Sum `[N, T, H]` in the order of the ranks, rounding to the parts' dtype each time, as a plain all-reduce does.
-
-    A ring or a tree adds in an order that depends on the element: at N > 2 last bits differ from it.
-    """
-    total = parts[0].clone()
-    for part in parts[1:]:
-        total += part
-    return total
-
-
 @dataclass(frozen=True)
 class _CutLayer:
     """Stands in for the forward pass of a RowParallelLinear.

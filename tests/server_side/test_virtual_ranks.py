@@ -8,13 +8,15 @@ import pytest
 import torch
 from sglang.srt.configs import update_config
 from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod
-from suites.numerics.cluster import Cluster
+from suites.numerics.pool import Pool
 from torch import Tensor, distributed, nn
 
 from harness.collective import quant_all_reduce
 from harness.sglang_plugin.codecs import simulation
+from harness.sglang_plugin.plain_sum import plain_sum
 from harness.sglang_plugin.policy import Choice
-from harness.sglang_plugin.virtual_ranks import CannotCutError, Shape, cut, padded, plain_sum
+from harness.sglang_plugin.virtual_ranks import CannotCutError, Shape, cut, padded
+from suites.ranks.pool import Pool
 
 LAYERS, HEADS, KV_HEADS, HEAD, FFN, TOKENS = 2, 9, 3, 8, 96, 7
 HIDDEN = HEADS * HEAD
@@ -90,8 +92,8 @@ def real_rank(
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with Cluster([2, 3]) as pool:
+def pool() -> Iterator[Pool]:
+    with Pool([2, 3, 4]) as pool:
         yield pool
 
 
@@ -99,9 +101,9 @@ def cluster() -> Iterator[Cluster]:
 @pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize("choice", [None, COARSE])
 def test_the_sums_are_those_of_real_ranks(
-    cluster: Cluster, ranks: int, choice: Choice | None, dtype: torch.dtype
+    pool: Pool, ranks: int, choice: Choice | None, dtype: torch.dtype
 ) -> None:
-    real = cluster.run(ranks, real_rank, dtype, choice)
+    real = pool.run(ranks, real_rank, dtype, choice)
     layers = model(dtype)
     asked = []
 
@@ -114,13 +116,26 @@ def test_the_sums_are_those_of_real_ranks(
     for (site, layer), module, want in zip(sites(layers), sites(layers).values(), real[0], strict=True):
         served, bias = module.forward(given(site, layer, dtype), skip_all_reduce=True)
         assert bias is None
-        found = served.flatten().tolist()
-        if choice is None and ranks > 2:
-            # Three numbers can be added in three orders.
-            assert found == pytest.approx(want, rel=4 * torch.finfo(dtype).eps, abs=40 * torch.finfo(dtype).eps)
-        else:
-            assert found == want
+        assert served.flatten().tolist() == want
     assert asked == list(sites(layers))
+
+
+def ring(rank: int, group: distributed.ProcessGroup, rows: int, width: int, dtype: torch.dtype) -> list[list[float]]:
+    ranks = distributed.get_world_size(group)
+    parts = [torch.randn(rows, width, generator=torch.Generator().manual_seed(of)).to(dtype) for of in range(ranks)]
+    summed = parts[rank].clone()
+    distributed.all_reduce(summed, group=group)
+    return [summed.flatten().tolist(), plain_sum(torch.stack(parts)).flatten().tolist()]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "width"), [(1, 1), (1, 17), (128, 576), (3001, 577)])
+@pytest.mark.parametrize("ranks", [3, 4])
+def test_a_plain_sum_has_the_bits_of_gloos(
+    pool: Pool, ranks: int, rows: int, width: int, dtype: torch.dtype
+) -> None:
+    for summed, ours in pool.run(ranks, ring, rows, width, dtype):
+        assert summed == ours
 
 
 def test_a_bias_that_the_caller_adds_is_left_to_it() -> None:
@@ -171,7 +186,7 @@ def test_what_cannot_be_cut_is_refused_with_all_reasons() -> None:
         cut(runner(layers, tp_size=2), 2, lambda _site, _layer, parts: plain_sum(parts))
     assert "tp_size=2, not 1" in str(caught.value)
     assert "layer 1's ffn: RowParallelLinear with SimpleNamespace" in str(caught.value)
-    without = model(torch.float32)
+    without: Any = model(torch.float32)
     del without.model.layers[1].mlp.down_proj
     with pytest.raises(CannotCutError, match="2 layers and a `down_proj` in 1 places"):
         cut(runner(without), 2, lambda _site, _layer, parts: plain_sum(parts))
