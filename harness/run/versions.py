@@ -8,7 +8,6 @@ from pathlib import Path
 
 from harness.places import ROOT
 
-
 UNKNOWN = "unknown"
 PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
 
