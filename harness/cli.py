@@ -16,7 +16,8 @@ from harness.errors import HarnessError
 from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.places import ROOT
-from harness.plan.make import Options, make_plan, repeat_command
+from harness.plan.make import make_plan, repeat_command
+from harness.plan.options import Options
 from harness.plan.plan import Plan
 from harness.prepare.data import data_place
 from harness.prepare.data import prepare as prepare_data
@@ -86,6 +87,9 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     together: Annotated[
         bool, typer.Option("--together", help="Have both servers up at once, each on devices of its own.")
     ] = False,
+    policy: Annotated[
+        Path | None, typer.Option(help="A file that says how each site is compressed, in place of the suite's codec.")
+    ] = None,
     reuse_baseline: Annotated[
         Path | None, typer.Option(help="A run's folder: its baseline is taken, if everything about it is equal.")
     ] = None,
@@ -125,6 +129,35 @@ def calibrate(  # noqa: PLR0917 - see above
 
     found = run_calibration(plan, Display(_console()))
     raise SystemExit(_show_calibration(found, RunFolder(Path(plan.folder))))
+
+
+@app.command()
+def study(  # noqa: PLR0917 - see above
+    suite: SuiteName = DEFAULT_SUITE,
+    server_python: ServerPython = None,
+    plugin_path: PluginPath = None,
+    model_path: ModelPath = None,
+    data: Data = None,
+    data_folder: DataFolder = None,
+    reports: Reports = ROOT / "reports",
+    ranks: Annotated[str, typer.Option(help="Numbers of virtual ranks; sites are those of the first.")] = "2",
+    codecs: Annotated[
+        str | None, typer.Option(help="CODEC, CODEC:ALGORITHM or MODULE:FUNCTION, with commas; default: twelve.")
+    ] = None,
+    texts: Annotated[
+        int | None, typer.Option(min=1, help="Fixed texts a source; default: as the suite says.")
+    ] = None,
+    site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 8,
+    questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 16,
+    budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,
+    *,
+    sites: Annotated[bool, typer.Option(help="Measure every site alone, and mixes by site.")] = True,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Run the recommended policy for real, in full.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be measured, and do nothing.")] = False,
+) -> None:
+    """Find which compression is safe for a model: many policies, any number of ranks, on one device."""
+    chosen = locals()
+    raise SystemExit(_study(**chosen))
 
 
 @app.command()
@@ -168,6 +201,68 @@ def _plan(
     return make_plan(
         content, thresholds, options, data=data_place(source), data_manifest=manifest, repeat=repeat_command()
     )
+
+
+def _study(
+    *,
+    suite: str,
+    server_python: Path | None,
+    plugin_path: Path | None,
+    data: Source | None,
+    data_folder: Path | None,
+    ranks: str,
+    codecs: str | None,
+    confirm: bool,
+    dry_run: bool,
+    **chosen: Any,  # noqa: ANN401 - checked by StudyOptions
+) -> int:
+    from harness.run.display import Display  # noqa: PLC0415 - lm-eval takes seconds to import
+    from harness.study.command import show_plan, show_study  # noqa: PLC0415
+    from harness.study.confirm import confirm_study  # noqa: PLC0415
+    from harness.study.make import StudyOptions, make_study, split_list, split_ranks  # noqa: PLC0415
+    from harness.study.run import run_study  # noqa: PLC0415
+
+    if plugin_path is None:
+        raise HarnessError(UNKNOWN_PLACES)
+    python = _interpreter(server_python)
+    options = StudyOptions(
+        suite=suite,
+        server_python=python,
+        plugin_path=plugin_path,
+        ranks=split_ranks(ranks),
+        codecs=split_list(codecs) if codecs is not None else None,
+        confirm=confirm,
+        **chosen,
+    )
+    content, thresholds = load(suite)
+    source = data or content.data
+    if options.model_path is None:
+        prepare_model(content.model.path, python, device=content.device)
+    manifest = prepare_data(source, data_place(source), folder=data_folder)
+    plan = make_study(content, options, data=data_place(source), data_manifest=manifest, repeat=repeat_command())
+    console = _console()
+    if dry_run:
+        show_plan(plan, console)
+        return 0
+    display = Display(console)
+    report, folder = run_study(plan, display)
+    if confirm and report.recommended is not None:
+        real = Options(
+            suite=suite,
+            server_python=python,
+            plugin_path=plugin_path,
+            model_path=options.model_path,
+            reports=options.reports,
+            policy=folder.policy,
+        )
+        run_plan = make_plan(
+            content, thresholds, real, data=data_place(source), data_manifest=manifest, repeat=repeat_command()
+        )
+        report = confirm_study(plan, folder, run_plan, display)
+    show_study(report, folder, console)
+    if report.confirmed is not None and not report.confirmed.agrees:
+        return EXIT_CODES[Verdict.FAIL]
+    return 0 if report.recommended is not None else EXIT_CODES[Verdict.INCONCLUSIVE]
 
 
 def _interpreter(server_python: Path | None) -> Path:

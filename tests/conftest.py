@@ -11,8 +11,7 @@ from rich.console import Console
 
 from harness.config.suite import KnownAnswer, Source
 from harness.config.thresholds import Threshold
-from harness.places import TASKS
-from harness.plan.make import CPU_SHIMS
+from harness.places import CPU_SHIMS, TASKS
 from harness.plan.plan import API_KEY, PORT, Arm, FidelityPlan, Plan, TaskPlan
 from harness.prepare.data import prepare
 from harness.run.display import Display

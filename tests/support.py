@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.load import load
-from harness.plan.make import Options, make_plan
+from harness.plan.make import make_plan
+from harness.plan.options import Options
 from harness.plan.plan import Plan
 from harness.records.predictions import TextRecord
 from harness.records.run import ArmRecord, RunRecord, TaskRecord, write_lines, write_record
@@ -186,7 +187,8 @@ def write_engagement(
 
 def count(recorder: Recorder, site: str, tokens: int = 1, *, quantized: bool = True) -> None:
     """Count one compressed all-reduce."""
-    recorder.count(site, quantized=quantized, elements=tokens * WIDTH, wire_bytes=tokens * (WIDTH + 4))
+    sent = {"elements": tokens * WIDTH, "wire_bytes": tokens * (WIDTH + 4)}
+    recorder.count(site, layer=0, how="int8_token one_shot", quantized=quantized, **sent)
 
 
 def tally(tokens: int = 3, **changed: Any) -> dict[str, Any]:

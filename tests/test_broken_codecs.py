@@ -8,7 +8,8 @@ import pytest
 
 from harness.config.load import load
 from harness.config.suite import Compression
-from harness.plan.make import Options, make_plan
+from harness.plan.make import make_plan
+from harness.plan.options import Options
 from harness.run import pipeline
 from harness.run.display import Display
 

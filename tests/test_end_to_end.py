@@ -17,7 +17,8 @@ import pytest
 from harness.config.suite import KnownAnswer, Model, ServerOptions, Source, Suite, TaskRun
 from harness.config.thresholds import ModelThresholds, Threshold, Thresholds
 from harness.places import cache
-from harness.plan.make import Options, make_plan
+from harness.plan.make import make_plan
+from harness.plan.options import Options
 from harness.prepare.data import prepare
 from harness.run import pipeline
 from harness.run.display import Display

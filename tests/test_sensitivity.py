@@ -10,7 +10,8 @@ from rich.console import Console
 from harness.config.load import load
 from harness.config.suite import Source
 from harness.places import cache
-from harness.plan.make import Options, make_plan
+from harness.plan.make import make_plan
+from harness.plan.options import Options
 from harness.prepare.data import prepare
 from harness.report.model import Report
 from harness.run import pipeline

@@ -18,8 +18,8 @@ from lm_eval.api.model import LM
 
 from harness.ask.concurrently import concurrently
 from harness.errors import HarnessError
-from harness.records.samples import hash_tokens
 from harness.serve.client import Client, RequestFailed
+from harness.sglang_plugin.study_folder import hash_tokens
 
 Outcome = dict[str, Any]
 Key = tuple[int, int]

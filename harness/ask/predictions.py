@@ -9,8 +9,8 @@ from harness.plan.plan import FidelityPlan
 from harness.records.predictions import DECIMALS, FIDELITY, TextRecord
 from harness.records.run import write_lines
 from harness.records.run_folder import ArmFolder
-from harness.records.samples import hash_tokens
 from harness.serve.client import Client, Prediction, RequestFailed
+from harness.sglang_plugin.study_folder import hash_tokens
 
 
 class FixedTexts:

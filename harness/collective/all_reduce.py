@@ -6,7 +6,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, distributed
 
-from harness.collective.algorithms.exchange import Group
+from harness.collective import spared_rows
+from harness.collective.algorithms.exchange import Group, everyones
 from harness.collective.algorithms.one_shot import one_shot
 from harness.collective.algorithms.pipeline import Piece, run
 from harness.collective.algorithms.two_shot import two_shot
@@ -68,10 +69,23 @@ def quant_all_reduce(
         return x.clone(memory_format=torch.contiguous_format)
     rows = x.detach().reshape(-1, x.shape[-1])
     total = torch.empty(rows.shape, dtype=x.dtype, device=x.device)
-    step = _piece_rows(rows, ranks, chosen_codec, chosen_backend)
+    if not chosen_codec.spared_rows:
+        _reduce(rows, total, group, _ALGORITHMS[algorithm], chosen_codec, chosen_backend)
+        return total.view(x.shape)
+    rest, numbers, spared = spared_rows.split(chosen_codec, rows)
+    unrounded = torch.empty(rows.shape, dtype=torch.float32, device=x.device)
+    _reduce(rest, unrounded, group, _ALGORITHMS[algorithm], chosen_codec, chosen_backend)
+    for of_rank in zip(everyones(numbers.int(), group), everyones(spared, group), strict=True):
+        spared_rows.add(unrounded, *of_rank)
+    return total.copy_(unrounded).view(x.shape)
+
+
+def _reduce(  # noqa: PLR0917 - what an algorithm takes, and the algorithm
+    rows: Tensor, total: Tensor, group: Group, algorithm: Algorithm, codec: Codec, backend: Backend
+) -> None:
+    step = _piece_rows(rows, distributed.get_world_size(group), codec, backend)
     pieces = zip(torch.split(rows, step), torch.split(total, step), strict=True)
-    run(_ALGORITHMS[algorithm](own, target, group, chosen_codec, chosen_backend) for own, target in pieces)
-    return total.view(x.shape)
+    run(algorithm(own, target, group, codec, backend) for own, target in pieces)
 
 
 def _piece_rows(x: Tensor, ranks: int, codec: Codec, backend: Backend) -> int:

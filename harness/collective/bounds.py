@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from harness.collective import spared_rows
 from harness.collective.codec import Codec
 
 
@@ -13,7 +14,7 @@ def sum_bound(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tens
 
     One-shot: each rank's encoding error, what adding N numbers in fp32 loses, and the result's rounding to
     its dtype: ``sum_k bound_k + N 2^-24 sum_k (|x_k| + bound_k) + u |out|``. Two-shot adds the bound of encoding the
-    sum, which is itself known only to within the first two terms.
+    sum, which is itself known only to within the first two terms. Rows that a codec spares have no encoding error.
 
     Args:
         inputs: ``[N, ..., H]``, finite, of the message's dtype.
@@ -30,13 +31,16 @@ def sum_bound(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tens
     info = torch.finfo(dtype)
     unit = info.eps / 2
     exact = x.sum(dim=0)
-    encoding = codec.error_bound(x, dtype).sum(dim=0)
+    encoded = spared_rows.rest(codec, inputs).double()
+    encoding = codec.error_bound(encoded, dtype).sum(dim=0)
     adding = len(x) * 2.0**-24 * (x.abs().sum(dim=0) + encoding)
     bound = encoding + adding
     if algorithm == "two_shot":
         if codec.rounds_sum:
             bound = bound + unit * (exact.abs() + bound)
-        bound = bound + codec.error_bound(exact, dtype, bound)
+        bound = bound + codec.error_bound(encoded.sum(dim=0), dtype, bound)
+        if codec.spared_rows:  # which are added to what was decoded, also in fp32
+            bound = bound * (1 + len(x) * 2.0**-24)
     elif algorithm != "one_shot":
         raise ValueError(f"no algorithm is named {algorithm!r}; there are: one_shot, two_shot")
     return bound + unit * (exact.abs() + bound) + info.tiny * info.eps / 2
@@ -58,9 +62,10 @@ def noise(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tensor:
     """
     dtype, x = inputs.dtype, inputs.double()
     exact = x.sum(dim=0)
-    power = codec.noise_power(x, dtype).sum(dim=0)
+    encoded = spared_rows.rest(codec, inputs).double()
+    power = codec.noise_power(encoded, dtype).sum(dim=0)
     if algorithm == "two_shot":
-        power = power + codec.noise_power(exact, dtype)
+        power = power + codec.noise_power(encoded.sum(dim=0), dtype)
     # The last of the sums is rounded to the result's dtype, those before it to fp32.
     partial = x.cumsum(dim=0)[1:-1]
     rounding = _rounding(partial, torch.float32).sum(dim=0) + _rounding(exact, dtype)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TypeAlias
 
 import torch
@@ -27,6 +28,12 @@ class Codec(ABC):
 
     rounds_sum: bool = False
     """Whether ``decode_sum`` rounds its result to the message's dtype itself."""
+
+    spared_rows: Fraction = Fraction(0)
+    """The share of a message's rows that the collective sends in full, beside what the codec encodes.
+
+    These rows are zero in what reaches ``encode_into``: ``harness.collective.spared_rows`` cuts them out.
+    """
 
     @abstractmethod
     def layout(self, width: int, dtype: torch.dtype) -> Layout:

@@ -2,12 +2,19 @@
 
 import functools
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 from harness.collective.coordinator import Compressed
 
 
-@functools.cache
 def load_implementation(name: str) -> Compressed:
+    """Imports ``package.module:function``, called as ``f(x, group)``; see ``load_function``."""
+    return load_function(name)
+
+
+@functools.cache
+def load_function(name: str) -> Callable[..., Any]:
     """Imports ``package.module:function``.
 
     Raises:
@@ -21,4 +28,4 @@ def load_implementation(name: str) -> Compressed:
     function = getattr(importlib.import_module(module), attribute, None)
     if not callable(function):
         raise TypeError(f"{module} has no function {attribute!r}")
-    return function  # type: ignore[no-any-return]  # what the name promises; the checks will see
+    return function  # type: ignore[no-any-return]  # what it is called with and returns, its caller will see

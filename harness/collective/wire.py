@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
+from harness.collective.candidate import find_candidate
 from harness.collective.codec import Codec, leading_rows
-from harness.collective.registry import get_codec
+from harness.collective.mechanisms.mechanism import Mechanism
+from harness.collective.spared_rows import spared_bytes
 
 
 def wire_bytes(
@@ -13,36 +15,38 @@ def wire_bytes(
     world_size: int,
     *,
     codec: str | Codec = "int8_token",
-    algorithm: str = "one_shot",
+    algorithm: str | None = None,
     dtype: torch.dtype = torch.bfloat16,
 ) -> int:
-    """Bytes that one rank sends in one ``quant_all_reduce``, transport headers left out.
+    """Bytes that one rank sends in one all-reduce of what ``simulate_all_reduce`` can name, transport headers left out.
 
     One-shot sends the encoded message to each of the N - 1 others. Two-shot cuts its T rows into N stripes
-    of ceil(T / N), the last ones filled up with zeros, and sends N - 1 of them twice.
+    of ceil(T / N), the last ones filled up with zeros, and sends N - 1 of them twice. Rows that a codec spares
+    are sent to each of the others by either.
 
     Args:
         shape: Of the tensor to be reduced; its last dimension is the hidden size H.
         world_size: N, ranks in the group.
-        codec: As for ``quant_all_reduce``.
-        algorithm: ``one_shot`` or ``two_shot``.
+        codec: As for ``simulate_all_reduce``.
+        algorithm: As for ``simulate_all_reduce``.
         dtype: The tensor's dtype, which decides the bytes of codec ``none``.
 
     Raises:
-        UnknownCodecError: No codec has this name.
-        ValueError: Not an algorithm, or an impossible world size or shape.
+        UnknownCodecError: Nothing has this name.
+        ValueError: Not an algorithm, or an impossible world size or shape, or a ``module:function`` that doesn't
+            say what it sends.
     """
     if world_size < 1 or not shape:
         raise ValueError(f"need at least one rank and one dimension, not {world_size} and {tuple(shape)}")
+    chosen, algorithm = find_candidate(codec, algorithm)
     rows, width = leading_rows(shape), shape[-1]
-    if rows * width == 0:
+    if rows * width == 0 or world_size == 1:
         return 0
-    row = get_codec(codec).row_bytes(width, dtype)
-    if algorithm == "one_shot":
-        return (world_size - 1) * rows * row
-    if algorithm == "two_shot":
-        return 2 * (world_size - 1) * -(-rows // world_size) * row
-    raise ValueError(f"no algorithm is named {algorithm!r}; there are: one_shot, two_shot")
+    if isinstance(chosen, Mechanism):
+        return chosen.wire_bytes(shape, world_size, dtype)
+    row, spared = chosen.row_bytes(width, dtype), spared_bytes(chosen, rows, width, dtype)
+    encoded = rows if algorithm == "one_shot" else 2 * -(-rows // world_size)
+    return (world_size - 1) * (encoded * row + spared)
 
 
 def ring_bytes(shape: Sequence[int], world_size: int, dtype: torch.dtype = torch.bfloat16) -> float:

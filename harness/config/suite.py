@@ -67,13 +67,22 @@ class Compression(Strict):
             server's Python must be able to import.
         claims: The codec of harness.collective whose bound and bytes an implementation under test claims.
         algorithm: An algorithm of harness.collective.
+        policy: In place of codec and algorithm, a file that says how each site is compressed: docs/study.md.
         live_check: The live check.
     """
 
     codec: str = "int8_token"
     claims: str | None = None
     algorithm: Algorithm = "one_shot"
+    policy: str | None = None
     live_check: LiveCheckOptions = LiveCheckOptions()
+
+    @model_validator(mode="after")
+    def _one_way_of_saying(self) -> Self:
+        both = sorted(self.model_fields_set & {"codec", "claims", "algorithm"})
+        if self.policy is not None and both:
+            raise ValueError(f"has a `policy` beside `{both[0]}`: the policy says that for every site, keep one")
+        return self
 
     @model_validator(mode="after")
     def _claims_if_under_test(self) -> Self:

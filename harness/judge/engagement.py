@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from harness.sglang_plugin.policy import PLAIN, SITES, Policy
 from harness.strict import Strict
 
-SITES = ("attention", "ffn")
 # SGLang's gate: the modes in which it never compresses (ForwardMode.is_decode_or_idle).
 NEVER_COMPRESSED = frozenset({"DECODE", "IDLE", "OUTSIDE"})
 JUDGED_FACTS = frozenset({"flag", "tp_size", "layers"})
@@ -61,17 +61,18 @@ class Engagement(Strict):
     faults: list[str]
 
 
-def read_engagement(folder: Path, *, tp: int, compressed: bool) -> Engagement:
+def read_engagement(folder: Path, *, tp: int, compressed: bool, policy: Policy) -> Engagement:
     """Read the ranks' logs of one arm and judge them.
 
-    The compressed arm must have compressed once per layer and site in each prefill, on every rank, with a
-    quantization that really ran, and never in decode or idle passes. The baseline arm, with the same plugin
-    in it, must have compressed nothing.
+    The compressed arm must have made the sum of every layer and site in each prefill, on every rank, as the policy
+    says, with a quantization that really ran, and compressed nothing in decode or idle passes. The baseline arm, with
+    the same plugin in it, must have compressed nothing.
 
     Args:
         folder: Where the plugin wrote.
         tp: How many ranks there must be.
         compressed: Which of the two arms it is.
+        policy: What the compressed arm is to compress, and how.
     """
     ranks: list[RankCounts] = []
     faults: list[str] = []
@@ -92,8 +93,11 @@ def read_engagement(folder: Path, *, tp: int, compressed: bool) -> Engagement:
             faults.append(f"rank {rank} ran with enable_quant_communications={facts['flag']}")
         if facts["tp_size"] != tp:
             faults.append(f"rank {rank} ran with tp_size={facts['tp_size']}, not {tp}")
-        judge = _compressed_faults if compressed else _baseline_faults
-        faults += judge(rank, passes, int(facts["layers"]))
+        faults += (
+            _compressed_faults(rank, passes, policy, int(facts["layers"]))
+            if compressed
+            else _baseline_faults(rank, passes)
+        )
     if len({(counts.prefills, counts.calls, counts.elements) for counts in ranks}) > 1:
         differing = ", ".join(
             f"rank {counts.rank}: {counts.calls} calls in {counts.prefills} prefills" for counts in ranks
@@ -114,7 +118,8 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return facts, passes
 
 
-def _is_prefill(forward: dict[str, Any]) -> bool:
+def is_prefill(forward: dict[str, Any]) -> bool:
+    """Return whether a forward pass of a rank's log may compress, and had tokens."""
     return forward["mode"] not in NEVER_COMPRESSED and forward["tokens"] > 0
 
 
@@ -129,7 +134,7 @@ def _count(rank: int, passes: list[dict[str, Any]]) -> RankCounts:
         )
         for name in names
     }
-    prefills = [forward for forward in passes if _is_prefill(forward)]
+    prefills = [forward for forward in passes if is_prefill(forward)]
     return RankCounts(
         rank=rank,
         calls=sum(site.calls for site in sites.values()),
@@ -142,19 +147,10 @@ def _count(rank: int, passes: list[dict[str, Any]]) -> RankCounts:
     )
 
 
-def _compressed_faults(rank: int, passes: list[dict[str, Any]], layers: int) -> list[str]:
-    faults = []
-    prefills = [forward for forward in passes if _is_prefill(forward)]
-    if not prefills:
-        faults.append(f"rank {rank} ran no prefill, so nothing could be compressed")
-    for prefill in prefills:
-        calls = {site: prefill.get("sites", {}).get(site, {}).get("calls", 0) for site in SITES}
-        if any(count != layers for count in calls.values()):
-            found = ", ".join(f"{count} in {site}" for site, count in calls.items())
-            faults.append(
-                f"rank {rank}: a prefill of {prefill['tokens']} tokens compressed {found}; "
-                f"the model has {layers} layers"
-            )
+def _compressed_faults(rank: int, passes: list[dict[str, Any]], policy: Policy, layers: int) -> list[str]:
+    prefills = [forward for forward in passes if is_prefill(forward)]
+    faults = [] if prefills else [f"rank {rank} ran no prefill, so nothing could be compressed"]
+    faults += policy_faults(f"rank {rank}", prefills, policy, layers)
     for forward in passes:
         sites = forward.get("sites", {})
         if forward["mode"] in NEVER_COMPRESSED and sites:
@@ -170,9 +166,48 @@ def _compressed_faults(rank: int, passes: list[dict[str, Any]], layers: int) -> 
     return first_few(faults)
 
 
-def _baseline_faults(rank: int, passes: list[dict[str, Any]], _layers: int) -> list[str]:
+def policy_faults(who: str, prefills: list[dict[str, Any]], policy: Policy, layers: int) -> list[str]:
+    """Return where prefills made their sums in another way than the policy says; every layer's at every site.
+
+    Args:
+        who: Whose log it is.
+        prefills: Lines of a rank's log.
+        policy: What was to be compressed, and how.
+        layers: The model's layers.
+    """
+    expected = {site: _expected(policy, site, layers) for site in SITES}
     faults = []
-    if not any(_is_prefill(forward) for forward in passes):
+    for prefill in prefills:
+        counts = {site: prefill.get("sites", {}).get(site, {}) for site in SITES}
+        sums = {site: of_site.get("calls", 0) + of_site.get("plain", 0) for site, of_site in counts.items()}
+        if any(count != layers for count in sums.values()):
+            found = ", ".join(f"{count} in {site}" for site, count in sums.items())
+            faults.append(
+                f"{who}: a prefill of {prefill['tokens']} tokens compressed {found}; the model has {layers} layers"
+            )
+            continue
+        for site, how in expected.items():
+            made = {label: sorted(numbers) for label, numbers in counts[site].get("layers", {}).items()}
+            if made != how:
+                label = next(label for label in (*made, *how) if made.get(label) != how.get(label))
+                faults.append(
+                    f"{who}: a prefill of {prefill['tokens']} tokens made the sums of layers "
+                    f"{made.get(label, [])} in {site} by {label}, the policy says {how.get(label, [])}"
+                )
+    return faults
+
+
+def _expected(policy: Policy, site: str, layers: int) -> dict[str, list[int]]:
+    expected: dict[str, list[int]] = {}
+    for layer in range(layers):
+        choice = policy.choice(site, layer)
+        expected.setdefault(choice.label if choice else PLAIN, []).append(layer)
+    return expected
+
+
+def _baseline_faults(rank: int, passes: list[dict[str, Any]]) -> list[str]:
+    faults = []
+    if not any(is_prefill(forward) for forward in passes):
         faults.append(f"rank {rank} ran no prefill, so there is no baseline")
     if calls := sum(counts["calls"] for forward in passes for counts in forward.get("sites", {}).values()):
         faults.append(f"rank {rank} compressed {calls} times, though this is the baseline")

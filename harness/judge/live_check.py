@@ -8,7 +8,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness.judge.engagement import SITES, first_few
+from harness.judge.engagement import first_few
+from harness.sglang_plugin.policy import SITES
 from harness.strict import Strict
 
 # Within its bound a sum may still be noisier than the codec that is claimed, and a plain sum keeps every bound. But
@@ -104,12 +105,11 @@ def read_live_check(folder: Path, *, tp: int, every: int) -> LiveCheck | None:
             facts, ranks[rank] = _read(file)
         except (OSError, ValueError) as error:
             faults.append(f"rank {rank} left no live check ({file.name}: {error})")
-    claimed = f"{facts.get('codec')} ({facts.get('algorithm')})"
     samples = {
         rank: [sample for forward in passes for sample in forward["samples"]] for rank, passes in ranks.items()
     }
     for rank, lines in samples.items():
-        faults += _rank_faults(rank, lines, claimed)
+        faults += _rank_faults(rank, lines)
     if len({tuple(_what(sample) for sample in found) for found in samples.values()}) > 1:
         counts = ", ".join(f"rank {rank}: {len(lines)} calls" for rank, lines in samples.items())
         faults.append(f"the ranks checked different calls ({counts})")
@@ -120,8 +120,8 @@ def read_live_check(folder: Path, *, tp: int, every: int) -> LiveCheck | None:
     layers = sorted({sample["layer"] for sample in every_sample})
     return LiveCheck(
         every=every,
-        codec=str(facts.get("codec")),
-        algorithm=str(facts.get("algorithm")),
+        codec=_all(every_sample, "codec") or str(facts.get("codec")),
+        algorithm=_all(every_sample, "algorithm") or str(facts.get("algorithm")),
         calls=ranks[0][-1]["calls"] if ranks.get(0) else 0,
         checked=len(samples.get(0, [])),
         nonfinite=sum(sample["nonfinite"] for sample in every_sample),
@@ -131,6 +131,11 @@ def read_live_check(folder: Path, *, tp: int, every: int) -> LiveCheck | None:
         layers=_table(every_sample, layers),
         faults=faults,
     )
+
+
+def _all(samples: list[dict[str, Any]], name: str) -> str:
+    """Return what the samples say under a name, each once: a policy may compress its sites in several ways."""
+    return ", ".join(dict.fromkeys(sample[name] for sample in samples))
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -146,11 +151,12 @@ def _what(sample: dict[str, Any]) -> tuple[int, str, int]:
     return sample["call"], sample["site"], sample["layer"]
 
 
-def _rank_faults(rank: int, samples: list[dict[str, Any]], claimed: str) -> list[str]:
+def _rank_faults(rank: int, samples: list[dict[str, Any]]) -> list[str]:
     if not samples:
         return [f"rank {rank} checked no call, though the live check was on"]
     beyond, differing, noise = [], [], []
     for sample in samples:
+        claimed = f"{sample['codec']} ({sample['algorithm']})"
         where = f"rank {rank}, layer {sample['layer']}, {sample['site']}"
         tallies = [sample[tokens] for tokens in TOKENS]
         if count := sum(tally["beyond"] for tally in tallies):

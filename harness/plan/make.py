@@ -5,68 +5,18 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
+from harness.config.policy import read_policy
 from harness.config.suite import FidelityRun, Suite
 from harness.config.thresholds import FidelityThreshold, Thresholds
 from harness.errors import HarnessError
-from harness.places import CPU_SHIMS, ROOT, TASKS, model_place
+from harness.places import ROOT, TASKS, model_place
+from harness.plan.arms import arm_names, make_arm, shared_cores
 from harness.plan.model_folder import check_model
-from harness.plan.plan import (
-    AGAIN,
-    API_KEY,
-    BASELINE,
-    CHECK_EVERY,
-    COMPRESSED,
-    PORT,
-    Arm,
-    FidelityPlan,
-    Plan,
-    TaskPlan,
-)
+from harness.plan.options import Options
+from harness.plan.plan import FidelityPlan, Plan, TaskPlan
 from harness.records.run_folder import RunFolder
-from harness.strict import Strict
-
-PLUGIN = "tp_compression_harness"
-BOUND_CORES = "SGLANG_CPU_OMP_THREADS_BIND"
-
-
-class Options(Strict):
-    """What the user may say on the command line; None means: as the suite says.
-
-    Attributes:
-        suite: The suite's name.
-        server_python: The interpreter that has SGLang.
-        plugin_path: The folder that carries the plugin's entry point (made by nox, see noxfile.py).
-        model_path: Another place of the same model.
-        limit: At most so many questions a task.
-        port: A fixed port for the servers.
-        reports: Where the run's folder goes.
-        live_check: Whether the suite's live check runs.
-        dry_run: Plan even what could not be carried out here.
-        noise_floor: Whether the baseline runs once more, to see what changes by itself.
-        early_stop: Whether tasks end as soon as their verdict is certain.
-        together: Whether the baseline's and the compressed server are up at once, each on devices of its own.
-        reuse_baseline: The folder of an earlier run whose baseline is taken instead of measuring it again.
-        baselines: For a calibration: how often the baseline runs, and nothing else does.
-    """
-
-    suite: str
-    server_python: Annotated[Path, Field(strict=False)]
-    plugin_path: Annotated[Path, Field(strict=False)]
-    model_path: str | None = None
-    limit: Annotated[int, Field(gt=0)] | None = None
-    port: Annotated[int, Field(gt=0, lt=65536)] | None = None
-    reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
-    live_check: bool = True
-    dry_run: bool = False
-    noise_floor: bool | None = None
-    early_stop: bool | None = None
-    together: bool = False
-    reuse_baseline: Annotated[Path, Field(strict=False)] | None = None
-    baselines: Annotated[int, Field(gt=0)] | None = None
 
 
 def make_plan(
@@ -113,10 +63,11 @@ def make_plan(
         refused.append("--together needs a port for each server: leave --port out, free ones are found")
     if options.together and options.reuse_baseline is not None:
         refused.append("--together and --reuse-baseline exclude each other: a reused baseline has no server")
-    if options.together and suite.device == "cpu" and (why := _shared_cores(suite)):
+    if options.together and suite.device == "cpu" and (why := shared_cores(suite)):
         refused.append(f"--together takes a core for each rank of both servers, but {why}: leave --together out")
     if refused and not options.dry_run:
         raise HarnessError("\n".join(refused))
+    policy = read_policy(options.policy or suite.compression.policy)
     rows = thresholds.models[suite.model.name]
     judged_tasks = sum(rows.tasks[name].max_drop is not None for name in suite.tasks)
     return Plan(
@@ -156,6 +107,7 @@ def make_plan(
         request_timeout_s=suite.request_timeout_s,
         port=options.port,
         together=options.together,
+        policy=policy.content() if policy else None,
         reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
         repeat=repeat,
         refused=refused,
@@ -170,67 +122,6 @@ def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int 
         concurrency=run.concurrency,
         threshold=threshold,
     )
-
-
-def arm_names(suite: Suite, options: Options) -> list[str]:
-    """Return which arms run, in order; the baseline again comes last, when the machine has drifted if it does."""
-    if options.baselines is not None:
-        return [BASELINE, *(f"{BASELINE}-{run}" for run in range(2, options.baselines + 1))]
-    wanted = suite.noise_floor if options.noise_floor is None else options.noise_floor
-    return [BASELINE, COMPRESSED, AGAIN] if wanted else [BASELINE, COMPRESSED]
-
-
-def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, python: Path, folder: RunFolder) -> Arm:
-    """Plan one arm. All differ in where they write, the compressed one in the flag, and none in anything else."""
-    compressed = name == COMPRESSED
-    engagement = folder.arm(name).engagement
-    shims = [str(CPU_SHIMS)] if suite.device == "cpu" else []
-    outer = [path for path in (os.environ.get("PYTHONPATH"),) if path]
-    env = {
-        **suite.server.env,
-        "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath))),
-        "PYTHONPATH": os.pathsep.join((*shims, str(options.plugin_path.resolve()), *outer)),
-        "HARNESS_PLUGIN_DIR": str(engagement),
-        "HARNESS_PLUGIN_CODEC": suite.compression.codec,
-        "HARNESS_PLUGIN_ALGORITHM": suite.compression.algorithm,
-        CHECK_EVERY: str(suite.compression.live_check.every if options.live_check else 0),
-    }
-    if suite.compression.claims:
-        env["HARNESS_PLUGIN_CLAIMS"] = suite.compression.claims
-    if allowed := os.environ.get("SGLANG_PLUGINS"):
-        # The user's list of plugins would keep ours out.
-        env["SGLANG_PLUGINS"] = f"{allowed},{PLUGIN}"
-    argv = [
-        str(python.parent / "sglang"),
-        "serve",
-        "--model-path",
-        model_path,
-        "--device",
-        suite.device,
-        "--tp-size",
-        str(suite.server.tp),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        PORT,
-        "--api-key",
-        API_KEY,
-        *suite.server.args,
-    ]
-    if compressed:
-        argv.append("--enable-quant-communications")
-        if options.together and suite.device != "cpu":
-            # The devices after the baseline's.
-            argv += ["--base-gpu-id", str(suite.server.tp)]
-    return Arm(name=name, compressed=compressed, argv=argv, env=env, engagement=str(engagement))
-
-
-def _shared_cores(suite: Suite) -> str:
-    """Say why two servers on this CPU would share cores: they then take ten times as long. Empty where they don't."""
-    if bound := suite.server.env.get(BOUND_CORES):
-        return f"the suite binds both servers' ranks to the same cores (server.env.{BOUND_CORES}: {bound!r})"
-    cores, wanted = len(os.sched_getaffinity(0)), 2 * suite.server.tp
-    return f"there are {cores} cores for {wanted} ranks" if cores < wanted else ""
 
 
 def check_interpreter(python: Path) -> Path:

@@ -2,12 +2,15 @@
 
 import os
 import shlex
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from harness.config.suite import KnownAnswer
 from harness.config.thresholds import FidelityThreshold, Threshold
+from harness.sglang_plugin.policy import Policy, parse
+from harness.sglang_plugin.settings import Settings
 from harness.strict import Strict
 
 
@@ -48,7 +51,6 @@ class FidelityPlan(Strict):
 
 PORT = "<free port>"
 API_KEY = "<random key>"
-CHECK_EVERY = "HARNESS_PLUGIN_CHECK_EVERY"
 BASELINE = "baseline"
 COMPRESSED = "compressed"
 # The first one's settings, started afresh.
@@ -82,9 +84,14 @@ class Arm(Strict):
         return {**os.environ, **self.env}
 
     @property
+    def settings(self) -> Settings:
+        """What its plugin is told."""
+        return Settings.from_env(self.env) or Settings(dir=Path(self.engagement))
+
+    @property
     def check_every(self) -> int:
         """The live check's interval in compressed calls; 0 for none, as in an arm that does not compress."""
-        return int(self.env.get(CHECK_EVERY, "0")) if self.compressed else 0
+        return self.settings.check_every if self.compressed else 0
 
     def shell(self) -> str:
         """Return the command and its variables as one could type them."""
@@ -135,6 +142,7 @@ class Plan(Strict):
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
         port: A fixed port, or None for a free one.
+        policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
         repeat: The command that repeats the run.
@@ -158,6 +166,7 @@ class Plan(Strict):
     start_timeout_s: int
     request_timeout_s: int
     port: int | None
+    policy: dict[str, Any] | None = None
     together: bool = False
     reuse_baseline: str | None = None
     repeat: str
@@ -171,3 +180,7 @@ class Plan(Strict):
     def arm(self, name: str) -> Arm:
         """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)
+
+    def policy_of(self, arm: Arm) -> Policy:
+        """Return what an arm's sums are to be compressed by; an arm without the flag makes none of them."""
+        return parse(self.policy) if self.policy is not None else arm.settings.policy()

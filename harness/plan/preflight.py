@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.plan.plan import PORT, Plan
+from harness.plan.plan import PORT, Arm
 
 TIMEOUT_S = 300
 SHOWN_STDERR = 2000
@@ -27,11 +27,14 @@ class Sglang:
     packages: str
 
 
-def check_sglang(plan: Plan) -> Sglang:
+def check_sglang(server_python: str, arms: list[Arm], *, codecs: list[str], gpus: dict[str, int] | None) -> Sglang:
     """Ask the SGLang that will run whether it takes both arms' arguments, and sees the plugin and enough GPUs.
 
     Args:
-        plan: The plan.
+        server_python: The interpreter that has it.
+        arms: The servers that it is to run.
+        codecs: Every codec that they are to know, by name or as `module:function`.
+        gpus: Where they run on NVIDIA GPUs, how many `ranks` each has and how many `servers` are up at once.
 
     Returns:
         What it is.
@@ -39,21 +42,20 @@ def check_sglang(plan: Plan) -> Sglang:
     Raises:
         HarnessError: It does not; all problems at once.
     """
-    arm = plan.arms[0]
     request = {
         # From `serve` on; the parser wants a number where the plan has a placeholder.
-        "arms": {arm.name: ["1" if argument == PORT else argument for argument in arm.argv[2:]] for arm in plan.arms},
-        "codec": arm.env["HARNESS_PLUGIN_CODEC"],
-        "claims": arm.env.get("HARNESS_PLUGIN_CLAIMS"),
-        "gpus": {"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
+        "arms": {arm.name: ["1" if argument == PORT else argument for argument in arm.argv[2:]] for arm in arms},
+        "codecs": codecs,
+        "virtual": bool(arms[0].settings.virtual_ranks),
+        "gpus": gpus,
     }
     try:
         done = subprocess.run(
-            [plan.server_python, "-m", "harness.sglang_plugin.probe"],
+            [server_python, "-m", "harness.sglang_plugin.probe"],
             input=json.dumps(request),
-            env=arm.environment(),
+            env=arms[0].environment(),
             # Elsewhere than here: `-m` puts the working directory first, and the server will not see that.
-            cwd=Path(plan.server_python).parent,
+            cwd=Path(server_python).parent,
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
@@ -63,18 +65,16 @@ def check_sglang(plan: Plan) -> Sglang:
         version, problems = str(found["sglang"]), found["problems"]
         settings, packages = frozenset(found["settings"]), str(found["packages"])
     except subprocess.TimeoutExpired as error:
-        raise HarnessError(f"{plan.server_python} did not import SGLang within {TIMEOUT_S} s") from error
+        raise HarnessError(f"{server_python} did not import SGLang within {TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         raise HarnessError(
-            f"{plan.server_python} cannot examine its SGLang (exit code {error.returncode}):\n"
+            f"{server_python} cannot examine its SGLang (exit code {error.returncode}):\n"
             f"{error.stderr[-SHOWN_STDERR:]}"
         ) from error
     except OSError as error:
-        raise HarnessError(f"{plan.server_python} cannot examine its SGLang: {error}") from error
+        raise HarnessError(f"{server_python} cannot examine its SGLang: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(
-            f"{plan.server_python} cannot examine its SGLang: its answer is none: {error!r}"
-        ) from error
+        raise HarnessError(f"{server_python} cannot examine its SGLang: its answer is none: {error!r}") from error
     if problems:
         raise HarnessError("\n".join(problems))
     return Sglang(version=version, settings=settings, packages=packages)

@@ -1,8 +1,6 @@
 """One question's result in one arm, its file form, and the pairing of both arms' results."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.records.run import read_lines, write_lines
@@ -52,11 +50,6 @@ class Sample(Strict):
     def key(self) -> tuple[str, str, int]:
         """What a sample is paired by: task, filter and document."""
         return (self.task, self.filter, self.doc_id)
-
-
-def hash_tokens(tokens: Sequence[int]) -> str:
-    """Return the SHA-256 of token ids."""
-    return hashlib.sha256(json.dumps(list(tokens)).encode()).hexdigest()
 
 
 def write_samples(file: Path, samples: Iterable[Sample]) -> None:

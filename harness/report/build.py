@@ -75,7 +75,9 @@ def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | Non
         command=arm.shell(),
         known_answer=record.known_answer if record else None,
         seconds_to_ready=record.seconds_to_ready if record else None,
-        engagement=read_engagement(folder.engagement, tp=plan.tp, compressed=arm.compressed),
+        engagement=read_engagement(
+            folder.engagement, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm)
+        ),
         live_check=read_live_check(folder.engagement, tp=plan.tp, every=arm.check_every),
     )
 

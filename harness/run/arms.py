@@ -18,6 +18,7 @@ from harness.run.display import Display
 from harness.run.setup import Ready
 from harness.serve.client import RequestFailed
 from harness.serve.server import Server, Start, running, server_settings
+from harness.sglang_plugin.study_folder import write_policy
 
 PROOF_TIMEOUT_S = 5.0
 
@@ -73,6 +74,8 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display) -> Running
     """
     plan, folder = ready.plan, ready.folder.arm(arm.name)
     folder.path.mkdir()
+    if plan.policy is not None and arm.compressed:
+        write_policy(folder.engagement, plan.policy_of(arm))
     how = Start(
         tp=plan.tp,
         known_answer=plan.known_answer,
@@ -121,7 +124,7 @@ def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder) -> None:
 
 
 def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder) -> str:
-    engagement = read_engagement(folder.engagement, tp=plan.tp, compressed=arm.compressed)
+    engagement = read_engagement(folder.engagement, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm))
     live_check = read_live_check(folder.engagement, tp=plan.tp, every=arm.check_every)
     found = {NOT_PROVEN: engagement.faults, NOT_RIGHT: live_check.faults if live_check else []}
     return "\n".join(f"{what}: {'; '.join(faults)}" for what, faults in found.items() if faults)

@@ -12,20 +12,21 @@ import argparse
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from harness.config.load import load
 from harness.config.suite import Compression, LiveCheckOptions
 from harness.errors import HarnessError
 from harness.places import model_place
-from harness.plan.make import Options, make_arm
+from harness.plan.arms import make_arm
+from harness.plan.options import Options
 from harness.plan.plan import COMPRESSED
 from harness.records.run_folder import RunFolder
 from harness.serve.client import RequestFailed
 from harness.serve.server import Start, running
 
 SUITE = "smollm2-cpu"
-CAPTURE = "HARNESS_PLUGIN_CAPTURE"
 # Nothing is measured here: a busy machine may take its time.
 START_TIMEOUT_S = 900
 PROMPT = """\
@@ -69,7 +70,8 @@ def capture(out: Path, *, server_python: Path, plugin_path: Path) -> None:
         options = Options(suite=SUITE, server_python=server_python, plugin_path=plugin_path)
         model = model_place(suite.model.path)
         arm = make_arm(COMPRESSED, suite, options, model_path=model, python=server_python, folder=folder)
-        arm = arm.model_copy(update={"env": {**arm.env, CAPTURE: str(out.absolute())}})
+        captured = replace(arm.settings, capture=out.absolute())
+        arm = arm.model_copy(update={"env": {**arm.env, **captured.env()}})
         start = Start(
             tp=suite.server.tp,
             known_answer=suite.known_answer,

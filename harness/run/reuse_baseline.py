@@ -34,15 +34,8 @@ def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sg
     Raises:
         OSError: The model's files cannot be read.
     """
-    arm = plan.arm(BASELINE)
-    facts = {
-        "weights": hash_of_folder(Path(plan.model_path)),
-        "sglang": sglang.version,
-        "packages": sglang.packages,
+    facts = server_facts(plan.arm(BASELINE), plan.model_path, sglang) | {
         "harness": hash_of_folder(ROOT / "harness", "*.py"),
-        "machine": f"{platform.platform()}; {cpu_model()}; {os.cpu_count()} cores",
-        "arguments": json.dumps(_arguments(arm)),
-        "environment": json.dumps(_environment(arm), sort_keys=True),
         "data": json.dumps(plan.data_manifest, sort_keys=True),
         "order": json.dumps(list(plan.tasks)),
     }
@@ -53,6 +46,29 @@ def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sg
             f"SHA-256 {hash_contents(contents)}"
         )
     return Fingerprint(facts=facts)
+
+
+def server_facts(arm: Arm, model_path: str, sglang: Sglang) -> dict[str, str]:
+    """Return what the answers of a server depend on, whatever it is asked.
+
+    Args:
+        arm: The server.
+        model_path: Its model.
+        sglang: The SGLang that will run.
+
+    Raises:
+        OSError: The model's files cannot be read.
+    """
+    return {
+        "weights": hash_of_folder(Path(model_path)),
+        "sglang": sglang.version,
+        "packages": sglang.packages,
+        "machine": f"{platform.platform()}; {cpu_model()}; {os.cpu_count()} cores",
+        "arguments": json.dumps(_arguments(arm)),
+        "environment": json.dumps(_environment(arm), sort_keys=True),
+        "plugin": hash_of_folder(ROOT / "harness" / "sglang_plugin", "*.py"),
+        "collective": hash_of_folder(ROOT / "harness" / "collective", "*.py"),
+    }
 
 
 def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint: Fingerprint) -> None:

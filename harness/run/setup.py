@@ -13,6 +13,7 @@ from harness.records.run import write_record
 from harness.records.run_folder import RunFolder
 from harness.run.display import Display
 from harness.run.reuse_baseline import adopt_baseline, make_fingerprint
+from harness.sglang_plugin.policy import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,15 @@ def set_up(plan: Plan, display: Display) -> Ready:
         HarnessError: The plan cannot be carried out, or its folder cannot be written.
     """
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
-    sglang = check_sglang(plan)
+    settings = plan.arms[0].settings
+    choices = parse(plan.policy).choices() if plan.policy else []
+    named = [settings.codec, settings.claims, *(name for choice in choices for name in (choice.codec, choice.claims))]
+    sglang = check_sglang(
+        plan.server_python,
+        plan.arms,
+        codecs=[name for name in dict.fromkeys(named) if name],
+        gpus={"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
+    )
     folder = RunFolder(Path(plan.folder))
     try:
         folder.path.mkdir(parents=True)

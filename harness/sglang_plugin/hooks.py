@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,18 +12,24 @@ from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.utils import is_npu
 from sglang.version import __version__ as sglang_version
 
-from harness.collective import quant_all_reduce, wire_bytes
-from harness.collective.coordinator import Compressed
-from harness.collective.implementation import load_implementation
+from harness.collective import ring_bytes, wire_bytes
 from harness.sglang_plugin.capture import Capture
+from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
 from harness.sglang_plugin.live_check import LiveCheck
+from harness.sglang_plugin.policy import Choice, uniform
+from harness.sglang_plugin.predictions import Predictions
 from harness.sglang_plugin.recorder import Recorder
+from harness.sglang_plugin.settings import Settings
+from harness.sglang_plugin.study_folder import PolicyFile
+from harness.sglang_plugin.virtual_ranks import cut, plain_sum
 
 Hook = Callable[..., Any]
-Sum = Callable[[torch.Tensor], torch.Tensor]
+ChosenSum = Callable[[Choice, torch.Tensor], torch.Tensor]
 
 CHECK_SERVER_ARGS = "sglang.srt.server_args.ServerArgs.check_server_args"
 FORWARD = "sglang.srt.model_executor.model_runner.ModelRunner.forward"
+LOAD_MODEL = "sglang.srt.model_executor.model_runner.ModelRunner.load_model"
+LOGITS = "sglang.srt.layers.logits_processor.LogitsProcessor.forward"
 QUANT_ALL_REDUCE = "sglang.srt.distributed.parallel_state.GroupCoordinator.quant_all_reduce"
 # SGLang's two entries to it. Attention's output is summed through the second, the FFN's through the first.
 ENTRIES = {
@@ -32,36 +37,20 @@ ENTRIES = {
     "sglang.srt.distributed.communication_op.attention_tensor_model_parallel_quant_all_reduce": "attention",
 }
 FLAG = "enable_quant_communications"
-# What SGLang's own code computes on an NPU.
-NPU_CODEC, NPU_ALGORITHM = "upstream_bf16", "one_shot"
 
 
-def register_hooks(
-    directory: Path, *, codec: str, claims: str, algorithm: str, check_every: int, capture: Path | None
-) -> None:
+def register_hooks(settings: Settings) -> None:
     """Register every hook of this process.
 
-    Args:
-        directory: Where each rank writes its logs.
-        codec: What stands behind the flag off NPU: a codec of harness.collective, or `module:function`.
-        claims: The codec whose bound and bytes hold for it.
-        algorithm: Its algorithm, likewise.
-        check_every: The live check's interval in calls; 0 for none.
-        capture: Where one prefill's messages go, if anywhere.
+    Raises:
+        PolicyError: What the settings say cannot be carried out.
     """
-    on_npu = is_npu()
-    if on_npu:
-        claims, algorithm = NPU_CODEC, NPU_ALGORITHM
-    plugin = Plugin(
-        Recorder(directory),
-        LiveCheck(directory, every=check_every, codec=claims, algorithm=algorithm),
-        Capture(capture),
-        codec=codec,
-        claims=claims,
-        algorithm=algorithm,
-        on_npu=on_npu,
-    )
+    plugin = Plugin(settings, on_npu=is_npu())
     HookRegistry.register(FORWARD, plugin.forward, HookType.AROUND)
+    HookRegistry.register(LOGITS, plugin.predictions.hook, HookType.AROUND)
+    if settings.virtual_ranks:
+        HookRegistry.register(LOAD_MODEL, plugin.load_model, HookType.AROUND)
+        return
     for target, site in ENTRIES.items():
         HookRegistry.register(target, plugin.entry(site), HookType.AROUND)
     if plugin.on_npu:
@@ -96,26 +85,26 @@ class Plugin:
 
     Attributes:
         on_npu: Whether SGLang's own compression runs here, rather than harness.collective's.
+        predictions: The comparison of predictions.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        check: LiveCheck,
-        capture: Capture,
-        *,
-        codec: str,
-        claims: str,
-        algorithm: str,
-        on_npu: bool,
-    ) -> None:
-        self.on_npu = on_npu
-        self._recorder = recorder
-        self._check = check
-        self._capture = capture
-        self._codec = codec
-        self._claims = claims
-        self._algorithm = algorithm
+    def __init__(self, settings: Settings, *, on_npu: bool) -> None:
+        # Virtual ranks are harness.collective's wherever they run.
+        self.on_npu = on_npu and not settings.virtual_ranks
+        study = settings.study or settings.dir
+        self._policies = PolicyFile(
+            study,
+            uniform(NATIVE) if self.on_npu else settings.policy(),
+            partial(policy_problems, on_npu=self.on_npu, virtual=bool(settings.virtual_ranks)),
+        )
+        self._settings = settings
+        self._recorder = Recorder(settings.dir)
+        self._check = LiveCheck(settings.dir, every=settings.check_every)
+        self._capture = Capture(settings.capture)
+        self.predictions = Predictions(settings.dir, study)
+        self._may_compress = False
+        # Virtual ranks stand for a deployment, which sends 16 bits an element, whatever they are computed in.
+        self._wire_dtype = torch.bfloat16 if settings.virtual_ranks else None
         self._site = "unknown"
         self._layers: Counter[str] = Counter()
         self._kernel_calls = 0
@@ -126,17 +115,39 @@ class Plugin:
             return original(runner, forward_batch, *args, **kwargs)
         if not self._recorder.started:
             self._start(runner)
-        tokens = forward_batch.input_ids.shape[0] if forward_batch.input_ids is not None else 0
+        mode = forward_batch.forward_mode
+        tokens = int(forward_batch.input_ids.shape[0]) if forward_batch.input_ids is not None else 0
+        self._may_compress = not mode.is_decode_or_idle()
+        if self._may_compress and self._policies.refresh():
+            self._check.another_policy()
+            self.predictions.under(self._policies.policy)
         # A site's calls come in the order of the layers.
         self._layers.clear()
         with (
-            self._recorder.forward(forward_batch.forward_mode.name, int(tokens)),
-            self._check.forward(
-                forward_batch.positions, compresses=not forward_batch.forward_mode.is_decode_or_idle()
-            ),
-            self._capture.forward(int(tokens)),
+            self._recorder.forward(mode.name, tokens, policy=self._policies.policy.number),
+            self._check.forward(forward_batch.positions, compresses=self._may_compress),
+            self._capture.forward(tokens),
         ):
             return original(runner, forward_batch, *args, **kwargs)
+
+    def load_model(self, original: Hook, runner: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - SGLang's
+        """Cut the model that is loaded into virtual ranks."""
+        result = original(runner, *args, **kwargs)
+        if not runner.is_draft_worker:
+            cut(runner, self._settings.virtual_ranks, self.virtual_sum)
+        return result
+
+    def virtual_sum(self, site: str, layer: int, parts: torch.Tensor) -> torch.Tensor:
+        """Sum virtual ranks' parts `[N, T, H]`: plainly, but in prefill as the policy says."""
+        if not self._may_compress:
+            return plain_sum(parts)
+        choice = self._policies.policy.choice(site, layer)
+        if choice is None:
+            self._count_plain(site, layer, parts[0], len(parts))
+            return plain_sum(parts)
+        result = _like(parts[0], simulation(choice)(parts), choice)
+        self._count(site, layer, parts[0], len(parts), choice, quantized=True)
+        return result
 
     def entry(self, site: str) -> Hook:
         """Return a hook that notes which of SGLang's entries the call came through."""
@@ -162,41 +173,47 @@ class Plugin:
         """
         if group.world_size == 1:
             return input_
-        implementation = self._implementation()
-        result = self._checked(group, input_, lambda x: implementation(x, group.device_group))
-        if (result.shape, result.dtype) != (input_.shape, input_.dtype):
-            raise TypeError(
-                f"{self._codec} gave {result.dtype} {tuple(result.shape)} for {input_.dtype} {tuple(input_.shape)}"
-            )
-        self._count(group, input_, quantized=True)
-        return result
+
+        def compressed(choice: Choice, x: torch.Tensor) -> torch.Tensor:
+            return _like(x, collective(choice)(x, group.device_group), choice)
+
+        return self._sum(group, input_, compressed, lambda: True)
 
     def count_native(self, original: Hook, group: Any, input_: torch.Tensor) -> torch.Tensor:  # noqa: ANN401 - GroupCoordinator
         """Count a call of SGLang's own `quant_all_reduce` and whether it reached the NPU's kernel."""
         if group.world_size == 1:
             return original(group, input_)  # type: ignore[no-any-return]
         before = self._kernel_calls
-        result = self._checked(group, input_, partial(original, group))
-        self._count(group, input_, quantized=self._kernel_calls > before)
+        return self._sum(group, input_, lambda _choice, x: original(group, x), lambda: self._kernel_calls > before)
+
+    def _sum(self, group: Any, x: torch.Tensor, call: ChosenSum, quantized: Callable[[], bool]) -> torch.Tensor:  # noqa: ANN401 - GroupCoordinator
+        """Sum over a group of real ranks as the policy says."""
+        site, layer = self._site, self._layers[self._site]
+        self._layers[site] += 1
+        self._capture.message(site, layer, group, x)
+        choice = self._policies.policy.choice(site, layer)
+        if choice is None:
+            self._count_plain(site, layer, x, group.world_size)
+            return group.all_reduce(x)  # type: ignore[no-any-return]
+        result = self._check.around(site, layer, group, x, partial(call, choice), choice=choice)
+        self._count(site, layer, x, group.world_size, choice, quantized=quantized())
         return result
 
-    def _implementation(self) -> Compressed:
-        if ":" in self._codec:
-            return load_implementation(self._codec)
-        return partial(quant_all_reduce, codec=self._codec, algorithm=self._algorithm)
-
-    def _checked(self, group: Any, input_: torch.Tensor, call: Sum) -> torch.Tensor:  # noqa: ANN401 - GroupCoordinator
-        layer = self._layers[self._site]
-        self._layers[self._site] += 1
-        self._capture.message(self._site, layer, group, input_)
-        return self._check.around(self._site, layer, group, input_, call)
-
-    def _count(self, group: Any, input_: torch.Tensor, *, quantized: bool) -> None:  # noqa: ANN401 - GroupCoordinator
-        sent = wire_bytes(
-            input_.shape, group.world_size, codec=self._claims, algorithm=self._algorithm, dtype=input_.dtype
-        )
+    def _count(self, site: str, layer: int, x: torch.Tensor, ranks: int, choice: Choice, *, quantized: bool) -> None:
+        dtype = self._wire_dtype or x.dtype
+        sent = wire_bytes(x.shape, ranks, codec=choice.claimed, algorithm=choice.algorithm, dtype=dtype)
         self._recorder.count(
-            self._site, quantized=quantized, elements=input_.numel(), wire_bytes=sent if quantized else 0
+            site,
+            layer=layer,
+            how=choice.label,
+            quantized=quantized,
+            elements=x.numel(),
+            wire_bytes=sent if quantized else 0,
+        )
+
+    def _count_plain(self, site: str, layer: int, x: torch.Tensor, ranks: int) -> None:
+        self._recorder.count_plain(
+            site, layer=layer, ring_bytes=round(ring_bytes(x.shape, ranks, self._wire_dtype or x.dtype))
         )
 
     def watch_npu_kernel(self) -> None:
@@ -216,23 +233,32 @@ class Plugin:
         torch_npu.npu_dynamic_quant = counted  # type: ignore[attr-defined]
 
     def _start(self, runner: Any) -> None:  # noqa: ANN401 - SGLang's ModelRunner
-        args = runner.server_args
+        args, settings = runner.server_args, self._settings
         rank = torch.distributed.get_rank()
-        implementation = self._codec if ":" in self._codec else "harness.collective"
+        implementation = settings.codec if ":" in settings.codec else "harness.collective"
+        algorithm = NATIVE.algorithm if self.on_npu else settings.algorithm
         self._recorder.start(
             rank,
             {
                 "world_size": torch.distributed.get_world_size(),
+                "virtual_ranks": settings.virtual_ranks,
                 "tp_size": args.tp_size,
                 "layers": runner.model_config.num_hidden_layers,
                 "device": args.device,
                 "flag": bool(args.enable_quant_communications),
                 "implementation": "sglang" if self.on_npu else implementation,
                 # On an NPU: the name of the operator that SGLang calls.
-                "codec": "npu_dynamic_quant" if self.on_npu else self._claims,
-                "algorithm": self._algorithm,
+                "codec": "npu_dynamic_quant" if self.on_npu else settings.claimed,
+                "algorithm": algorithm,
                 "sglang": sglang_version,
                 "torch": torch.__version__,
             },
         )
-        self._check.start(rank)
+        self._check.start(rank, codec=NATIVE.codec if self.on_npu else settings.claimed, algorithm=algorithm)
+        self.predictions.start(rank)
+
+
+def _like(x: torch.Tensor, result: torch.Tensor, choice: Choice) -> torch.Tensor:
+    if (result.shape, result.dtype) != (x.shape, x.dtype):
+        raise TypeError(f"{choice.codec} gave {result.dtype} {tuple(result.shape)} for {x.dtype} {tuple(x.shape)}")
+    return result

@@ -1,9 +1,9 @@
 """Sums a sample of the compressed calls exactly, beside what was served, and writes down how far they lie apart.
 
 The served result is not touched. Every rank samples the same calls, since the check itself communicates: all
-calls of the first pass that compresses (no prompt can be cached before it, so that it has a token 0), and then
-every `every`-th call of the process. A line of live-rank-N.jsonl is a pass with checked calls; it is judged in
-harness.judge.live_check.
+calls of the first pass that compresses (no prompt can be cached before it, so that it has a token 0), of the first
+one under another policy, and otherwise every `every`-th call of the process. A line of live-rank-N.jsonl is a pass
+with checked calls, each with the codec and algorithm that it is held to; it is judged in harness.judge.live_check.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ from harness.collective import get_codec
 from harness.collective.algorithms.exchange import everyones
 from harness.collective.clock import device_seconds
 from harness.sglang_plugin.measure import Sample
+from harness.sglang_plugin.policy import Choice
 from harness.sglang_plugin.recorder import Log
 
 BLOCK_ELEMENTS = 2**18
@@ -30,11 +31,9 @@ class LiveCheck:
     A call is checked inside a forward pass only: what is compressed outside of one is an error anyway.
     """
 
-    def __init__(self, directory: Path, *, every: int, codec: str, algorithm: str) -> None:
+    def __init__(self, directory: Path, *, every: int) -> None:
         self._directory = directory
         self._every = every
-        self._codec = codec
-        self._algorithm = algorithm
         self._log: Log | None = None
         self._calls = 0
         self._passes = 0
@@ -44,16 +43,19 @@ class LiveCheck:
         self._token0: Tensor | None = None
         self._samples: list[dict[str, object]] = []
 
-    def start(self, rank: int) -> None:
-        """Open this rank's log.
+    def start(self, rank: int, *, codec: str, algorithm: str) -> None:
+        """Open this rank's log; its first line names the codec and algorithm of the settings.
 
         Raises:
             OSError: It cannot be written.
         """
         if self._every:
             self._log = Log(self._directory / f"live-rank-{rank}.jsonl")
-            facts = {"rank": rank, "every": self._every, "codec": self._codec, "algorithm": self._algorithm}
-            self._log.write(facts)
+            self._log.write({"rank": rank, "every": self._every, "codec": codec, "algorithm": algorithm})
+
+    def another_policy(self) -> None:
+        """Check all calls of the next pass that compresses: they are made in another way than those before."""
+        self._passes = 0
 
     @contextmanager
     def forward(self, positions: Tensor | None, *, compresses: bool = True) -> Iterator[None]:
@@ -79,7 +81,16 @@ class LiveCheck:
                 self._pass_seconds += device_seconds(device) - started
             self._flush()
 
-    def around(self, site: str, layer: int, group: Any, x: Tensor, call: Callable[[Tensor], Tensor]) -> Tensor:  # noqa: ANN401 - GroupCoordinator
+    def around(
+        self,
+        site: str,
+        layer: int,
+        group: Any,  # noqa: ANN401 - GroupCoordinator
+        x: Tensor,
+        call: Callable[[Tensor], Tensor],
+        *,
+        choice: Choice,
+    ) -> Tensor:
         """Return `call(x)`, checked if this call's turn has come.
 
         Args:
@@ -88,6 +99,7 @@ class LiveCheck:
             group: SGLang's GroupCoordinator.
             x: This rank's message, `[T, H]`.
             call: The compressed all-reduce; it may write to `x`.
+            choice: What it claims to be.
         """
         due = self._inside and self._every and (self._passes == 0 or self._calls % self._every == 0)
         number = self._calls
@@ -98,17 +110,18 @@ class LiveCheck:
         served = call(x)
         # From here on what the device does is the check's own.
         started = device_seconds(x.device)
-        sample = self._measure(group, message, served)
+        sample = self._measure(group, message, served, choice)
         self._check_seconds += device_seconds(x.device) - started
-        self._samples.append({"call": number, "site": site, "layer": layer, **sample.line()})
+        what = {"codec": choice.claimed, "algorithm": choice.algorithm}
+        self._samples.append({"call": number, "site": site, "layer": layer, **what, **sample.line()})
         return served
 
-    def _measure(self, group: Any, message: Tensor, served: Tensor) -> Sample:  # noqa: ANN401 - GroupCoordinator
+    def _measure(self, group: Any, message: Tensor, served: Tensor, choice: Choice) -> Sample:  # noqa: ANN401 - GroupCoordinator
         message, served = (tensor.detach().reshape(-1, tensor.shape[-1]) for tensor in (message, served))
         token0 = self._token0
         if token0 is None or len(token0) != len(message):
             token0 = torch.zeros(len(message), dtype=torch.bool, device=message.device)
-        codec, sample = get_codec(self._codec), Sample()
+        codec, sample = get_codec(choice.claimed), Sample()
         rows = max(1, BLOCK_ELEMENTS // (message.shape[-1] * group.world_size))
         rank = torch.distributed.get_rank(group.device_group)
         for row in range(0, len(message), rows):
@@ -123,7 +136,7 @@ class LiveCheck:
                 rank=rank,
                 token0=token0[row : row + rows].to(where),
                 codec=codec,
-                algorithm=self._algorithm,
+                algorithm=choice.algorithm,
                 row=row,
             )
         return sample

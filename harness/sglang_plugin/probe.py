@@ -31,9 +31,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Answer a request.
 
     Args:
-        request: `arms`, the `sglang serve` arguments of each arm by name; `codec`, a codec's name or an
-            implementation's, `module:function`; `claims`, in the latter case, a codec's name; `gpus`, where the
-            servers run on NVIDIA GPUs, how many `ranks` each has and how many `servers` are up at once.
+        request: `arms`, the `sglang serve` arguments of each arm by name; `codecs`, every codec's name, or an
+            implementation's, `module:function`; `virtual`, whether they are for virtual ranks; `gpus`, where the servers run on NVIDIA GPUs, how many `ranks` each
+            has and how many `servers` are up at once.
 
     Returns:
         `sglang`, its version; `settings`, the names of all its server arguments; `packages`, what is installed
@@ -63,7 +63,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return _not_importable(sglang, problems, error)
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
         problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
-    problems += _codec_problems(request["codec"], request.get("claims"))
+    problems += _codec_problems(request["codecs"], virtual=request["virtual"])
     try:
         server_args = import_module("sglang.srt.server_args").ServerArgs
     except Exception as error:  # noqa: BLE001 - see above
@@ -81,16 +81,11 @@ def _not_importable(sglang: str, problems: list[str], error: Exception) -> dict[
     return {"sglang": sglang, "settings": [], "packages": _packages(), "problems": problems}
 
 
-def _codec_problems(*names: str | None) -> list[str]:
-    problems = []
-    for name in names:
-        try:
-            if name is not None and ":" in name:
-                import_module("harness.collective.implementation").load_implementation(name)
-            elif name is not None:
-                import_module("harness.collective").get_codec(name)
-        except Exception as error:  # noqa: BLE001 - whatever keeps the codec from loading would stop every call
-            problems.append(f"the codec {name!r} cannot be used: {error}")
+def _codec_problems(names: list[str], *, virtual: bool) -> list[str]:
+    try:
+        problems: list[str] = import_module("harness.sglang_plugin.codecs").codec_problems(*names, virtual=virtual)
+    except Exception as error:  # noqa: BLE001 - an import of torch can fail in any way
+        return [f"no codec can be used: {error}"]
     return problems
 
 

@@ -1,6 +1,6 @@
 """Builds a study's report from its files alone."""
 
-
+from harness.errors import HarnessError
 from harness.records.run import RunRecord, read_record
 from harness.sglang_plugin.policy import Rule, parse
 from harness.study.figures import figures, kl_of
@@ -30,9 +30,7 @@ def build_study(folder: StudyFolder) -> StudyReport:
     run = read_record(folder.run, RunRecord)
     found = {ranks: read_measured(folder.path / arm_name(ranks)) for ranks in plan.ranks}
     noise = {ranks: _only(measured, "noise") for ranks, measured in found.items()}
-    candidates = [
-        policy for ranks, measured in found.items() for policy in _policies(measured, noise[ranks], ("candidate", "mix"))
-    ]
+    candidates = [policy for ranks, measured in found.items() for policy in policies(measured, ("candidate", "mix"))]
     first = found[plan.ranks[0]]
     return StudyReport(
         schema_version=SCHEMA_VERSION,
@@ -45,9 +43,9 @@ def build_study(folder: StudyFolder) -> StudyReport:
         noise={str(ranks): figures(measured, measured).overall.kl for ranks, measured in noise.items()},
         candidates=candidates,
         sites=[_site(measured) for measured in first if measured.purpose == "site"],
-        spared=_policies(first, noise[plan.ranks[0]], ("spared",)),
+        spared=policies(first, ("spared",)),
         additivity=_additivity(first),
-        recommended=_recommended(plan, candidates),
+        recommended=recommend(plan, candidates),
         confirmed=read_record(folder.confirmation, Confirmation) if folder.confirmation.exists() else None,
         versions=run.versions,
         repeat=plan.repeat,
@@ -58,7 +56,9 @@ def _only(measured: list[Measured], purpose: str) -> Measured:
     return next(one for one in measured if one.purpose == purpose)
 
 
-def _policies(found: list[Measured], plain: Measured, purposes: tuple[str, ...]) -> list[MeasuredPolicy]:
+def policies(found: list[Measured], purposes: tuple[str, ...]) -> list[MeasuredPolicy]:
+    """Return the policies that were measured for some purposes at one number of ranks."""
+    plain = _only(found, "noise")
     chosen = [measured for measured in found if measured.purpose in purposes]
     points = [(measured.traffic.over_ring, kl_of(measured)) for measured in chosen]
     best = {chosen[index].name for index in frontier(points)}
@@ -95,7 +95,8 @@ def _compressed_site(measured: Measured) -> Rule:
 
 def _site(measured: Measured) -> MeasuredSite:
     rule = _compressed_site(measured)
-    assert rule.choice and rule.site and rule.layers  # noqa: S101 - such a policy names all three
+    if rule.choice is None or rule.site is None or rule.layers is None:
+        raise HarnessError(f"{measured.name}: its policy compresses more than one site: {measured.rules}")
     return MeasuredSite(codec=rule.choice.codec, site=rule.site, layer=rule.layers[0], kl=kl_of(measured))
 
 
@@ -118,7 +119,7 @@ def _additivity(found: list[Measured]) -> list[Additivity]:
     return rows
 
 
-def _recommended(plan: StudyPlan, candidates: list[MeasuredPolicy]) -> Recommended | None:
+def recommend(plan: StudyPlan, candidates: list[MeasuredPolicy]) -> Recommended | None:
     """Return the policy of the fewest bytes whose harm is surely within the budget, at the first number of ranks."""
     kept = [
         policy

@@ -3,9 +3,8 @@
 from collections.abc import Collection, Sequence
 from statistics import fmean
 
-from harness.judge.pairing import pair
+from harness.judge.pairing import changed, flipped, margin_shifts, pair
 from harness.judge.predictions import Moved, PredictionShift, by_position, summarise
-from harness.judge.tasks import changed, flipped, margin_shifts
 from harness.stats.shift import Shift, shift
 from harness.strict import Strict
 from harness.study.records import Measured, TextPredictions

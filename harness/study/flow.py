@@ -22,7 +22,7 @@ MOST_RANKS_OF_ONE_SHOT = 3
 
 
 def algorithm_for(ranks: int) -> str:
-    """Return the algorithm that sends less: beyond three ranks an all-gather of all messages sends more than a ring."""
+    """Return the algorithm that sends less: beyond three ranks one shot sends more than a ring."""
     return "one_shot" if ranks <= MOST_RANKS_OF_ONE_SHOT else "two_shot"
 
 
@@ -41,10 +41,15 @@ def study_ranks(plan: StudyPlan, measurer: Measurer, ranks: int, display: Displa
 def study_sites(plan: StudyPlan, measurer: Measurer, ranks: int, display: Display) -> None:
     """Find where the harm comes from, and the mix by site that does little of it for few bytes."""
     algorithm = algorithm_for(ranks)
-    harm = {codec: sites_alone(plan, measurer, Choice(codec=codec, algorithm=algorithm)) for codec in (PR_CODEC, MIX_CODECS[0])}
+    harm = {
+        codec: sites_alone(plan, measurer, Choice(codec=codec, algorithm=algorithm))
+        for codec in (PR_CODEC, MIX_CODECS[0])
+    }
     for codec, sites in harm.items():
         worst = order_by_harm(sites)[0]
-        display.say(f"{codec}: of {len(sites)} sites, layer {worst[1]} {worst[0]} does most: KL {sites[worst]:.4f} alone")
+        display.say(
+            f"{codec}: of {len(sites)} sites, layer {worst[1]} {worst[0]} does most: KL {sites[worst]:.4f} alone"
+        )
     pr = Choice(codec=PR_CODEC, algorithm=algorithm)
     order = order_by_harm(harm[PR_CODEC])
     for count in (count for count in (0, *SPARED) if count < len(order)):
@@ -69,9 +74,7 @@ def sites_alone(plan: StudyPlan, measurer: Measurer, choice: Choice) -> dict[Sit
     }
 
 
-def mixes(
-    plan: StudyPlan, measurer: Measurer, ranks: int, alone: Mapping[Site, float], display: Display
-) -> None:
+def mixes(plan: StudyPlan, measurer: Measurer, ranks: int, alone: Mapping[Site, float], display: Display) -> None:
     """Measure mixes of codecs by site: along the frontier, and the one that is to keep the budget.
 
     A site's harm under another codec than the one it was measured with is taken to be to that as the codecs' harms in
@@ -123,7 +126,8 @@ def _uniform(measurer: Measurer, candidate: Candidate, *, stop_above: float | No
 
 
 def _say(display: Display, measured: Measured) -> None:
+    how = f"{measured.seconds:.0f} s{', dropped early' if measured.dropped else ''}"
     display.say(
-        f"{measured.ranks} ranks, {measured.name}: KL {kl_of(measured):.3g} at {measured.traffic.over_ring:.2f} of the "
-        f"ring's bytes ({measured.seconds:.0f} s{', dropped early' if measured.dropped else ''})"
+        f"{measured.ranks} ranks, {measured.name}: KL {kl_of(measured):.3g} at {measured.traffic.over_ring:.2f} of "
+        f"the ring's bytes ({how})"
     )

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.records.run_folder import RunFolder
+from harness.records.run_folder import ArmFolder, RunFolder
+
+# What a real run is compared with.
+UNCOMPRESSED, RECOMMENDED = "uncompressed", "recommended"
 
 
 @dataclass(frozen=True)
@@ -19,3 +22,8 @@ class StudyFolder(RunFolder):
     def confirmation(self) -> Path:
         """What a real run said of it; not there without one."""
         return self.path / "confirmation.json"
+
+
+def virtual_folder(virtual: ArmFolder, name: str) -> ArmFolder:
+    """Return where a policy's predictions are kept as a run keeps them."""
+    return ArmFolder(virtual.path / "predictions" / name)

@@ -1,21 +1,20 @@
 """Turns a suite and the user's options into a study's plan."""
 
-import os
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from harness.config.suite import Suite
+from harness.config.suite import ServerOptions, Suite
 from harness.errors import HarnessError
 from harness.places import ROOT, model_place
-from harness.plan.make import BOUND_CORES, check_interpreter, server_arm
+from harness.plan.arms import BOUND_CORES, server_arm
+from harness.plan.make import check_interpreter
 from harness.plan.model_folder import check_model
 from harness.plan.plan import FidelityPlan
 from harness.records.run_folder import RunFolder
-from harness.sglang_plugin.policy import ALGORITHMS
+from harness.sglang_plugin.policy import ALGORITHMS, OWN
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Positive, Strict
 from harness.study.plan import DEFAULT_CANDIDATES, Candidate, StudyPlan, arm_name
@@ -41,6 +40,7 @@ class StudyOptions(Strict):
         sites: Whether sites are measured and mixes looked for.
         budget_kl: Nats a token.
         questions: Of the scored task.
+        confirm: Whether the recommended policy is to be confirmed by a real run.
     """
 
     suite: str
@@ -48,13 +48,14 @@ class StudyOptions(Strict):
     plugin_path: Annotated[Path, Field(strict=False)]
     model_path: str | None = None
     reports: Annotated[Path, Field(strict=False)] = ROOT / "reports"
-    ranks: list[Annotated[int, Field(ge=2, le=64)]] = Field(default=[2], min_length=1)
+    ranks: list[Annotated[int, Field(ge=2, le=64)]] = Field(default_factory=lambda: [2], min_length=1)
     codecs: list[str] | None = None
     texts: Positive | None = None
     site_texts: Positive = 8
     sites: bool = True
     budget_kl: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.002
     questions: Annotated[int, Field(ge=0)] = 16
+    confirm: bool = False
 
 
 def make_study(
@@ -122,6 +123,7 @@ def make_study(
         sites=options.sites,
         budget_kl=options.budget_kl,
         questions=options.questions,
+        confirm=options.confirm,
         arms=[
             server_arm(
                 arm_name(ranks),
@@ -131,6 +133,8 @@ def make_study(
                 model_path=model_path,
                 python=python,
                 tp=1,
+                # Predictions are taken of whole texts: what one shares with another is prefilled again.
+                more=("--disable-radix-cache",),
             )
             for ranks in dict.fromkeys(options.ranks)
         ],
@@ -144,10 +148,12 @@ def make_study(
 def split_name(name: str) -> tuple[str, str]:
     """Return the codec and the algorithm of a candidate's name: `codec`, `codec:algorithm`, or `module:function`."""
     codec, _, algorithm = name.rpartition(":")
-    return (codec, algorithm) if codec and algorithm in ALGORITHMS else (name, ALGORITHMS[0])
+    if codec and algorithm in ALGORITHMS:
+        return codec, algorithm
+    return name, OWN if ":" in name else ALGORITHMS[0]
 
 
-def one_rank(suite: Suite) -> Any:  # noqa: ANN401 - the suite's own ServerOptions
+def one_rank(suite: Suite) -> ServerOptions:
     """Return the suite's server options for a server of one rank, which has the cores of all of them."""
     env = dict(suite.server.env)
     if bound := env.get(BOUND_CORES):
@@ -155,11 +161,25 @@ def one_rank(suite: Suite) -> Any:  # noqa: ANN401 - the suite's own ServerOptio
     return suite.server.model_copy(update={"env": env})
 
 
-def all_sites(layers: int) -> Sequence[tuple[str, int]]:
-    """Return every site of a model."""
-    return [(site, layer) for layer in range(layers) for site in ("attention", "ffn")]
+def split_list(text: str) -> list[str]:
+    """Return what stands between commas.
+
+    Raises:
+        HarnessError: Nothing does.
+    """
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    if not found:
+        raise HarnessError("--codecs names none: leave it out for the shipped ones")
+    return found
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+def split_ranks(text: str) -> list[int]:
+    """Return the numbers of virtual ranks between commas.
+
+    Raises:
+        HarnessError: One is no number.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise HarnessError(f"--ranks takes numbers with commas, such as 2,4,8, not {text!r}") from error

@@ -5,23 +5,23 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import chain, zip_longest
-from pathlib import Path
 from typing import Self
 
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.predictions import FixedTexts
 from harness.ask.texts import Text
+from harness.judge.predictions import summarise
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, read_samples
 from harness.run.display import Display
 from harness.serve.server import Start, running
 from harness.sglang_plugin.policy import Rule
 from harness.study.figures import moves
+from harness.study.folder import virtual_folder
 from harness.study.plan import StudyPlan
 from harness.study.records import Measured, TextPredictions, add_measured
 from harness.study.server import BATCH, VirtualServer
 from harness.study.store import ModelFacts, Store
-from harness.judge.predictions import summarise
 
 PLAIN = (Rule(choice=None),)
 
@@ -33,6 +33,7 @@ class Measurer:
         self,
         plan: StudyPlan,
         ranks: int,
+        *,
         folder: ArmFolder,
         store: Store,
         texts: FixedTexts,
@@ -138,14 +139,13 @@ class Measurer:
             dropped=dropped,
         )
 
-    def predictions(self, name: str, rules: Sequence[Rule], texts: FixedTexts) -> Path:
-        """Have a policy's predictions read as a run reads them, and return their file."""
+    def predictions(self, name: str, rules: Sequence[Rule], texts: FixedTexts) -> None:
+        """Have a policy's predictions read as a run reads them, into `predictions/NAME` of the server's folder."""
         server = self._running()
         server.under(rules, name, predictions=None)
-        folder = ArmFolder(self._folder.path / "predictions" / name)
+        folder = virtual_folder(self._folder, name)
         folder.path.mkdir(parents=True)
         server.ask(texts, range(texts.questions), folder)
-        return folder.predictions
 
     def _scored(self, server: VirtualServer, name: str) -> list[Sample]:
         assert self._task is not None  # noqa: S101 - only then is anything scored

@@ -20,7 +20,7 @@ DEFAULT_CANDIDATES = (
     "int6_hadamard",
     "int4_group32",
     "int4_hadamard",
-    "quickreduce_int8:two_shot",
+    "quickreduce_int8:own",
 )
 # The codec whose harm is drawn site by site: what SGLang's flag means.
 PR_CODEC = "int8_token"
@@ -67,6 +67,7 @@ class StudyPlan(Strict):
         sites: Whether each site is measured alone, and mixes by site are looked for.
         budget_kl: The harm that the recommended policy may do, in nats a token.
         questions: Questions of BoolQ that every candidate is scored on; 0 for none.
+        confirm: Whether what a real run is compared with is measured too.
         arms: The server for each number of virtual ranks.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
@@ -90,11 +91,17 @@ class StudyPlan(Strict):
     sites: bool
     budget_kl: float
     questions: int
+    confirm: bool
     arms: list[Arm]
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
     repeat: str
+
+    @property
+    def gpus(self) -> dict[str, int] | None:
+        """What preflight counts: one GPU, whatever the virtual ranks."""
+        return {"ranks": 1, "servers": 1} if self.device == "cuda" else None
 
     def arm(self, ranks: int) -> Arm:
         """Return the server of so many virtual ranks."""

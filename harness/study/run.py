@@ -7,20 +7,25 @@ from pathlib import Path
 
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.predictions import FixedTexts
-from harness.ask.questionnaire import hash_contents
-from harness.config.load import task_file
+from harness.ask.questionnaire import Questionnaire, hash_contents
+from harness.config.thresholds import Threshold
 from harness.errors import HarnessError
+from harness.places import TASKS
+from harness.plan.plan import TaskPlan
 from harness.plan.preflight import Sglang, check_sglang
 from harness.records.run import RunRecord, write_record
+from harness.records.run_folder import ArmFolder
 from harness.run.display import Display
 from harness.run.reuse_baseline import server_facts
 from harness.run.versions import harness_versions
-from harness.study.build import build_study
+from harness.sglang_plugin.policy import parse
+from harness.study.build import build_study, policies, recommend
 from harness.study.flow import study_ranks
-from harness.study.folder import StudyFolder
-from harness.study.measure import Measurer
+from harness.study.folder import RECOMMENDED, UNCOMPRESSED, StudyFolder
+from harness.study.measure import PLAIN, Measurer
 from harness.study.model import StudyReport
-from harness.study.plan import StudyPlan, arm_name
+from harness.study.plan import MIX_CODECS, PR_CODEC, StudyPlan, arm_name
+from harness.study.records import read_measured
 from harness.study.store import Store
 from harness.study.write import write_study
 
@@ -36,9 +41,8 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
         HarnessError: The plan cannot be carried out, a server failed, or a measurement cannot be proven.
     """
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
-    sglang = check_sglang(
-        plan.arms, plan.server_python, codecs=[candidate.codec for candidate in plan.candidates], gpus=None
-    )
+    named = dict.fromkeys([*(candidate.codec for candidate in plan.candidates), PR_CODEC, *MIX_CODECS])
+    sglang = check_sglang(plan.server_python, plan.arms, codecs=list(named), gpus=plan.gpus)
     folder = StudyFolder(Path(plan.folder))
     started, clock = datetime.now(UTC), time.monotonic()
     try:
@@ -50,8 +54,12 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
             with ExitStack() as stack:
                 store = Store(_facts(plan, ranks, texts, task, sglang))
                 files = folder.arm(arm_name(ranks))
-                measurer = stack.enter_context(Measurer(plan, ranks, files, store, texts, task, display))
+                measurer = stack.enter_context(
+                    Measurer(plan, ranks, folder=files, store=store, texts=texts, task=task, display=display)
+                )
                 study_ranks(plan, measurer, ranks, display)
+                if plan.confirm and ranks == plan.ranks[0]:
+                    _predict_for_confirmation(plan, measurer, files, texts, display)
         record = RunRecord(
             started=started.isoformat(timespec="seconds"),
             seconds=time.monotonic() - clock,
@@ -66,18 +74,35 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
     return report, folder
 
 
+def _predict_for_confirmation(
+    plan: StudyPlan, measurer: Measurer, files: ArmFolder, texts: FixedTexts, display: Display
+) -> None:
+    """Have the recommended policy's predictions and the uncompressed ones read as a real run reads them."""
+    best = recommend(plan, policies(read_measured(files.path), ("candidate", "mix")))
+    if best is None:
+        return
+    display.say(f"{best.name}: predictions to compare a real run with")
+    for name, rules in ((UNCOMPRESSED, PLAIN), (RECOMMENDED, parse({"rules": best.policy}).rules)):
+        measurer.predictions(name, rules, texts)
+
+
 def _scored_task(plan: StudyPlan, folder: StudyFolder) -> LmEvalTask | None:
     if not plan.questions:
         return None
-    return LmEvalTask(SCORED_TASK, plan.scored_task(task_file(SCORED_TASK)), Path(plan.data), folder.tasks)
+    task = TaskPlan(
+        file=str(TASKS / f"{SCORED_TASK}.yaml"),
+        questions=plan.questions,
+        concurrency=1,
+        max_new_tokens=None,
+        threshold=Threshold(metric="acc,none", report_only=True, source="a study judges nothing"),
+    )
+    return LmEvalTask(SCORED_TASK, task, Path(plan.data), folder.tasks)
 
 
-def _facts(
-    plan: StudyPlan, ranks: int, texts: FixedTexts, task: LmEvalTask | None, sglang: Sglang
-) -> dict[str, str]:
+def _facts(plan: StudyPlan, ranks: int, texts: FixedTexts, task: LmEvalTask | None, sglang: Sglang) -> dict[str, str]:
     """Return everything that a policy's figures depend on."""
     facts = server_facts(plan.arm(ranks), plan.model_path, sglang)
-    asked = [texts, *([task] if task else [])]
+    asked: list[Questionnaire] = [texts, *([task] if task else [])]
     return facts | {
         "ranks": str(ranks),
         **{one.name: f"{one.protocol_text()}; {hash_contents(one.contents())}" for one in asked},

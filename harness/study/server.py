@@ -1,4 +1,4 @@
-"""A running server of virtual ranks: its policy is switched, and each answer is proven to come under the one meant."""
+"""A running server of virtual ranks: its policy is switched, and each answer is proven to be given under it."""
 
 import json
 import time

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.places import cache
-from harness.records.run import read_record, write_record
+from harness.records.run import RecordT, read_record, write_record
 from harness.strict import Strict
 from harness.study.records import Measured
 
@@ -60,7 +60,7 @@ class Store:
         write_record(self._folder / "model.json", facts)
 
 
-def _read(file: Path, kind: type[Any]) -> Any:  # noqa: ANN401 - an instance of `kind`
+def _read(file: Path, kind: type[RecordT]) -> RecordT | None:
     if not file.exists():
         return None
     try:

@@ -1,3 +1,4 @@
-"""The names by which the bundled collective's algorithms are asked for; its codecs' are ``codec_names()``."""
+"""What of the bundled collective has no end of names; its other codecs' are ``codec_names()``."""
 
-ALGORITHMS = ("one_shot", "two_shot")
+SPARING = ("int8_token_rows4", "int4_group32_columns3+17+40")
+"""Codecs whose names take parameters, by one example each; the columns are those of the data's spikes."""

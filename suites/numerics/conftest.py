@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from harness.collective import UnknownCodecError, get_codec
+from harness.collective.candidate import ALGORITHMS
 from harness.collective.implementation import load_implementation
-from suites.implementations.bundled import ALGORITHMS
 from suites.numerics.cases.case import DTYPES, Case, in_dtypes
 from suites.numerics.figures import Figures, measure
 from suites.numerics.promises import PROMISES
@@ -182,7 +182,9 @@ def cases(config: pytest.Config, subject: Subject, promise: str) -> Iterator[Cas
         yield Case.parse(config.option.case)
         return
     for ranks in chosen_ranks(config):
-        yield from in_dtypes(PROMISES[promise].cases(subject, ranks), chosen_dtypes(config))
+        for case in in_dtypes(PROMISES[promise].cases(subject, ranks), chosen_dtypes(config)):
+            if subject.takes(case.shape[-1]):
+                yield case
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.places import cache
 from harness.collective import ring_bytes
 from harness.collective.activations import Activation, load_activations
 from harness.collective.bounds import sum_bound
+from harness.places import cache
 from suites.numerics.cases.case import DTYPES, Case
 from suites.numerics.promises.statistics import measured_and_predicted
 from suites.numerics.trial.subject import Subject

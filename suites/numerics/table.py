@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.collective.activations import SITES
+from harness.collective.candidate import ALGORITHMS
 from harness.collective.implementation import load_implementation
-from suites.implementations.bundled import ALGORITHMS
 from suites.numerics.cases.case import DTYPES
 from suites.numerics.figures import (
     CAPTURE_COMMAND,

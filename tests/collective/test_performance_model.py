@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from suites.implementations.bundled import ALGORITHMS
+from harness.collective.candidate import ALGORITHMS
 from suites.speed.gpu_kernels import as_text, of_copy
 from suites.speed.measurements import Run, from_json, to_json
 from suites.speed.model.__main__ import as_text as model_text

@@ -17,10 +17,12 @@ from harness.judge.live_check import LiveCheck as Judged
 from harness.judge.live_check import read_live_check
 from harness.sglang_plugin.live_check import LiveCheck
 from harness.sglang_plugin.measure import Sample
+from harness.sglang_plugin.policy import Choice
 from suites.ranks.pool import Pool
 
 LAYERS, TOKENS, WIDTH, PASSES = 2, 12, 64, 5
 EVERY = 7
+CLAIMED = Choice(codec="int8_token")
 Subject = Callable[[distributed.ProcessGroup, int, Tensor], Tensor]
 
 
@@ -74,8 +76,8 @@ def serve(  # noqa: PLR0917 - the pool passes arguments by position
     rank: int, group: distributed.ProcessGroup, folder: str, subject: Subject, every: int, dtype: torch.dtype
 ) -> list[Tensor]:
     """A few passes of a model of two layers; returns what was served."""
-    check = LiveCheck(Path(folder), every=every, codec="int8_token", algorithm="one_shot")
-    check.start(rank)
+    check = LiveCheck(Path(folder), every=every)
+    check.start(rank, codec=CLAIMED.codec, algorithm=CLAIMED.algorithm)
     coordinator = SimpleNamespace(world_size=distributed.get_world_size(group), device_group=group)
     positions = torch.cat((torch.arange(8), torch.arange(TOKENS - 8)))
     served, call = [], 0
@@ -84,7 +86,9 @@ def serve(  # noqa: PLR0917 - the pool passes arguments by position
             for layer in range(LAYERS):
                 for site in ("attention", "ffn"):
                     ask = partial(subject, group, call)
-                    served.append(check.around(site, layer, coordinator, messages(rank, call, dtype), ask))
+                    served.append(
+                        check.around(site, layer, coordinator, messages(rank, call, dtype), ask, choice=CLAIMED)
+                    )
                     call += 1
     return served
 
@@ -171,8 +175,8 @@ def test_the_clock_waits_for_nothing_while_a_graph_is_captured(monkeypatch: pyte
 def test_on_a_gpu_each_is_charged_with_its_own_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """7 s of work were asked for before the pass; the call's own take 5 s, and the check's 2 s."""
     gpu = Gpu(monkeypatch)
-    check = LiveCheck(tmp_path, every=1, codec="int8_token", algorithm="one_shot")
-    check.start(0)
+    check = LiveCheck(tmp_path, every=1)
+    check.start(0, codec=CLAIMED.codec, algorithm=CLAIMED.algorithm)
 
     def call(x: Tensor) -> Tensor:
         gpu.ask(5)
@@ -185,7 +189,7 @@ def test_on_a_gpu_each_is_charged_with_its_own_work(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(check, "_measure", measure)
     gpu.ask(7)
     with check.forward(torch.arange(3, device="meta")):
-        check.around("ffn", 0, None, torch.zeros(3, 4, device="meta"), call)
+        check.around("ffn", 0, None, torch.zeros(3, 4, device="meta"), call, choice=CLAIMED)
     [_facts, line] = logged(tmp_path, 0)
     assert (line["check_seconds"], line["pass_seconds"]) == (2, 7)
 
@@ -196,7 +200,7 @@ def test_a_pass_that_is_not_timed_makes_nobody_wait(
 ) -> None:
     gpu = Gpu(monkeypatch)
     gpu.ask(7)
-    check = LiveCheck(tmp_path, every=every, codec="int8_token", algorithm="one_shot")
+    check = LiveCheck(tmp_path, every=every)
     with check.forward(torch.arange(3, device="meta"), compresses=compresses):
         pass
     assert gpu.behind == 7

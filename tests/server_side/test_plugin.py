@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ def rank_main(rank, store):
     dist.init_process_group("gloo", init_method=f"file://{{store}}", rank=rank, world_size=2)
     group = object.__new__(parallel_state.GroupCoordinator)
     group.world_size, group.device_group, group.unique_name = 2, dist.group.WORLD, "tp"
+    group.local_size = 2
     communication_op.get_tp_group = communication_op.get_attn_tp_group = lambda: group
     from sglang.srt.model_executor.model_runner import ModelRunner
     from sglang.srt.model_executor.forward_batch_info import ForwardMode
@@ -48,6 +50,7 @@ def rank_main(rank, store):
     from sglang.srt.plugins.hook_registry import HookRegistry
     hook = [h for _t, h, _s in HookRegistry._hooks[hooks.FORWARD]][0]
     batch = NS(input_ids=torch.zeros(3), forward_mode=ForwardMode.EXTEND, positions=torch.tensor([0, 1, 0]))
+    {policies}
     hook(body, runner, batch)
     want = torch.arange(12, dtype=torch.float32).reshape(3, 4) * 3
     assert torch.allclose(runner.out, want, atol=0.3), runner.out
@@ -77,6 +80,19 @@ FAKE_NPU = """
     ps.inplace_all_reduce = lambda x, group_name: dist.all_reduce(x)
 """
 
+# 3 rows of 4 values to one peer: a byte a value and a four-byte scale a row.
+INT8 = {
+    "calls": 1,
+    "quantized": 1,
+    "elements": 12,
+    "wire_bytes": 24,
+    "plain": 0,
+    "plain_bytes": 0,
+    "layers": {"int8_token one_shot": [0]},
+}
+# 3 rows of 4 fp32 values: two ranks of a ring send each value once.
+LEFT_PLAIN = {"calls": 0, "quantized": 0, "elements": 0, "wire_bytes": 0, "plain": 1, "plain_bytes": 48}
+
 
 def python(script: str, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
     file = tmp_path / "script.py"
@@ -94,6 +110,10 @@ def python(script: str, tmp_path: Path, **env: str) -> subprocess.CompletedProce
 
 def lines(folder: Path, rank: int) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / f"rank-{rank}.jsonl").read_text().splitlines()]
+
+
+def samples(folder: Path, rank: int) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"live-rank-{rank}.jsonl").read_text().splitlines()[1:]]
 
 
 def live_check(folder: Path) -> LiveCheck:
@@ -117,7 +137,7 @@ def test_every_hook_is_applied_to_this_sglang(tmp_path: Path) -> None:
 
 
 def test_off_npu_the_bundled_collective_runs_and_each_site_is_counted(tmp_path: Path) -> None:
-    script = ONE_CALL.format(prelude="pass", register=REGISTER.replace("\n", "\n    "))
+    script = ONE_CALL.format(prelude="pass", policies="pass", register=REGISTER.replace("\n", "\n    "))
     done = python(script, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path / "log"), HARNESS_PLUGIN_CHECK_EVERY="1")
     assert done.returncode == 0, done.stderr
     facts, forward = lines(tmp_path / "log", 0)
@@ -127,13 +147,11 @@ def test_off_npu_the_bundled_collective_runs_and_each_site_is_counted(tmp_path: 
     # Positions 0, 1, 0: two sequences.
     assert {row.tokens for row in check.sites} == {"token0", "rest"}
     assert lines(tmp_path / "log", 1)[1] == forward
-    # 3 rows of 4 values to one peer: a byte a value and a four-byte scale a row.
-    site = {"calls": 1, "quantized": 1, "elements": 12, "wire_bytes": 24}
-    assert forward == {"mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
+    assert forward == {"policy": 0, "mode": "EXTEND", "tokens": 3, "sites": {"attention": INT8, "ffn": INT8}}
 
 
 def test_an_implementation_under_test_runs_in_place_of_the_bundled_one(tmp_path: Path) -> None:
-    script = ONE_CALL.format(prelude="pass", register=REGISTER.replace("\n", "\n    "))
+    script = ONE_CALL.format(prelude="pass", policies="pass", register=REGISTER.replace("\n", "\n    "))
     done = python(
         script,
         tmp_path,
@@ -151,6 +169,42 @@ def test_an_implementation_under_test_runs_in_place_of_the_bundled_one(tmp_path:
     assert "too good" in fault
 
 
+# The harness puts another policy into force while the server is idle.
+SWITCH = """
+    from pathlib import Path
+    from harness.sglang_plugin.study_folder import write_policy
+    from harness.sglang_plugin.policy import parse
+    hook(body, runner, batch)
+    dist.barrier()
+    if rank == 0:
+        rules = [{"codec": "int8_group64"}, {"codec": "plain", "site": "ffn", "layers": [0]}]
+        write_policy(Path(os.environ["HARNESS_PLUGIN_STUDY"]), parse({"number": 3, "rules": rules}))
+    dist.barrier()
+    hook(body, runner, NS(**vars(batch) | {"forward_mode": ForwardMode.DECODE}))
+"""
+
+
+def test_a_policy_put_into_force_between_two_prefills_holds_for_the_second(tmp_path: Path) -> None:
+    script = ONE_CALL.format(prelude="pass", policies=SWITCH.strip(), register=REGISTER.replace("\n", "\n    "))
+    folders = {"HARNESS_PLUGIN_DIR": str(tmp_path / "log"), "HARNESS_PLUGIN_STUDY": str(tmp_path / "study")}
+    done = python(script, tmp_path, **folders, HARNESS_PLUGIN_CHECK_EVERY="1000003")
+    assert done.returncode == 0, done.stderr
+    for rank in range(2):
+        _facts, first, decode, second = lines(tmp_path / "log", rank)
+        assert (first["policy"], first["sites"]) == (0, {"attention": INT8, "ffn": INT8})
+        # Read again at the start of a prefill alone; the stand-in for a model compresses in decode too.
+        assert (decode["policy"], decode["mode"]) == (0, "DECODE")
+        group64 = {**INT8, "layers": {"int8_group64 one_shot": [0]}}
+        left = {**LEFT_PLAIN, "layers": {"plain": [0]}}
+        assert second == {"policy": 3, "mode": "EXTEND", "tokens": 3, "sites": {"attention": group64, "ffn": left}}
+        checked = [sample for of in samples(tmp_path / "log", rank) for sample in of["samples"]]
+        assert [(of["codec"], of["site"]) for of in checked] == [
+            ("int8_token", "attention"),
+            ("int8_token", "ffn"),
+            ("int8_group64", "attention"),
+        ]
+
+
 @pytest.mark.parametrize(
     ("define", "quantized"), [("npu.npu_dynamic_quant = npu_dynamic_quant", True), ("pass", False)]
 )
@@ -159,7 +213,7 @@ def test_on_an_npu_sglangs_own_code_runs_and_its_silent_fall_back_is_seen(
 ) -> None:
     """Exercised with a stand-in for torch_npu; not run on hardware."""
     script = ONE_CALL.format(
-        prelude=FAKE_NPU.format(define=define).strip(), register=REGISTER.replace("\n", "\n    ")
+        prelude=FAKE_NPU.format(define=define).strip(), policies="pass", register=REGISTER.replace("\n", "\n    ")
     )
     done = python(script, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path / "log"), HARNESS_PLUGIN_CHECK_EVERY="1")
     assert done.returncode == 0, done.stderr
@@ -170,8 +224,9 @@ def test_on_an_npu_sglangs_own_code_runs_and_its_silent_fall_back_is_seen(
     assert (check.codec, check.checked) == ("upstream_bf16", 2)
     assert any("too good, so that something else ran" in fault for fault in check.faults) is not quantized
     assert bool(check.faults) is not quantized
-    site = {"calls": 1, "quantized": int(quantized), "elements": 12, "wire_bytes": 24 * quantized}
-    assert forward == {"mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
+    native = {"layers": {"upstream_bf16 one_shot": [0]}, "quantized": int(quantized), "wire_bytes": 24 * quantized}
+    site = {**INT8, **native}
+    assert forward == {"policy": 0, "mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
 
 
 def test_the_flag_starts_off_npu_and_other_checks_still_run(tmp_path: Path) -> None:

@@ -11,12 +11,11 @@ from harness.collective.codec import Codec, Parts
 from harness.collective.codecs.fp8_e4m3 import Fp8E4m3
 from harness.collective.codecs.int4 import Int4
 from harness.collective.codecs.int8 import Int8
-from harness.collective.codecs.int8_hadamard import Int8Hadamard
 from harness.collective.codecs.none import NoCompression
 from harness.collective.codecs.npu_reciprocal import NpuReciprocal
+from harness.collective.codecs.rotated import Rotated
 from harness.collective.codecs.scaled import ScaledCodec
 from harness.collective.codecs.upstream_bf16 import UpstreamBf16
-from harness.collective.hadamard import BLOCK
 from harness.collective.kernels.form import PLAIN, Form
 from harness.collective.scratch import Scratch
 
@@ -72,8 +71,8 @@ def _form(codec: Codec) -> Form:
     kind = type(codec)
     if kind is NoCompression:
         return Form(PLAIN)
-    if kind is Int8Hadamard:
-        return Form("int8", Int8.largest, BLOCK, hadamard=True)
+    if isinstance(codec, Rotated):
+        return _form(codec.grid)._replace(hadamard=True)
     if kind not in _KINDS or not isinstance(codec, ScaledCodec):
         raise MissingBackendError(
             f"the cuda backend has no kernel for codec {codec.name!r}; choose backend='eager' for its own operations",

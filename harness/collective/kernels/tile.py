@@ -11,7 +11,7 @@ from harness.collective.kernels.grid import from_grid
 from harness.collective.kernels.hadamard import transform
 
 HEADROOM = tl.constexpr(2.0**-4)
-"""As in `harness.collective.codecs.int8_hadamard`."""
+"""As in `harness.collective.codecs.rotated`."""
 
 UNTUNED = ("blocks", "per_row", "scales_stride", "largest")
 """Arguments whose divisibility helps no memory access: not worth a kernel compiled for each."""

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from suites.implementations.bundled import ALGORITHMS
+from harness.collective.candidate import ALGORITHMS
 from suites.numerics.cases.case import DTYPES, in_dtypes
 from suites.numerics.promises import PROMISES
 from suites.numerics.trial.subject import Subject

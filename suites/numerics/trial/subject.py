@@ -4,9 +4,11 @@ import functools
 from dataclasses import dataclass
 
 from harness.collective import Codec, codec_names, get_codec, quant_all_reduce
+from harness.collective.candidate import ALGORITHMS
+from harness.collective.codecs.spared_columns import SparedColumns
 from harness.collective.coordinator import Compressed
 from harness.collective.implementation import load_implementation
-from suites.implementations.bundled import ALGORITHMS
+from suites.implementations.bundled import SPARING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,10 @@ class Subject:
     def claimed(self) -> Codec:
         """The codec that is claimed."""
         return get_codec(self.codec)
+
+    def takes(self, width: int) -> bool:
+        """Whether a row of this width has every column that the codec's name speaks of."""
+        return not isinstance(self.claimed, SparedColumns) or self.claimed.columns[-1] < width
 
     @property
     def options(self) -> str:
@@ -56,5 +62,5 @@ def choose_subjects(implementation: str | None, codec: str | None, algorithm: st
     name = get_codec(codec).name if codec else None
     if implementation:
         return [Subject(implementation=implementation, codec=name or "int8_token", algorithm=algorithm or "one_shot")]
-    codecs, algorithms = [name] if name else codec_names(), [algorithm] if algorithm else ALGORITHMS
+    codecs, algorithms = [name] if name else (*codec_names(), *SPARING), [algorithm] if algorithm else ALGORITHMS
     return [Subject(codec=codec, algorithm=algorithm) for codec in codecs for algorithm in algorithms]

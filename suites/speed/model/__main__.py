@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from suites.implementations.bundled import ALGORITHMS
+from harness.collective.candidate import ALGORITHMS
 from suites.publish import table
 from suites.speed.measurements import Run, from_json
 from suites.speed.model.formulas import CODEC, LINKS, RANKS, SIZES, WIDTH, pays_from, ratio

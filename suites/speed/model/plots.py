@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from suites.implementations.bundled import ALGORITHMS
+from harness.collective.candidate import ALGORITHMS
 from suites.speed.measurements import Measurement, Run
 from suites.speed.model.formulas import LINKS, RANKS, SIZES, ratio
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 
 from harness.collective import MissingBackendError, codec_names, quant_all_reduce
-from suites.implementations.bundled import ALGORITHMS
+from harness.collective.candidate import ALGORITHMS
 from suites.ranks.bits import bits
 from suites.ranks.pool import Pool, WorkerError
 

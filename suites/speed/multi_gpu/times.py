@@ -9,8 +9,8 @@ from torch import Tensor, distributed
 
 from harness.collective import get_codec, ring_bytes
 from harness.collective.backends.choice import choose_backend
+from harness.collective.candidate import ALGORITHMS
 from harness.collective.messages import MessageFormat
-from suites.implementations.bundled import ALGORITHMS
 from suites.ranks.pool import Pool
 from suites.ranks.timing import PLAIN, UNTIMED_ROUNDS, compare, message, now
 from suites.speed.measurements import Measurement

@@ -1,11 +1,10 @@
-"""INT8 in a rotated basis, where a spike is spread over its block instead of setting its scale."""
+"""Integers in a rotated basis, where a spike is spread over its block instead of setting its scale."""
 
 import torch
 from torch import Tensor
 
 from harness.collective.codec import Codec, Layout, Parts
-from harness.collective.codecs.int8 import Int8
-from harness.collective.codecs.scaled import SUBNORMAL_SLACK
+from harness.collective.codecs.scaled import SUBNORMAL_SLACK, ScaledCodec
 from harness.collective.hadamard import BLOCK, block_mean, block_size, transform
 from harness.collective.scratch import Scratch
 
@@ -16,25 +15,28 @@ _TRANSFORM_SLACK = 2 * 10 * 2.0**-24
 """Two transforms, each of seven additions and a multiplication by a rounded constant, and a scaling in fp32."""
 
 
-class Int8Hadamard(Codec):
-    """Walsh-Hadamard transform in blocks of 128 columns, INT8 with a scale per block, and back.
+class Rotated(Codec):
+    """Walsh-Hadamard transform in blocks of 128 columns, a grid of even steps with a scale per block, and back.
 
     The idea of QuaRot (arXiv 2404.00456), applied to a message instead of a weight.
+
+    One scale a block, for INT4 as for INT8: rotated values are much alike (a spike is as large in all 128 of
+    them, the rest nearly Gaussian), so that smaller groups gain less than their scales cost. On Gaussian data
+    groups of 32 gain 1.7 dB for 0.75 bits an element, and a bit of precision is worth 6 dB.
     """
 
-    name = "int8_hadamard"
-
-    def __init__(self) -> None:
-        self._int8 = Int8("int8_group", BLOCK)
+    def __init__(self, name: str, grid: type[ScaledCodec]) -> None:
+        self.name = name
+        self.grid = grid(name, BLOCK)
 
     def layout(self, width: int, dtype: torch.dtype) -> Layout:
-        return self._int8.layout(width, dtype)
+        return self.grid.layout(width, dtype)
 
     def encode_into(self, x: Tensor, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
-        self._int8.encode_into(transform(x.float() * _HEADROOM), dtype, out, scratch)
+        self.grid.encode_into(transform(x.float() * _HEADROOM), dtype, out, scratch)
 
     def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
-        self._int8.decode_into(parts, dtype, out)
+        self.grid.decode_into(parts, dtype, out)
         torch.mul(transform(out), 1 / _HEADROOM, out=out)
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
@@ -44,10 +46,10 @@ class Int8Hadamard(Codec):
         """
         n = block_size(x.shape[-1]).to(x.device)
         magnitude = block_mean(x.abs() + margin)
-        rotated = self._int8.error_bound(transform(x), dtype, n.sqrt() * block_mean(x.abs() * 0 + margin))
-        subnormal = self._int8.largest * SUBNORMAL_SLACK / _HEADROOM
+        rotated = self.grid.error_bound(transform(x), dtype, n.sqrt() * block_mean(x.abs() * 0 + margin))
+        subnormal = self.grid.largest * SUBNORMAL_SLACK / _HEADROOM
         return n.sqrt() * (rotated + subnormal) + _TRANSFORM_SLACK * n * magnitude
 
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The rotated values' noise, spread evenly over each block by the orthonormal transform."""
-        return block_mean(self._int8.noise_power(transform(x), dtype))
+        return block_mean(self.grid.noise_power(transform(x), dtype))

@@ -1,0 +1,89 @@
+"""A study on screen: what would be measured, and what was found."""
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.study.flow import FRONTIER, SPARED
+from harness.study.folder import StudyFolder
+from harness.study.model import StudyReport
+from harness.study.plan import MIX_CODECS, StudyPlan
+from harness.study.write import by_harm
+
+# Seen on two cores with the small model (2026-11-26): a start, a text, a question. Others differ; the order stays.
+START_S, TEXT_S, QUESTION_S = 45.0, 0.25, 0.35
+
+
+def show_plan(plan: StudyPlan, console: Console) -> None:
+    """Print what a study would measure, and about how long it would take on two cores with the small model."""
+
+    def say(text: str = "") -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    texts = sum(plan.texts.texts.values())
+    say(f"study of {plan.model} at {plan.model_path}, on {plan.device}; budget {plan.budget_kl:g} nats a token")
+    say(f"{texts} fixed texts of up to {plan.texts.max_tokens} tokens; {plan.questions} questions of BoolQ")
+    for arm in plan.arms:
+        say(f"\n{arm.name}:\n{arm.shell()}")
+    say("\npolicies for all sums alike:")
+    for candidate in plan.candidates:
+        say(f"  {candidate.ranks} ranks: {candidate.codec} {candidate.algorithm}")
+    count = len(plan.candidates) + len(plan.ranks)
+    seconds = len(plan.ranks) * (START_S + texts * TEXT_S)
+    if plan.sites:
+        say(f"every site of every layer alone, by 2 codecs, on {plan.site_texts} texts, and {len(SPARED) + 1} curves")
+        say(f"mixes by site of {', '.join(MIX_CODECS)}")
+        count += len(FRONTIER) + 1
+    seconds += count * (texts * TEXT_S + plan.questions * QUESTION_S)
+    say(
+        f"\nabout {seconds / 60:.0f} minutes on two cores with the small model"
+        + (f", and {plan.site_texts * TEXT_S:.0f} s for each site and codec" if plan.sites else "")
+        + "; what an earlier study measured is taken from it"
+    )
+
+
+def show_study(report: StudyReport, folder: StudyFolder, console: Console) -> None:
+    """Print every policy, the recommendation and where the page is."""
+    table = Table(title=f"Compression of {report.model}", title_justify="left")
+    for name in ("ranks", "policy", "bytes", "mean KL (90 % interval)", "token 0", "same top token", "turned"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
+    for policy in by_harm(report.candidates):
+        kl, scored = policy.kl, policy.flips
+        table.add_row(
+            str(policy.ranks),
+            f"{policy.name}{' *' if policy.on_frontier else ''}",
+            f"{policy.bytes_over_ring:.2f}",
+            f"{kl.mean:.3g} ({kl.low:.3g} to {kl.high:.3g})",
+            f"{policy.positions['token 0'].kl.mean:.3g}",
+            f"{policy.same_top.mean:.3f}",
+            f"{scored.flips}/{scored.questions}" if scored else "-",
+        )
+    console.print(table)
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True, style=style)
+
+    say("* no other policy does less harm for as few bytes (a plain ring all-reduce is 1); KL in nats a token")
+    for row in report.additivity:
+        worst = max((site for site in report.sites if site.codec == row.codec), key=lambda site: site.kl)
+        say(
+            f"{row.codec}: layer {worst.layer} {worst.site} does most harm alone, {worst.kl:.4f} of "
+            f"{row.sum_alone:.4f} nats over all sites; all together do {row.together:.4f}"
+        )
+    if report.recommended is None:
+        say(f"\nno measured policy surely keeps {report.budget_kl:g} nats a token", "bold yellow")
+    else:
+        best = report.recommended
+        say(
+            f"\nrecommended at {report.ranks[0]} ranks: {best.name}, {best.bytes_over_ring:.2f} of the bytes, KL "
+            f"{best.kl.mean:.2g} (surely below {best.kl.high:.2g}; budget {report.budget_kl:g})",
+            "bold green",
+        )
+        say(f"policy: {folder.policy}")
+    if (confirmed := report.confirmed) is not None:
+        say(
+            f"{'confirmed' if confirmed.agrees else 'NOT confirmed'} by a real run ({confirmed.verdict}): KL over "
+            f"the most likely tokens {confirmed.run_kl.mean:.3g}, predicted {confirmed.predicted.mean:.3g} "
+            f"({confirmed.predicted.low:.3g} to {confirmed.predicted.high:.3g})",
+            "bold green" if confirmed.agrees else "bold red",
+        )
+    say(f"report: {folder.markdown}")

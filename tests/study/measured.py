@@ -1,0 +1,87 @@
+"""Makes measurements without a server: a model of one layer whose harm is a formula."""
+
+from collections.abc import Mapping
+
+from harness.judge.predictions import FIRST
+from harness.records.run import RunRecord, write_record
+from harness.records.samples import Sample
+from harness.sglang_plugin.policy import Choice
+from harness.study.folder import StudyFolder
+from harness.study.plan import StudyPlan, arm_name
+from harness.study.records import Measured, TextPredictions, Traffic, add_measured
+from harness.study.search import Site, rules_of
+
+TEXTS, TOKENS = 12, 20
+
+
+def predictions(kl: float, *, texts: int = TEXTS) -> list[TextPredictions]:
+    """Return predictions whose mean KL divergence is `kl`, text 0's twice that of the last, token 0's ten times."""
+    found = []
+    for text in range(texts):
+        weight = 2 - text / (texts - 1)
+        values = [weight * (10 if position == 0 else 1) for position in range(TOKENS)]
+        found.append((text, values))
+    mean = sum(sum(values) for _, values in found) / (texts * TOKENS)
+    return [
+        TextPredictions(
+            text=f"text-{text}",
+            kl=[kl * value / mean for value in values],
+            baseline=[-2.0] * TOKENS,
+            candidate=[-2.0 - kl] * TOKENS,
+            same_top=[kl < 0.01 or position >= FIRST for position in range(TOKENS)],
+        )
+        for text, values in found
+    ]
+
+
+def measured(
+    purpose: str,
+    name: str,
+    chosen: Mapping[Site, Choice | None],
+    kl: float,
+    *,
+    cost: float = 0.5,
+    ranks: int = 2,
+    samples: tuple[Sample, ...] = (),
+    texts: int = TEXTS,
+) -> Measured:
+    """Return one policy's measurements."""
+    return Measured(
+        purpose=purpose,
+        name=name,
+        ranks=ranks,
+        rules=[rule.content() for rule in rules_of(chosen)],
+        texts=predictions(kl, texts=texts),
+        traffic=Traffic(compressed=int(1000 * cost), plain=0, ring=1000.0, sums=4),
+        samples=list(samples),
+        seconds=1.0,
+    )
+
+
+def sample(document: int, yes: float, no: float) -> Sample:
+    """Return an answer to a question whose right answer is yes."""
+    return Sample(
+        task="boolq",
+        filter="none",
+        doc_id=document,
+        doc_hash=str(document),
+        prompt_hash=str(document),
+        prompt_tokens=5,
+        first_tokens=[1],
+        target="yes",
+        answer="yes" if yes > no else "no",
+        right=yes > no,
+        choices=["no", "yes"],
+        logprobs=[no, yes],
+    )
+
+
+def write_study_folder(folder: StudyFolder, plan: StudyPlan, found: list[Measured]) -> None:
+    """Write a study's files as a study does."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    write_record(folder.plan, plan)
+    write_record(folder.run, RunRecord(started="now", seconds=1.0, errors=[], versions={"sglang": "0.5.23"}))
+    for one in found:
+        place = folder.path / arm_name(one.ranks)
+        place.mkdir(exist_ok=True)
+        add_measured(place, one)

@@ -1,0 +1,179 @@
+"""Virtual ranks against real ones: what a server of one rank, cut into N, predicts is what N ranks predict."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+from harness.assets.data import Source, prepare
+from harness.cache import cache
+from harness.client import RequestFailed
+from harness.fidelity.texts import build_texts
+from harness.server import Server, running
+
+from harness import config
+from harness.plan import BASELINE, COMPRESSED, Options, make_plan
+from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
+from harness.sglang_plugin.study_folder import hash_tokens, write_policy, write_texts
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.usefixtures("no_strays")]
+LAYERS, WIDTH, TEXTS, TOP = 30, 576, 8, 5
+INT8 = Choice(codec="int8_token")
+REFERENCE, PLAIN, COARSE, ONE_SITE, PLAIN_AGAIN = range(1, 6)
+POLICIES = {
+    REFERENCE: uniform(None, predictions="reference"),
+    PLAIN: uniform(None, predictions="compare"),
+    COARSE: uniform(INT8, predictions="compare"),
+    ONE_SITE: Policy(rules=(Rule(choice=INT8, site="ffn", layers=(11,)),), predictions="compare"),
+    PLAIN_AGAIN: uniform(None, predictions="compare"),
+}
+
+
+@dataclasses.dataclass
+class Seen:
+    """What one server showed.
+
+    Attributes:
+        logprobs: By policy, of each text's tokens but the first: their log-probabilities.
+        tops: By policy, the same of the most likely tokens.
+        compared: By policy, the lines of predictions.jsonl by text.
+        passes: By policy, the prefills that rank 0 logged.
+    """
+
+    logprobs: dict[int, list[list[float]]]
+    tops: dict[int, list[list[float]]]
+    compared: dict[int, dict[str, dict[str, Any]]]
+    passes: dict[int, list[dict[str, Any]]]
+
+
+@contextmanager
+def serving(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -> Iterator[tuple[Server, Path]]:
+    """Start the default suite's server with real ranks and the flag, or with one rank that is cut."""
+    suite, thresholds = config.load("smollm2-cpu")
+    cores = sorted(os.sched_getaffinity(0))
+    bound = [cores] if virtual else [[cores[rank % len(cores)]] for rank in range(ranks)]
+    env = {
+        **suite.server.env,
+        "SGLANG_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, of)) for of in bound),
+        "OMP_NUM_THREADS": str(len(bound[0])),
+    }
+    args = [f"--dtype={dtype}" if of.startswith("--dtype") else of for of in suite.server.args]
+    server = suite.server.model_copy(update={"tp": 1 if virtual else ranks, "env": env, "args": args})
+    options = Options(
+        suite="smollm2-cpu",
+        server_python=python,
+        plugin_path=Path(os.environ["HARNESS_PLUGIN_PATH"]),
+        reports=folder,
+    )
+    plan = make_plan(
+        suite.model_copy(update={"server": server}),
+        thresholds,
+        options,
+        data=folder,
+        data_manifest={},
+        repeat="-",
+    ).model_copy(update={"start_timeout_s": 900, "request_timeout_s": 600})
+    arm = plan.arm(BASELINE if virtual else COMPRESSED)
+    settings = dataclasses.replace(arm.settings, virtual_ranks=ranks if virtual else 0, codec="plain")
+    arm = arm.model_copy(update={"env": {**arm.env, **settings.env()}})
+    logs = Path(arm.engagement)
+    logs.mkdir(parents=True)
+    with running(plan, arm, folder, lambda _text: None) as up:
+        yield up, logs
+
+
+def look(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -> Seen:
+    """Let one server predict the same texts under every policy."""
+    data = folder / "data"
+    prepare(Source.PACKAGED, data, packages=cache() / "packages")
+    contents = [text.content for text in build_texts(data, {"gsm8k": TEXTS // 2, "boolq": TEXTS // 2})]
+    seen = Seen({}, {}, {}, {})
+    with serving(folder, python, ranks=ranks, virtual=virtual, dtype=dtype) as (server, logs):
+        texts = [server.client.tokenize(content)[:96] for content in contents]
+        write_texts(logs, texts)
+        for number, policy in POLICIES.items():
+            server.client.flush_cache()
+            write_policy(logs, dataclasses.replace(policy, number=number))
+            predicted = server.client.predict_many(texts, top=TOP)
+            for of in predicted:
+                assert not isinstance(of, RequestFailed), of
+            found = [of for of in predicted if not isinstance(of, RequestFailed)]
+            seen.logprobs[number] = [[one.actual.logprob for one in of] for of in found]
+            seen.tops[number] = [[likely.logprob for one in of for likely in one.top] for of in found]
+        lines = [json.loads(line) for line in (logs / "predictions.jsonl").read_text().splitlines()]
+        ranks_logged = [
+            [json.loads(line) for line in (logs / f"rank-{rank}.jsonl").read_text().splitlines()[1:]]
+            for rank in range(1 if virtual else ranks)
+        ]
+    assert all(of == ranks_logged[0] for of in ranks_logged)
+    for number in POLICIES:
+        by_text = {of["text"]: of for of in lines if of["policy"] == number}
+        seen.compared[number] = {hash_tokens(text): by_text.pop(hash_tokens(text)) for text in texts}
+        assert not by_text
+        seen.passes[number] = [of for of in ranks_logged[0] if of["policy"] == number and of["mode"] == "EXTEND"]
+    return seen
+
+
+def furthest(one: list[list[float]], other: list[list[float]]) -> float:
+    return max(abs(a - b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True))
+
+
+def mean_kl(seen: Seen, policy: int) -> float:
+    return mean(kl for of in seen.compared[policy].values() for kl in of["kl"])
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def both(
+    request: pytest.FixtureRequest, server_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Seen, Seen]:
+    """What real and virtual ranks show, in fp32."""
+    real, virtual = (
+        look(tmp_path_factory.mktemp(name), server_python, ranks=request.param, virtual=is_virtual, dtype="float32")
+        for name, is_virtual in (("real", False), ("virtual", True))
+    )
+    return real, virtual
+
+
+@pytest.mark.parametrize("policy", [PLAIN, COARSE, ONE_SITE])
+def test_virtual_ranks_predict_what_real_ones_do(both: tuple[Seen, Seen], policy: int) -> None:
+    real, virtual = both
+    assert furthest(real.logprobs[policy], virtual.logprobs[policy]) < 1e-5
+    assert furthest(real.tops[policy], virtual.tops[policy]) < 1e-5
+    # What compression does is thousands of times as much: one of another codec, cut or site would not pass.
+    if policy != PLAIN:
+        assert furthest(virtual.logprobs[PLAIN], virtual.logprobs[policy]) > 0.1
+
+
+def test_both_measure_the_same_divergence_over_the_whole_vocabulary(both: tuple[Seen, Seen]) -> None:
+    for policy in (COARSE, ONE_SITE):
+        real, virtual = (mean_kl(seen, policy) for seen in both)
+        assert virtual == pytest.approx(real, rel=1e-3)
+        assert virtual > 0.005
+    for seen in both:
+        for policy in (PLAIN, PLAIN_AGAIN):
+            # Policies leave nothing behind: after others, plain sums give the first answers exactly.
+            assert all(kl == 0 for of in seen.compared[policy].values() for kl in of["kl"])
+            assert seen.logprobs[policy] == seen.logprobs[REFERENCE]
+        for of, logprobs in zip(seen.compared[COARSE].values(), seen.logprobs[COARSE], strict=True):
+            assert of["candidate"] == pytest.approx(logprobs, abs=1e-4)
+            assert of["reference"] == REFERENCE
+
+
+def test_every_sum_is_counted_under_the_policy_that_made_it(both: tuple[Seen, Seen]) -> None:
+    every, int8 = list(range(LAYERS)), "int8_token one_shot"
+    for seen in both:
+        for policy, made in (
+            (PLAIN, {"attention": {"plain": every}, "ffn": {"plain": every}}),
+            (COARSE, {"attention": {int8: every}, "ffn": {int8: every}}),
+            (ONE_SITE, {"attention": {"plain": every}, "ffn": {int8: [11], "plain": every[:11] + every[12:]}}),
+        ):
+            assert seen.passes[policy]
+            for of in seen.passes[policy]:
+                assert {site: counts["layers"] for site, counts in of["sites"].items()} == made
+    real, virtual = both
+    assert [of["sites"] for of in real.passes[COARSE]] == [of["sites"] for of in virtual.passes[COARSE]]
