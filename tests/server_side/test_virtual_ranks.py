@@ -8,7 +8,7 @@ import pytest
 import torch
 from sglang.srt.configs import update_config
 from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod
-from suites.numerics.cluster import Cluster
+from suites.ranks.pool import Pool
 from torch import Tensor, distributed, nn
 
 from harness.collective import quant_all_reduce
@@ -90,8 +90,8 @@ def real_rank(
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with Cluster([2, 3]) as pool:
+def cluster() -> Iterator[Pool]:
+    with Pool([2, 3]) as pool:
         yield pool
 
 
@@ -99,7 +99,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize("choice", [None, COARSE])
 def test_the_sums_are_those_of_real_ranks(
-    cluster: Cluster, ranks: int, choice: Choice | None, dtype: torch.dtype
+    cluster: Pool, ranks: int, choice: Choice | None, dtype: torch.dtype
 ) -> None:
     real = cluster.run(ranks, real_rank, dtype, choice)
     layers = model(dtype)
