@@ -8,13 +8,13 @@ import pytest
 import torch
 from sglang.srt.configs import update_config
 from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod
-from suites.ranks.pool import Pool
 from torch import Tensor, distributed, nn
 
 from harness.collective import quant_all_reduce
 from harness.sglang_plugin.codecs import simulation
 from harness.sglang_plugin.policy import Choice
 from harness.sglang_plugin.virtual_ranks import CannotCutError, Shape, cut, padded, plain_sum
+from suites.ranks.pool import Pool
 
 LAYERS, HEADS, KV_HEADS, HEAD, FFN, TOKENS = 2, 9, 3, 8, 96, 7
 HIDDEN = HEADS * HEAD
