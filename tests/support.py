@@ -4,6 +4,7 @@ import json
 import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 from math import log
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,17 @@ def write_live_check(
 def run_folder(plan: Plan) -> RunFolder:
     """Return where a plan's run writes."""
     return RunFolder(Path(plan.folder))
+
+
+def whole_tables(lines: Sequence[str]) -> list[list[str]]:
+    """Return the tables of a Markdown text, each with its head; a line that is cut, or alone, fails."""
+    tables = [list(rows) for is_row, rows in groupby(lines, key=lambda line: line.startswith("|")) if is_row]
+    assert tables
+    for table in tables:
+        assert table[1].startswith("|---")
+        assert all(row.endswith("|") for row in table)
+        assert len({row.count("|") for row in table}) == 1, table
+    return tables
 
 
 def start_of(plan: Plan) -> Start:

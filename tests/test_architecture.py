@@ -32,7 +32,10 @@ def tables() -> list[Table]:
 
 
 MAY_IMPORT, ALONE_IN = tables()
-EVERYBODYS = ("errors", "strict", "places")
+# Of these, the plugin's part is what it and the harness tell each other: both sides import it.
+EVERYBODYS = [
+    name for name in MAY_IMPORT if name.startswith("sglang_plugin.") or name in ("errors", "strict", "places")
+]
 
 
 def module_of(file: Path) -> str:
@@ -61,26 +64,34 @@ def own(name: str) -> str | None:
     if not f"{name}.".startswith("harness."):
         return None
     parts = name.split(".")[1:]
-    return next((found for end in (len(parts), len(parts) - 1) if (found := ".".join(parts[:end])) in MODULES), "")
+    ends = (len(parts), len(parts) - 1)
+    return next((found for end in ends if (found := ".".join(parts[:end])) in MODULES), parts[0] if parts else "")
 
 
 def below(module: str, names: list[str]) -> bool:
     return any(f"{module}.".startswith(f"{name}.") for name in names)
 
 
+def unit(module: str) -> str:
+    """Return the row that a module is of: its own, or its package's."""
+    return module if module in MAY_IMPORT else module.split(".", maxsplit=1)[0]
+
+
 def wrong_imports() -> Iterator[str]:
     for module, file in sorted(MODULES.items()):
-        package = module.split(".")[0]
+        package = unit(module)
         if package == "__main__":
             continue
         for line, name in imported(file):
             where = f"harness/{file.relative_to(PACKAGE)}:{line}"
-            its = own(name)
-            if its is not None:
-                other = name.split(".")[1] if "." in name else ""
-                if other not in (package, *EVERYBODYS, *MAY_IMPORT.get(package, ())):
+            if (its := own(name)) is not None:
+                if unit(its) not in (package, *EVERYBODYS, *MAY_IMPORT.get(package, ())):
                     yield f"{where}: {package} may not import {name}"
-            elif (library := name.split(".")[0]) in ALONE_IN:
+                continue
+            library = name.split(".")[0]
+            if package.startswith("sglang_plugin.") and library not in sys.stdlib_module_names:
+                yield f"{where}: {package} imports the standard library alone, not {library}"
+            elif library in ALONE_IN:
                 if not below(module, ALONE_IN[library]):
                     yield f"{where}: {library} is imported by {', '.join(ALONE_IN[library])} alone"
             elif package in SERVER_SIDE and library not in sys.stdlib_module_names:
@@ -92,8 +103,7 @@ def test_every_import_is_one_that_the_tables_allow() -> None:
 
 
 def test_the_tables_name_what_there_is() -> None:
-    packages = {module.split(".")[0] for module in MODULES} - {"__main__"}
-    assert set(MAY_IMPORT) == packages
+    assert set(MAY_IMPORT) == {unit(module) for module in MODULES} - {"__main__"}
     assert [
         name
         for names in ALONE_IN.values()
@@ -129,6 +139,7 @@ def test_the_package_itself_imports_nothing() -> None:
     [
         ("stats/extra.py", "from harness.judge.drop import Drop", "stats may not import harness.judge.drop.Drop"),
         ("report/extra.py", "import httpx", "httpx is imported by serve alone"),
+        ("sglang_plugin/policy.py", "import torch", "sglang_plugin.policy imports the standard library alone"),
         ("judge/extra.py", "def f():\n    import lm_eval.api", "lm_eval is imported by ask alone"),
         ("collective/extra.py", "import numpy", "numpy is neither the standard library nor one of torch, "),
         ("collective/extra.py", "from harness.stats import ALPHA", "collective may not import harness.stats.ALPHA"),

@@ -118,7 +118,7 @@ def test_nightly_runs_the_numerics_where_the_suites_run(
         asked.append((list(arguments), device))
         return 0
 
-    known = {"a": ("cpu", "m"), "b": (device, "m")}
+    known = {"a": "cpu", "b": device}
     monkeypatch.setattr(noxfile, "run_numerics", run_numerics)
     monkeypatch.setattr(noxfile, "suites", lambda _session: known)
     given: Any = SimpleNamespace(posargs=["--device", device, "--limit", "4"], log=session.logged.append)
@@ -139,7 +139,7 @@ def test_the_suite_on_a_gpu_is_shared_out_unless_told_otherwise(arguments: list[
 
 def test_nightly_refuses_a_device_that_has_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(monkeypatch)
-    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": ("cpu", "m"), "b": ("npu", "m")})
+    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu", "b": "npu"})
     given: Any = SimpleNamespace(posargs=["--device", "npus"], log=session.logged.append)
     with pytest.raises(SystemExit) as end:
         noxfile.nightly.func(given)
@@ -153,7 +153,7 @@ def test_the_environment_names_the_interpreter_of_the_numerics_but_on_the_cpu(
 ) -> None:
     session = Session(monkeypatch)
     monkeypatch.setenv("HARNESS_SERVER_PYTHON", "/theirs/python")
-    monkeypatch.setattr(noxfile, "prepare_activations", lambda *_: 0)
+    monkeypatch.setattr(noxfile, "capture_activations", lambda *_: 0)
     given: Any = SimpleNamespace()
     noxfile.run_numerics(given, ["-k", "codecs"], device="npu")
     noxfile.run_numerics(given, ["-k", "codecs"])
@@ -174,7 +174,8 @@ def test_what_is_no_path_is_pytests(
 ) -> None:
     session = Session(monkeypatch)
     monkeypatch.setattr(noxfile, "harness_environment", lambda *_, **__: Path("/harness/python"))
-    monkeypatch.setattr(noxfile, "prepare_assets", lambda *_: None)
+    monkeypatch.setattr(noxfile, "prepare_plugin", lambda _: None)
+    monkeypatch.setattr(noxfile, "prepare", lambda *_: 0)
     given: Any = SimpleNamespace(posargs=posargs)
     noxfile.tests.func(given)
     assert [python.split("/")[1].removesuffix("-cpu") for python, _ in session.ran] == environments
@@ -187,7 +188,8 @@ def test_an_environment_without_chosen_tests_fails_nothing(
 ) -> None:
     Session(monkeypatch)
     monkeypatch.setattr(noxfile, "harness_environment", lambda *_, **__: Path("/harness/python"))
-    monkeypatch.setattr(noxfile, "prepare_assets", lambda *_: None)
+    monkeypatch.setattr(noxfile, "prepare_plugin", lambda _: None)
+    monkeypatch.setattr(noxfile, "prepare", lambda *_: 0)
     left = iter(codes)
     monkeypatch.setattr(noxfile, "run", lambda *_, **__: next(left))
     given: Any = SimpleNamespace(posargs=["-k", "x"])
@@ -197,3 +199,104 @@ def test_an_environment_without_chosen_tests_fails_nothing(
         assert end.value.code == of_all
     else:
         noxfile.tests.func(given)
+
+
+class Environments:
+    """Notes with which interpreter the harness is run; makes none."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, code: int = 0) -> None:
+        self.ran: list[tuple[list[str], dict[str, str]]] = []
+        self.plugins = 0
+        self._code = code
+        monkeypatch.setattr(noxfile, "run", self._run)
+        monkeypatch.setattr(noxfile, "prepare_plugin", self._prepare_plugin)
+        monkeypatch.setattr(noxfile, "harness_environment", lambda *_, **__: Path("/harness/python"))
+        monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
+        monkeypatch.setattr(noxfile, "suites", lambda _: {"smollm2-cpu": "cpu", "x-npu": "npu"})
+        monkeypatch.delenv("HARNESS_SERVER_PYTHON", raising=False)
+
+    def _prepare_plugin(self, _session: object) -> None:
+        self.plugins += 1
+
+    def _run(self, _session: object, python: Path, *arguments: str, env: dict[str, str] | None = None) -> int:
+        assert str(python) == "/harness/python"
+        self.ran.append((list(arguments), env or {}))
+        return self._code
+
+    def interpreter(self, *arguments: str) -> str:
+        """Run a suite; return the interpreter that its servers get."""
+        assert noxfile.run_accuracy(SESSION, arguments) == self._code
+        asked, env = self.ran[-1]
+        # What the harness itself knows goes to it as it was given.
+        assert asked == ["-m", "harness", "accuracy", *arguments]
+        assert env["HARNESS_PLUGIN_PATH"] == str(noxfile.PLUGIN)
+        return env["HARNESS_SERVER_PYTHON"]
+
+
+SESSION: Any = SimpleNamespace()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "interpreter"),
+    [
+        ([], "/server-cpu/python"),
+        (["--suite", "smollm2-cpu", "--limit", "4"], "/server-cpu/python"),
+        (["--suite=smollm2-cpu", "--server-python=/theirs/python"], "/theirs/python"),
+        (["--suite", "x-npu"], sys.executable),
+        (["--suite=x-npu", "--server-python", "/theirs/python"], "/theirs/python"),
+        # The harness itself refuses it, with the list of those there are.
+        (["--suite", "no-such-suite"], sys.executable),
+    ],
+)
+def test_a_suites_servers_run_in_the_environment_of_its_device(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], interpreter: str
+) -> None:
+    environments = Environments(monkeypatch)
+    assert environments.interpreter(*arguments) == interpreter
+    assert environments.plugins == 1
+
+
+@pytest.mark.parametrize("suite", ["smollm2-cpu", "x-npu"])
+def test_an_interpreter_that_the_environment_names_is_taken_unless_an_option_names_another(
+    monkeypatch: pytest.MonkeyPatch, suite: str
+) -> None:
+    environments = Environments(monkeypatch)
+    monkeypatch.setenv("HARNESS_SERVER_PYTHON", "/named/python")
+    assert environments.interpreter("--suite", suite) == "/named/python"
+    assert environments.interpreter("--suite", suite, "--server-python", "/theirs/python") == "/theirs/python"
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 3, 130])
+def test_a_suites_exit_code_is_the_sessions(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    Environments(monkeypatch, code=code)
+    given: Any = SimpleNamespace(posargs=["--suite", "x-npu"])
+    for session in (noxfile.accuracy, noxfile.calibrate):
+        if code:
+            with pytest.raises(SystemExit) as end:
+                session.func(given)
+            assert end.value.code == code
+        else:
+            session.func(given)
+
+
+def test_help_is_the_harnesss_own_and_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments = Environments(monkeypatch)
+    assert noxfile.run_accuracy(SESSION, ["--suite", "x-npu", "--help"], command="calibrate") == 0
+    assert environments.ran == [(["-m", "harness", "calibrate", "--help"], {})]
+    assert environments.plugins == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "rest"),
+    [
+        ([], "default", []),
+        (["--limit", "4"], "default", ["--limit", "4"]),
+        (["--suite", "a", "--limit=4"], "a", ["--limit=4"]),
+        (["--limit", "4", "--suite=a=b", "path"], "a=b", ["--limit", "4", "path"]),
+        # No abbreviations: `--suites` is somebody else's option.
+        (["--suites", "a"], "default", ["--suites", "a"]),
+        (["--sui", "a"], "default", ["--sui", "a"]),
+    ],
+)
+def test_an_option_is_taken_out_and_all_others_stay(arguments: list[str], value: str, rest: list[str]) -> None:
+    assert noxfile.pop_option(arguments, "--suite", "default") == (value, rest)

@@ -81,10 +81,11 @@ def drop_of(task: TaskNumbers, max_drop: float) -> Drop:
 
 
 @settings(deadline=None, max_examples=25)
-@given(*[st.integers(0, 300)] * 4, st.floats(0, 1))
+@given(*[st.integers(0, 300)] * 4, st.integers(0, 10_000))
 def test_the_drop_is_judged_by_the_bounds_that_are_shown(
-    right: int, lost: int, won: int, wrong: int, max_drop: float
+    right: int, lost: int, won: int, wrong: int, margin: int
 ) -> None:
+    max_drop = margin / 10_000
     task = numbers(right, lost, won, wrong + 1)
     drop = drop_of(task, max_drop)
     expected = (

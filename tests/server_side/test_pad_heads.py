@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 import torch
-from harness.assets import pad_heads
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 
+from harness.prepare import pad_heads
 from harness.prepare.pad_heads import pad, padded_heads
 
 HEADS, KV_HEADS, HEAD, WIDTH = 9, 3, 8, 72
