@@ -8,8 +8,8 @@ from harness.collective.backends.base import Backend
 from harness.collective.backends.choice import choose_backend
 from harness.collective.candidate import find_candidate
 from harness.collective.codec import Codec
-from harness.collective.messages import MessageFormat
 from harness.collective.mechanisms.mechanism import Mechanism
+from harness.collective.messages import MessageFormat
 
 
 def simulate_all_reduce(

@@ -18,7 +18,7 @@ TILE = 16384
 """Elements that are sent as one, the last tile filled up with zeros."""
 
 GROUP = 32
-"""Elements that share a scale: of 64 neighbours, those of even number are one group and those of odd number another."""
+"""Elements that share a scale: of 64 neighbours those of even number, or those of odd number."""
 
 FP16_LARGEST = 65504.0
 
@@ -46,7 +46,8 @@ class QuickReduce(Elementwise):
         self._epsilon = 2.0**-24 if dtype == torch.float16 else float.fromhex("0x1.aep-24")
 
     def reduce(self, messages: Tensor) -> Tensor:
-        x = groups_of(self._rounded(messages), 2 * GROUP).unflatten(-1, (GROUP, 2)).transpose(-1, -2).contiguous()
+        pairs = groups_of(self._rounded(messages), 2 * GROUP).reshape(len(messages), -1, GROUP, 2)
+        x = pairs.transpose(-1, -2).contiguous()
         total = self._sent(x[0])
         for own in x[1:]:
             total = self._rounded(total + self._sent(own))
