@@ -82,16 +82,16 @@ class QuickReduce(Elementwise):
 class AiterFp8(QuickReduce):
     """aiter's FP8, in the place of INT8: ``step = amax / 240`` in fp16, FP8 e4m3 of ``x / step``.
 
-    240 is the largest number of the format of gfx942; gfx950's own, which goes to 448, is scaled to 240 as well.
-    Beyond QuickReduce's, not bit for bit: what the conversion makes of infinities (NaN here).
+    On gfx942, of whose format 240 is the largest number. (gfx950 scales its own, which goes to 448, to 240 as well;
+    what its conversion makes of the infinities of small groups is not known, so that there is no such mechanism
+    here.) Beyond QuickReduce's, not bit for bit: what the conversion makes of infinite inputs (NaN here).
     """
 
-    def __init__(self, name: str, *, clamp: bool = True) -> None:
-        super().__init__(name, 8, clamp=clamp)
-        self._format = torch.float8_e4m3fnuz if clamp else torch.float8_e4m3fn
+    def __init__(self, name: str) -> None:
+        super().__init__(name, 8)
 
     def _sent(self, x: Tensor) -> Tensor:
         amax = x.abs().amax(dim=-1, keepdim=True)
         step = self._rounded(amax * self._rounded(amax.new_full((), 1 / 240)))
         y = self._rounded(x * self._reciprocal(step))
-        return self._rounded(y.to(self._format).to(torch.float32) * step)
+        return self._rounded(y.to(torch.float8_e4m3fnuz).to(torch.float32) * step)
