@@ -264,9 +264,7 @@ def test_a_users_own_function_is_called_like_any_candidate() -> None:
 
 
 def test_what_is_wrong_with_a_users_function_is_said() -> None:
-    with pytest.raises(
-        TypeError, match=r"misshapen returned torch\.bfloat16 \(64,\); expected torch\.bfloat16 \(2, 3"
-    ):
+    with pytest.raises(TypeError, match=r"misshapen returned torch\.bfloat16 \(64,\); expected torch\.bfloat16 "):
         simulate_all_reduce(gaussian(2, 3, 64), codec=f"{HERE}:misshapen")
     with pytest.raises(TypeError, match=r"plain_sum has no wire_bytes = f\(shape, ranks, dtype\)"):
         wire_bytes((3, 64), 2, codec=f"{HERE}:plain_sum")
