@@ -49,7 +49,7 @@ def block_size(width: int) -> Tensor:
 def _butterflies(x: Tensor, size: int) -> Tensor:
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
     count = x.numel() // size
-    pieces = (one.reshape(count, size).split(_BLOCKS_AT_ONCE) for one in (x, out))
+    pieces = [torch.split(one.reshape(count, size), _BLOCKS_AT_ONCE) for one in (x, out)]
     for blocks, result in zip(*pieces, strict=True):
         # Blocks lie side by side, so that every step adds long vectors, even that of neighbours within a block.
         y, following = (blocks.new_empty(size, len(blocks)) for _ in range(2))

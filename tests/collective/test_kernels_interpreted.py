@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -28,22 +29,25 @@ def differing(name: str, shape: tuple[int, int], dtype: torch.dtype) -> list[str
     form = _form(codec)
     messages = torch.randn(3, *shape, generator=torch.Generator().manual_seed(shape[1])).to(dtype)
     encoded = [codec.encode(x, dtype) for x in messages]
-    gathered = tuple(torch.stack(parts) for parts in zip(*encoded, strict=True))
-    total = codec.decode_sum(gathered, shape[1], dtype, Scratch())
-    out, again, rounded = encoding_of(encoded[0]), encoding_of(encoded[0]), torch.empty(shape, dtype=dtype)
-    launch.encode(messages[0], *out, form)
-    launch.decode_sum(*gathered, rounded, form)
-    launch.decode_sum_encode(*gathered, *again, shape[1], form)
-    same = {
-        "encode": all(map(torch.equal, out, encoded[0])),
-        "decode_sum": torch.equal(rounded, total.to(dtype)),
-        "decode_sum_encode": all(map(torch.equal, again, codec.encode(total, dtype))),
-    }
-    return [step for step, equal in same.items() if not equal]
+    stored, scales = (torch.stack(parts) for parts in zip(*encoded, strict=True))
+    total = codec.decode_sum((stored, scales), shape[1], dtype, Scratch())
+    rounded = torch.empty(shape, dtype=dtype)
+    codes, code_scales = torch.ones_like(stored[0]), torch.ones_like(scales[0])
+    found = []
+    launch.encode(messages[0], codes, code_scales, form)
+    if not same((codes, code_scales), encoded[0]):
+        found.append("encode")
+    launch.decode_sum(stored, scales, rounded, form)
+    if not torch.equal(rounded, total.to(dtype)):
+        found.append("decode_sum")
+    launch.decode_sum_encode(stored, scales, codes, code_scales, shape[1], form)
+    if not same((codes, code_scales), codec.encode(total, dtype)):
+        found.append("decode_sum_encode")
+    return found
 
 
-def encoding_of(parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(torch.full_like(part, 1) for part in parts)
+def same(ours: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(ours, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", ["int8_group32", "int6_group32", "int6_hadamard", "int4_hadamard"])
@@ -59,8 +63,8 @@ def test_kernels_give_the_bits_of_the_cpu(name: str) -> None:
 
 if __name__ == "__main__":
     # The launches choose a device first, and the interpreter has none.
-    torch.cuda.device = lambda _: contextlib.nullcontext()  # type: ignore[assignment, misc]
-    for own_shape in SHAPES:
-        for own_dtype in (torch.float16, torch.float32):
-            for step in differing(sys.argv[1], own_shape, own_dtype):
-                sys.stdout.write(f"{step} of {own_shape} in {own_dtype}\n")
+    with mock.patch.object(torch.cuda, "device", contextlib.nullcontext):
+        for own_shape in SHAPES:
+            for own_dtype in (torch.float16, torch.float32):
+                for step in differing(sys.argv[1], own_shape, own_dtype):
+                    sys.stdout.write(f"{step} of {own_shape} in {own_dtype}\n")
