@@ -8,6 +8,9 @@ from torch import Tensor
 
 BLOCK = 128
 
+_BLOCKS_AT_ONCE = 1024
+"""512 KiB in fp32, for a core's own cache: all 4096 of a tile at once took 2.6 times as long (EPYC, 1 MiB of L2)."""
+
 
 def segments(width: int) -> list[tuple[int, int, int]]:
     """Cuts a row into ``(start, end, size)``: blocks of 128, then one block per power of two left over."""
@@ -44,13 +47,21 @@ def block_size(width: int) -> Tensor:
 
 
 def _butterflies(x: Tensor, size: int) -> Tensor:
-    # Scaled down before it is added up, so that no intermediate sum is larger than sqrt(size) * amax.
-    # Multiplied, not divided by sqrt(size), which devices round differently.
-    y = x * (1 / math.sqrt(size))
-    half = size // 2
-    while half:
-        pairs = y.reshape(*x.shape[:-1], x.shape[-1] // (2 * half), 2, half)
-        low, high = pairs[..., 0, :], pairs[..., 1, :]
-        y = torch.stack((low + high, low - high), dim=-2)
-        half //= 2
-    return y.reshape(x.shape)
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    count = x.numel() // size
+    pieces = [torch.split(one.reshape(count, size), _BLOCKS_AT_ONCE) for one in (x, out)]
+    for blocks, result in zip(*pieces, strict=True):
+        # Blocks lie side by side, so that every step adds long vectors, even that of neighbours within a block.
+        y, following = (blocks.new_empty(size, len(blocks)) for _ in range(2))
+        # Scaled down before it is added up, so that no intermediate sum is larger than sqrt(size) * amax.
+        # Multiplied, not divided by sqrt(size), which devices round differently.
+        y.copy_(blocks.t()).mul_(1 / math.sqrt(size))
+        half = size // 2
+        while half:
+            pairs, sums = (one.view(size // (2 * half), 2, half, -1) for one in (y, following))
+            torch.add(pairs[:, 0], pairs[:, 1], out=sums[:, 0])
+            torch.sub(pairs[:, 0], pairs[:, 1], out=sums[:, 1])
+            y, following = following, y
+            half //= 2
+        result.copy_(y.t())
+    return out

@@ -18,7 +18,7 @@ def wire_bytes(
     algorithm: str | None = None,
     dtype: torch.dtype = torch.bfloat16,
 ) -> int:
-    """Bytes that one rank sends in one all-reduce of what ``simulate_all_reduce`` can name, transport headers left out.
+    """Bytes that one rank sends in one all-reduce, transport headers left out.
 
     One-shot sends the encoded message to each of the N - 1 others. Two-shot cuts its T rows into N stripes
     of ceil(T / N), the last ones filled up with zeros, and sends N - 1 of them twice. Rows that a codec spares
@@ -33,8 +33,8 @@ def wire_bytes(
 
     Raises:
         UnknownCodecError: Nothing has this name.
-        ValueError: Not an algorithm, or an impossible world size or shape, or a ``module:function`` that doesn't
-            say what it sends.
+        ValueError: Not an algorithm, or an impossible world size or shape.
+        TypeError: A ``module:function`` doesn't say what it sends.
     """
     if world_size < 1 or not shape:
         raise ValueError(f"need at least one rank and one dimension, not {world_size} and {tuple(shape)}")

@@ -122,7 +122,9 @@ class LiveCheck:
         if token0 is None or len(token0) != len(message):
             token0 = torch.zeros(len(message), dtype=torch.bool, device=message.device)
         codec, sample = get_codec(choice.claimed), Sample()
-        rows = max(1, BLOCK_ELEMENTS // (message.shape[-1] * group.world_size))
+        # Which rows a codec spares is told from the whole message.
+        fitting = BLOCK_ELEMENTS // (message.shape[-1] * group.world_size)
+        rows = max(1, len(message) if codec.spared_rows else fitting)
         rank = torch.distributed.get_rank(group.device_group)
         for row in range(0, len(message), rows):
             block = torch.stack((message[row : row + rows], served[row : row + rows]))

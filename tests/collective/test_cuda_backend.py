@@ -6,11 +6,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.collective import MissingBackendError, codec_names, get_codec, kernels, simulate_all_reduce
+from harness.collective import (
+    MissingBackendError,
+    codec_names,
+    get_codec,
+    kernels,
+    mechanism_names,
+    simulate_all_reduce,
+)
 from harness.collective.backends import cuda
 from harness.collective.backends.choice import choose_backend
 from harness.collective.codec import Codec, Parts
 from harness.collective.codecs.int4 import Int4
+from harness.collective.codecs.int6 import Int6
 from harness.collective.codecs.int8 import Int8
 from harness.collective.scratch import Scratch
 from suites.numerics.cases.case import LAYOUTS, lay_out
@@ -23,6 +31,7 @@ DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 DATA = ("gaussian", "uneven", "zeros", "amplitudes", "nonfinite", "cancellation", "spikes:1000")
 SHAPES = [(1, 1), (7, 67), (9, 130), (3, 576), (33, 4096), (5, 5120), (2, 8193), (2, 20000), (1, 65536), (300, 64)]
 RANKS = (2, 4, 8, 16)
+SPARING = ("int8_token_rows4", "int4_group32_columns3+17+40", "int4_hadamard_columns5", "int6_hadamard_rows10")
 
 
 def messages(data: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -88,7 +97,7 @@ def test_an_encoding_is_the_cpus(name: str, shape: tuple[int, int], dtype: torch
 
 @needs_gpu
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ["int8_token", "int4_group32", "int8_hadamard"])
+@pytest.mark.parametrize("name", ["int8_token", "int4_group32", "int6_group32", "int8_hadamard"])
 def test_any_strides_are_encoded_alike(name: str, layout: str) -> None:
     codec = get_codec(name)
     [x] = messages("uneven", (1, 12, 192), torch.bfloat16)
@@ -125,6 +134,38 @@ def test_sums_are_the_cpus(name: str, ranks: int, dtype: torch.dtype) -> None:
         again = memory_for(codec, *shape, dtype)
         cuda.Cuda().decode_sum_encode(codec, there, shape[1], dtype, again)
         assert_same_parts(again, codec.encode(total, dtype))
+
+
+@needs_gpu
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
+@pytest.mark.parametrize("name", SPARING)
+def test_spared_rows_and_columns_are_the_cpus(name: str, algorithm: str, dtype: torch.dtype) -> None:
+    for ranks, data in ((2, "uneven"), (4, "spikes:1000"), (3, "nonfinite")):
+        x = messages(data, (ranks, 33, 130), dtype)
+        there = simulate_all_reduce(x.cuda(), codec=name, algorithm=algorithm)
+        assert_same(there, simulate_all_reduce(x, codec=name, algorithm=algorithm))
+
+
+@needs_gpu
+def test_spared_rows_and_columns_are_captured_in_a_graph() -> None:
+    for name in SPARING:
+        x, second = messages("gaussian", (2, 2, 64, 576), torch.bfloat16).cuda()
+        simulate_all_reduce(x, codec=name)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            out = simulate_all_reduce(x, codec=name)
+        x.copy_(second)
+        graph.replay()
+        assert_same(out, simulate_all_reduce(second.cpu(), codec=name))
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", mechanism_names())
+def test_a_mechanism_is_the_same_on_a_gpu(name: str) -> None:
+    for data in ("uneven", "amplitudes", "nonfinite"):
+        x = messages(data, (2, 48, 320), torch.bfloat16)
+        assert_same(simulate_all_reduce(x.cuda(), codec=name), simulate_all_reduce(x, codec=name))
 
 
 @needs_gpu
@@ -186,7 +227,7 @@ def test_captured_in_a_graph_and_replayed_with_other_data(name: str, algorithm: 
     "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
 )  # in torch's compiler
 @pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
-@pytest.mark.parametrize("name", ["none", "int8_token", "int4_group32", "int8_hadamard"])
+@pytest.mark.parametrize("name", ["none", "int8_token", "int4_group32", "int6_hadamard", "int8_hadamard"])
 def test_compiled_as_one_graph_without_a_break(name: str, algorithm: str) -> None:
     x = messages("uneven", (2, 16, 576), torch.bfloat16)
 
@@ -198,7 +239,7 @@ def test_compiled_as_one_graph_without_a_break(name: str, algorithm: str) -> Non
 
 
 @needs_gpu
-@pytest.mark.parametrize("name", ["int8_token", "int4_group32", "int8_hadamard", "npu_reciprocal"])
+@pytest.mark.parametrize("name", ["int8_token", "int4_group32", "int6_hadamard", "int8_hadamard", "npu_reciprocal"])
 def test_the_operators_keep_torchs_rules(name: str) -> None:
     """They write to what their schemas say, and to nothing else, and torch.compile can tell."""
     codec = get_codec(name)
@@ -261,6 +302,8 @@ def test_a_codec_without_a_kernel_is_refused() -> None:
         cuda.Cuda().encode(Other("other"), on_a_gpu(), ())
     with pytest.raises(MissingBackendError, match="takes no odd group, such as 33"):
         cuda.Cuda().encode(Int4("odd", group=33), on_a_gpu(), ())
+    with pytest.raises(MissingBackendError, match="groups of a multiple of 4, not 30"):
+        cuda.Cuda().encode(Int6("no_unit", group=30), on_a_gpu(), ())
 
 
 def on_a_gpu() -> Tensor:

@@ -10,11 +10,13 @@ from harness.collective.backends.eager import Eager
 from harness.collective.codec import Codec, Parts
 from harness.collective.codecs.fp8_e4m3 import Fp8E4m3
 from harness.collective.codecs.int4 import Int4
+from harness.collective.codecs.int6 import Int6
 from harness.collective.codecs.int8 import Int8
 from harness.collective.codecs.none import NoCompression
 from harness.collective.codecs.npu_reciprocal import NpuReciprocal
 from harness.collective.codecs.rotated import Rotated
 from harness.collective.codecs.scaled import ScaledCodec
+from harness.collective.codecs.spared_columns import SparedColumns
 from harness.collective.codecs.upstream_bf16 import UpstreamBf16
 from harness.collective.kernels.form import PLAIN, Form
 from harness.collective.scratch import Scratch
@@ -23,6 +25,7 @@ _KINDS: dict[type[Codec], str] = {
     Int8: "int8",
     Fp8E4m3: "fp8_e4m3",
     Int4: "int4",
+    Int6: "int6",
     NpuReciprocal: "int8",
     UpstreamBf16: "int8",
 }
@@ -31,9 +34,10 @@ _KINDS: dict[type[Codec], str] = {
 class Cuda(Backend):
     """Reads what was sent once and writes what is to be sent once; the bits are those of the CPU.
 
-    Two steps are left to torch's own operations, by choice: codec ``none`` encodes by a copy, and what
+    Three steps are left to torch's own operations, by choice: codec ``none`` encodes by a copy, and what
     ``upstream_bf16`` decodes and adds is by definition what torch makes of SGLang's line of code, on the
-    device at hand. The stored values of a block that holds a NaN or an infinity are as arbitrary as on the
+    device at hand; and spared columns are copied beside their base codec's kernels, one by one, in passes of
+    their own. The stored values of a block that holds a NaN or an infinity are as arbitrary as on the
     CPU, and others; its scale is NaN on both.
     """
 
@@ -43,6 +47,10 @@ class Cuda(Backend):
         self._eager = Eager()
 
     def encode(self, codec: Codec, x: Tensor, out: Parts) -> None:
+        if isinstance(codec, SparedColumns):
+            self.encode(codec.base, codec.rest(x, torch.empty_like(x)), out[:-1])
+            codec.take(x, out[-1])
+            return
         form, kernels = _form(codec), _kernels(x)
         if form.kind == PLAIN:
             self._eager.encode(codec, x, out)
@@ -50,6 +58,13 @@ class Cuda(Backend):
             kernels.encode(x, *out, *form)
 
     def decode_sum(self, codec: Codec, gathered: Parts, out: Tensor) -> None:
+        if isinstance(codec, SparedColumns):
+            self.decode_sum(codec.base, gathered[:-1], out)
+            columns = gathered[-1][0].to(torch.float32)
+            for own in gathered[-1][1:]:
+                columns = columns + own
+            codec.put(columns, out)
+            return
         form, kernels = _form(codec), _kernels(gathered[0])
         if codec.rounds_sum:
             self._eager.decode_sum(codec, gathered, out)
@@ -57,6 +72,11 @@ class Cuda(Backend):
             kernels.decode_sum(gathered[0], None if form.kind == PLAIN else gathered[1], out, *form)
 
     def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
+        if isinstance(codec, SparedColumns):
+            total = torch.empty((gathered[0].shape[1], width), dtype=torch.float32, device=gathered[0].device)
+            self.decode_sum(codec, gathered, total)
+            self.encode(codec, total, out)
+            return
         form, kernels = _form(codec), _kernels(gathered[0])
         if form.kind == PLAIN:
             self.decode_sum(codec, gathered, out[0])
@@ -81,6 +101,11 @@ def _form(codec: Codec) -> Form:
         raise MissingBackendError(
             f"the cuda backend packs two INT4 values to a byte and takes no odd group, such as {codec.group}; "
             "choose an even one, or backend='eager'",
+        )
+    if kind is Int6 and (codec.group is None or codec.group % 4):
+        raise MissingBackendError(
+            f"the cuda backend packs four INT6 values to three bytes and takes groups of a multiple of 4, not "
+            f"{codec.group}; choose one, or backend='eager'",
         )
     return Form(_KINDS[kind], codec.largest, codec.group or 0, reciprocal=isinstance(codec, NpuReciprocal))
 

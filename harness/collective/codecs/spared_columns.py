@@ -14,13 +14,13 @@ class SparedColumns(Codec):
     them so); they are the same for every message, so that no index travels and rows stay independent.
 
     Raises:
-        ValueError: No column, one twice, or a base that rounds its own sum or spares columns itself.
+        ValueError: No column, one twice, or a base that rounds its own sum or spares something itself.
     """
 
     def __init__(self, name: str, base: Codec, columns: tuple[int, ...]) -> None:
         if not columns or len(set(columns)) < len(columns):
             raise ValueError(f"{name!r}: spared columns are one or more, each named once")
-        if base.rounds_sum or isinstance(base, SparedColumns):
+        if base.rounds_sum or base.spared_rows or isinstance(base, SparedColumns):
             raise ValueError(f"{name!r}: columns cannot be spared from what {base.name!r} encodes")
         self.name = name
         self.base = base

@@ -15,8 +15,9 @@ from harness.collective.kernels.grid import (
     quotients,
     scales_of,
     to_grid,
+    to_planes,
 )
-from harness.collective.kernels.tile import HEADROOM, UNTUNED, message, places, rotated, sum_over_ranks
+from harness.collective.kernels.tile import HEADROOM, UNTUNED, low_plane, message, places, rotated, sum_over_ranks
 
 
 @triton.jit(do_not_specialize=UNTUNED)
@@ -165,12 +166,19 @@ def _store(
         if reciprocal
         else quotients(tile, scale, largest, kind == "fp8_e4m3")
     )
-    packed: tl.constexpr = 2 if kind == "int4" else 1
-    row, column, inside = places(
-        number, exists, start // packed, per_row, stored_width, group // packed, columns // packed
-    )
+    packed: tl.constexpr = 2 if kind == "int4" or kind == "int6" else 1  # noqa: PLR1714 - Triton knows no sets
+    plane = low_plane(stored_width) if kind == "int6" else stored_width
+    row, column, inside = places(number, exists, start // packed, per_row, plane, group // packed, columns // packed)
     # Triton gives every access of a kernel the elements a thread that suit the narrowest type. Eight make
     # the widest load of 16-bit values; sixteen, which one-byte stores would ask for, make a load of every
     # other 16 bytes, twice.
     at = tl.max_contiguous(stored + row * stored_width + column, [1, 8 // packed])
-    tl.store(at, to_grid(v, kind), mask=inside)
+    if kind == "int6":
+        low, high = to_planes(v)
+        tl.store(at, low, mask=inside)
+        row, column, inside = places(
+            number, exists, start // 4, per_row, stored_width - plane, group // 4, columns // 4
+        )
+        tl.store(stored + row * stored_width + plane + column, high, mask=inside)
+    else:
+        tl.store(at, to_grid(v, kind), mask=inside)

@@ -15,7 +15,7 @@ class Form(NamedTuple):
     """
 
     kind: str
-    """``int8``, ``fp8_e4m3``, ``int4`` or ``plain``."""
+    """``int8``, ``fp8_e4m3``, ``int6``, ``int4`` or ``plain``."""
     largest: float = 0.0
     """The grid's largest value."""
     group: int = 0

@@ -80,7 +80,7 @@ def products_with_inverse(x: tl.tensor, amax: tl.tensor, largest: tl.tensor) -> 
 
 @triton.jit
 def to_grid(v: tl.tensor, kind: tl.constexpr) -> tl.tensor:
-    """Rounds ``[blocks, columns]`` to stored bytes, half as many columns for INT4."""
+    """Rounds ``[blocks, columns]`` to stored bytes, half as many columns for INT4; for INT6 see ``to_planes``."""
     if kind == "fp8_e4m3":
         stored = v.to(tl.float8e4nv).to(tl.uint8, bitcast=True)
     else:
@@ -91,6 +91,32 @@ def to_grid(v: tl.tensor, kind: tl.constexpr) -> tl.tensor:
         else:
             stored = codes.to(tl.int8)
     return stored
+
+
+@triton.jit
+def to_planes(v: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
+    """Rounds ``[blocks, columns]`` to INT6's planes: half as many bytes of low bits, and a quarter of high ones."""
+    codes = (v + ROUNDS_TO_INTEGER).to(tl.int32, bitcast=True)
+    blocks: tl.constexpr = codes.shape[0]
+    columns: tl.constexpr = codes.shape[1]
+    even, odd = tl.split(codes.reshape(blocks, columns // 2, 2))
+    low = (even & 0xF) | ((odd & 0xF) << 4)
+    pairs = ((even >> 4) & 3) | (((odd >> 4) & 3) << 2)
+    first, second = tl.split(pairs.reshape(blocks, columns // 4, 2))
+    return low.to(tl.uint8), (first | (second << 4)).to(tl.uint8)
+
+
+@triton.jit
+def from_planes(low: tl.tensor, high: tl.tensor) -> tl.tensor:
+    """Reads INT6's planes back: fp32 ``[blocks, columns]``."""
+    blocks: tl.constexpr = low.shape[0]
+    halves: tl.constexpr = low.shape[1]
+    low, high = low.to(tl.int32), high.to(tl.int32)
+    pairs = tl.join(high & 0xF, high >> 4).reshape(blocks, halves)
+    even, odd = (low & 0xF) | ((pairs & 3) << 4), (low >> 4) | ((pairs >> 2) << 4)
+    # Shifted up and down again, six bits keep their sign.
+    both = tl.join(((even << 26) >> 26).to(tl.float32), ((odd << 26) >> 26).to(tl.float32))
+    return both.reshape(blocks, halves * 2)
 
 
 @triton.jit

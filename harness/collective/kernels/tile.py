@@ -7,7 +7,7 @@ group. Blocks are numbered through the matrix row by row, so that a tile can hol
 import triton
 import triton.language as tl
 
-from harness.collective.kernels.grid import from_grid
+from harness.collective.kernels.grid import from_grid, from_planes
 from harness.collective.kernels.hadamard import transform
 
 HEADROOM = tl.constexpr(2.0**-4)
@@ -96,43 +96,68 @@ def sum_over_ranks(
     whole: tl.constexpr,
 ) -> tl.tensor:
     """Decodes a part of every rank's message and adds in rank order; the strides are from rank to rank."""
-    packed: tl.constexpr = 2 if kind == "int4" else 1
-    row, column, inside = places(
-        number, exists, start // packed, per_row, stored_width, group // packed, columns // packed
-    )
+    packed: tl.constexpr = 2 if kind == "int4" or kind == "int6" else 1  # noqa: PLR1714 - Triton knows no sets
+    plane = low_plane(stored_width) if kind == "int6" else stored_width
+    row, column, inside = places(number, exists, start // packed, per_row, plane, group // packed, columns // packed)
     at = stored + row * stored_width + column
+    if kind == "int6":
+        row, column, inside_high = places(
+            number, exists, start // 4, per_row, stored_width - plane, group // 4, columns // 4
+        )
+        high = stored + row * stored_width + plane + column
+    else:
+        inside_high, high = inside, at
     scales_at = scales + number
-    total = _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
+    total = _decoded(
+        at, high, scales_at, number, exists, inside, inside_high, per_row, width, kind, hadamard, whole
+    )  # fmt: skip
     # The multiplication in there and the addition must not become one operation: see launch.py.
     if hadamard:
         # Written out for many ranks, so much arithmetic leaves too few registers, and is compiled for minutes.
         for _ in range(1, ranks):
             at += stored_stride
+            high += stored_stride
             scales_at += scales_stride
-            total += _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
+            total += _decoded(
+                at, high, scales_at, number, exists, inside, inside_high, per_row, width, kind, hadamard, whole
+            )  # fmt: skip
     else:
         for _ in tl.static_range(1, ranks):
             at += stored_stride
+            high += stored_stride
             scales_at += scales_stride
-            total += _decoded(at, scales_at, number, exists, inside, per_row, width, kind, hadamard, whole)
+            total += _decoded(
+                at, high, scales_at, number, exists, inside, inside_high, per_row, width, kind, hadamard, whole
+            )  # fmt: skip
     return total
+
+
+@triton.jit
+def low_plane(stored_width: tl.tensor) -> tl.tensor:
+    """Bytes of a row's low plane, of INT6's two: its high plane takes a third of them, rounded up."""
+    return stored_width - (stored_width + 2) // 3
 
 
 @triton.jit
 def _decoded(
     at: tl.tensor,
+    high: tl.tensor,
     scales_at: tl.tensor,
     number: tl.tensor,
     exists: tl.tensor,
     inside: tl.tensor,
+    inside_high: tl.tensor,
     per_row: tl.tensor,
     width: tl.tensor,
     kind: tl.constexpr,
     hadamard: tl.constexpr,
     whole: tl.constexpr,
 ) -> tl.tensor:
-    """Decodes one rank's part of a tile."""
-    values = from_grid(tl.load(at, mask=inside, other=0), kind)
+    """Decodes one rank's part of a tile. ``high`` is where INT6's second plane lies."""
+    if kind == "int6":
+        values = from_planes(tl.load(at, mask=inside, other=0), tl.load(high, mask=inside_high, other=0))
+    else:
+        values = from_grid(tl.load(at, mask=inside, other=0), kind)
     if kind != "plain":
         values *= tl.load(scales_at, mask=exists, other=0.0)[:, None]
     if hadamard:

@@ -16,7 +16,6 @@ _MECHANISMS: dict[str, Mechanism] = {
         *(QuickReduce(f"quickreduce_int{bits}_gfx950", bits, clamp=False) for bits in (8, 6, 4, 3)),
         *(QuickReduce(f"quickreduce_int{bits}_bf16", bits, torch.bfloat16) for bits in (8, 6, 4, 3)),
         AiterFp8("aiter_fp8"),
-        AiterFp8("aiter_fp8_gfx950", clamp=False),
         FlashInferFp8(),
         VllmProposal("vllm_pr39783_int8", integers=True),
         VllmProposal("vllm_pr39783_fp8", integers=False),

@@ -57,7 +57,7 @@ class Elementwise(Mechanism):
         messages = inputs.reshape(len(inputs), -1).to(torch.float32)
         return self.reduce(messages).to(inputs.dtype).view(inputs.shape)
 
-    def wire_bytes(self, shape: Sequence[int], ranks: int, dtype: torch.dtype) -> int:  # noqa: ARG002 - all send less
+    def wire_bytes(self, shape: Sequence[int], ranks: int, dtype: torch.dtype) -> int:
         self._check(ranks)
         return self.sent(math.prod(shape), ranks)
 
@@ -67,7 +67,7 @@ class Elementwise(Mechanism):
 
     @abstractmethod
     def sent(self, elements: int, ranks: int) -> int:
-        """Bytes that one rank sends for so many elements."""
+        """Bytes that one rank sends for so many elements, whatever the message's dtype."""
 
     def _check(self, ranks: int) -> None:
         if ranks not in self.rank_counts:
@@ -77,7 +77,8 @@ class Elementwise(Mechanism):
 
 def groups_of(x: Tensor, size: int) -> Tensor:
     """``[..., elements]`` as ``[..., groups, size]``, zeros at the end."""
-    return torch.nn.functional.pad(x, (0, -x.shape[-1] % size)).unflatten(-1, (-1, size))
+    padded = torch.nn.functional.pad(x, (0, -x.shape[-1] % size))
+    return padded.reshape(*x.shape[:-1], -1, size)
 
 
 class Function(Protocol):
@@ -120,11 +121,9 @@ class UsersOwn(Mechanism):
         """What the function's attribute says.
 
         Raises:
-            ValueError: It has none.
+            TypeError: It has none.
         """
         stated = getattr(self._function, "wire_bytes", None)
         if not callable(stated):
-            raise ValueError(
-                f"{self.name} doesn't say what it sends; give it wire_bytes = f(shape, ranks, dtype) -> int"
-            )
+            raise TypeError(f"{self.name} has no wire_bytes = f(shape, ranks, dtype) -> int to say what it sends")
         return int(stated(shape, ranks, dtype))

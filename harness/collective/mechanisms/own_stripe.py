@@ -29,7 +29,7 @@ class FlashInferFp8(Elementwise):
     FP8 e4m3 of ``x (448 / amax)``, decoded by ``amax / 448``. It takes bf16 alone.
     """
 
-    rank_counts = (2, 4, 8, 16)
+    rank_counts: tuple[int, ...] = (2, 4, 8, 16)
     ranks_differ = True
 
     def __init__(self, name: str = "flashinfer_fp8") -> None:
@@ -76,7 +76,7 @@ class VllmProposal(FlashInferFp8):
         super().__init__(name)
         self._integers = integers
 
-    def block(self, elements: int) -> int:  # noqa: ARG002 - the same for all
+    def block(self, elements: int) -> int:
         return 4096
 
     def decoded(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ TILE = 16384
 """Elements that are sent as one, the last tile filled up with zeros."""
 
 GROUP = 32
-"""Elements that share a scale: of 64 neighbours, those of even number are one group and those of odd number another."""
+"""Elements that share a scale: of 64 neighbours those of even number, or those of odd number."""
 
 FP16_LARGEST = 65504.0
 
@@ -46,7 +46,8 @@ class QuickReduce(Elementwise):
         self._epsilon = 2.0**-24 if dtype == torch.float16 else float.fromhex("0x1.aep-24")
 
     def reduce(self, messages: Tensor) -> Tensor:
-        x = groups_of(self._rounded(messages), 2 * GROUP).unflatten(-1, (GROUP, 2)).transpose(-1, -2).contiguous()
+        pairs = groups_of(self._rounded(messages), 2 * GROUP).reshape(len(messages), -1, GROUP, 2)
+        x = pairs.transpose(-1, -2).contiguous()
         total = self._sent(x[0])
         for own in x[1:]:
             total = self._rounded(total + self._sent(own))
@@ -81,16 +82,16 @@ class QuickReduce(Elementwise):
 class AiterFp8(QuickReduce):
     """aiter's FP8, in the place of INT8: ``step = amax / 240`` in fp16, FP8 e4m3 of ``x / step``.
 
-    240 is the largest number of the format of gfx942; gfx950's own, which goes to 448, is scaled to 240 as well.
-    Beyond QuickReduce's, not bit for bit: what the conversion makes of infinities (NaN here).
+    On gfx942, of whose format 240 is the largest number. (gfx950 scales its own, which goes to 448, to 240 as well;
+    what its conversion makes of the infinities of small groups is not known, so that there is no such mechanism
+    here.) Beyond QuickReduce's, not bit for bit: what the conversion makes of infinite inputs (NaN here).
     """
 
-    def __init__(self, name: str, *, clamp: bool = True) -> None:
-        super().__init__(name, 8, clamp=clamp)
-        self._format = torch.float8_e4m3fnuz if clamp else torch.float8_e4m3fn
+    def __init__(self, name: str) -> None:
+        super().__init__(name, 8)
 
     def _sent(self, x: Tensor) -> Tensor:
         amax = x.abs().amax(dim=-1, keepdim=True)
         step = self._rounded(amax * self._rounded(amax.new_full((), 1 / 240)))
         y = self._rounded(x * self._reciprocal(step))
-        return self._rounded(y.to(self._format).to(torch.float32) * step)
+        return self._rounded(y.to(torch.float8_e4m3fnuz).to(torch.float32) * step)

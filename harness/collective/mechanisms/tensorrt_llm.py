@@ -45,8 +45,8 @@ class LowPrecision(Elementwise):
 
     def sent(self, elements: int, ranks: int) -> int:
         """``2 (N - 1)`` slices: over 8 ranks 6 within the half, 1 to the other one, and 7 to everyone."""
-        groups = -(-(-(-elements // ranks)) // GROUP)
-        return 2 * (ranks - 1) * groups * 512
+        slice_elements = -(-elements // ranks)
+        return 2 * (ranks - 1) * -(-slice_elements // GROUP) * 512
 
 
 def _in_turn(terms: Tensor) -> Tensor:

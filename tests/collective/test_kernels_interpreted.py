@@ -1,0 +1,70 @@
+"""The kernels without a GPU: in Triton's interpreter, in a process of its own, against the codecs on the CPU.
+
+A GPU's own arithmetic and compiler are tested in test_cuda_backend.py. Not in bf16: the interpreter cuts it off.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.collective import get_codec
+from harness.collective.backends.cuda import _form
+from harness.collective.scratch import Scratch
+
+SHAPES = ((1, 1), (7, 67), (3, 258))
+
+
+def differing(name: str, shape: tuple[int, int], dtype: torch.dtype) -> list[str]:
+    """The steps whose bits aren't the codec's own."""
+    from harness.collective.kernels import launch  # noqa: PLC0415 - TRITON_INTERPRET comes first
+
+    codec = get_codec(name)
+    form = _form(codec)
+    messages = torch.randn(3, *shape, generator=torch.Generator().manual_seed(shape[1])).to(dtype)
+    encoded = [codec.encode(x, dtype) for x in messages]
+    stored, scales = (torch.stack(parts) for parts in zip(*encoded, strict=True))
+    total = codec.decode_sum((stored, scales), shape[1], dtype, Scratch())
+    rounded = torch.empty(shape, dtype=dtype)
+    codes, code_scales = torch.ones_like(stored[0]), torch.ones_like(scales[0])
+    found = []
+    launch.encode(messages[0], codes, code_scales, form)
+    if not same((codes, code_scales), encoded[0]):
+        found.append("encode")
+    launch.decode_sum(stored, scales, rounded, form)
+    if not torch.equal(rounded, total.to(dtype)):
+        found.append("decode_sum")
+    launch.decode_sum_encode(stored, scales, codes, code_scales, shape[1], form)
+    if not same((codes, code_scales), codec.encode(total, dtype)):
+        found.append("decode_sum_encode")
+    return found
+
+
+def same(ours: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(ours, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", ["int8_group32", "int6_group32", "int6_hadamard", "int4_hadamard"])
+def test_kernels_give_the_bits_of_the_cpu(name: str) -> None:
+    pytest.importorskip("triton", reason="the kernels need Triton")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join(["", str(Path(__file__).resolve().parents[2])])
+    command = [sys.executable, "-m", "tests.collective.test_kernels_interpreted", name]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == ""
+
+
+if __name__ == "__main__":
+    # The launches choose a device first, and the interpreter has none.
+    with mock.patch.object(torch.cuda, "device", contextlib.nullcontext):
+        for own_shape in SHAPES:
+            for own_dtype in (torch.float16, torch.float32):
+                for step in differing(sys.argv[1], own_shape, own_dtype):
+                    sys.stdout.write(f"{step} of {own_shape} in {own_dtype}\n")
