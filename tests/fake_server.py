@@ -58,10 +58,10 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(*self.answer(body))
             return
         each = [
-            self.answer({name: of[index] if isinstance(of, list) else of for name, of in body.items()})
+            self.answer({name: entry[index] if isinstance(entry, list) else entry for name, entry in body.items()})
             for index in range(len(body["input_ids"]))
         ]
-        failed = [of for of in each if of[1] != OK]
+        failed = [entry for entry in each if entry[1] != OK]
         self.reply(*(failed[0] if failed else ([content for content, _ in each], OK)))
 
     def answer(self, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -97,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
         tops: list[Any] = [None]
         for token in tokens[1:]:
             actual.append([None if self.mode == "no-number" else likely, token, chr(token)])
-            tops.append([[likely, token, chr(token)], *([others, of, "?"] for of in range(1000, 999 + top))])
+            tops.append([[likely, token, chr(token)], *([others, number, "?"] for number in range(1000, 999 + top))])
         if self.mode == "other-tokens":
             actual[-1][1] += 1
         if self.mode == "short-top":

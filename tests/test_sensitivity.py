@@ -77,7 +77,7 @@ def test_two_baselines_agree_in_every_answer_and_margin(coarse: Report) -> None:
     assert coarse.fidelity.noise.overall is not None
     assert coarse.fidelity.compressed.overall is not None
     assert coarse.fidelity.noise.overall.kl_percentiles["max"] < 1e-5 < coarse.fidelity.compressed.overall.kl.low
-    ranks = {name: [of.prefill_tokens for of in arm.engagement.ranks] for name, arm in coarse.arms.items()}
+    ranks = {name: [rank.prefill_tokens for rank in arm.engagement.ranks] for name, arm in coarse.arms.items()}
     assert ranks["baseline"] == ranks["compressed"] == ranks["baseline-again"]
 
 
@@ -91,7 +91,7 @@ def test_one_scale_a_token_is_warned_of(coarse: Report) -> None:
 
 
 def test_groups_of_64_move_a_tenth_of_it_and_are_not(coarse: Report, fine: Report) -> None:
-    one, other = (of.tasks["boolq"].paired.margin_shift for of in (coarse, fine))
+    one, other = (entry.tasks["boolq"].paired.margin_shift for entry in (coarse, fine))
     assert one is not None
     assert other is not None
     assert 0 < other.rms < one.rms / 3

@@ -55,8 +55,8 @@ def test_shares_that_cannot_go_together_are_refused() -> None:
 def test_every_cell_of_the_grid_is_possible() -> None:
     cells = list(truths())
     assert len(cells) == 560
-    for of in cells:
-        assert of.runs_of_three().min() >= 0
+    for cell in cells:
+        assert cell.runs_of_three().min() >= 0
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.05, 0.1])
@@ -141,11 +141,11 @@ def test_each_bar_can_be_missed(cell: DropCell | OtherCell, name: str) -> None:
     others = [other_cell(), cell] if isinstance(cell, OtherCell) else [other_cell()]
     missed = [bar.name for bar in bars(drops, others) if bar.met is False]
     assert len(missed) >= 1
-    assert any(of.startswith(name) for of in missed)
+    assert any(line.startswith(name) for line in missed)
 
 
 def test_table_and_plot_are_written(tmp_path: Path) -> None:
-    drops = [simulate(of, 200, np.random.default_rng(0)) for of in list(truths())[:6]]
+    drops = [simulate(truth, 200, np.random.default_rng(0)) for truth in list(truths())[:6]]
     drops.append(simulate(truth(n=3270, true_drop=0.0), 200, np.random.default_rng(0)))
     others = [other_cell(), other_cell(fails=0.5)]
     of = Validation(date="2026-01-02", seed=0, seconds=1.0, bars=bars(drops, others), drops=drops, others=others)

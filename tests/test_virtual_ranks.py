@@ -10,14 +10,16 @@ from statistics import mean
 from typing import Any
 
 import pytest
-from harness.assets.data import Source, prepare
-from harness.cache import cache
-from harness.client import RequestFailed
-from harness.fidelity.texts import build_texts
-from harness.server import Server, running
 
-from harness import config
-from harness.plan import BASELINE, COMPRESSED, Options, make_plan
+from harness.ask.texts import build_texts
+from harness.config.load import load
+from harness.config.suite import Source
+from harness.plan.make import make_plan
+from harness.plan.options import Options
+from harness.plan.plan import BASELINE, COMPRESSED
+from harness.prepare.data import prepare
+from harness.serve.client import RequestFailed
+from harness.serve.server import Server, Start, running
 from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
 from harness.sglang_plugin.study_folder import hash_tokens, write_policy, write_texts
 
@@ -56,15 +58,15 @@ class Seen:
 @contextmanager
 def serving(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -> Iterator[tuple[Server, Path]]:
     """Start the default suite's server with real ranks and the flag, or with one rank that is cut."""
-    suite, thresholds = config.load("smollm2-cpu")
+    suite, thresholds = load("smollm2-cpu")
     cores = sorted(os.sched_getaffinity(0))
     bound = [cores] if virtual else [[cores[rank % len(cores)]] for rank in range(ranks)]
     env = {
         **suite.server.env,
-        "SGLANG_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, of)) for of in bound),
+        "SGLANG_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, ours)) for ours in bound),
         "OMP_NUM_THREADS": str(len(bound[0])),
     }
-    args = [f"--dtype={dtype}" if of.startswith("--dtype") else of for of in suite.server.args]
+    args = [f"--dtype={dtype}" if argument.startswith("--dtype") else argument for argument in suite.server.args]
     server = suite.server.model_copy(update={"tp": 1 if virtual else ranks, "env": env, "args": args})
     options = Options(
         suite="smollm2-cpu",
@@ -79,13 +81,16 @@ def serving(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str
         data=folder,
         data_manifest={},
         repeat="-",
-    ).model_copy(update={"start_timeout_s": 900, "request_timeout_s": 600})
+    )
     arm = plan.arm(BASELINE if virtual else COMPRESSED)
     settings = dataclasses.replace(arm.settings, virtual_ranks=ranks if virtual else 0, codec="plain")
     arm = arm.model_copy(update={"env": {**arm.env, **settings.env()}})
     logs = Path(arm.engagement)
     logs.mkdir(parents=True)
-    with running(plan, arm, folder, lambda _text: None) as up:
+    start = Start(
+        tp=1 if virtual else ranks, known_answer=plan.known_answer, start_timeout_s=900, request_timeout_s=600
+    )
+    with running(arm, start, folder / "server.log", lambda _text: None) as up:
         yield up, logs
 
 
@@ -96,7 +101,7 @@ def look(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -
     many columns there are and on threads, in layers that are not cut into virtual ranks.
     """
     data = folder / "data"
-    prepare(Source.PACKAGED, data, packages=cache() / "packages")
+    prepare(Source.PACKAGED, data)
     contents = [text.content for text in build_texts(data, {"gsm8k": TEXTS // 2, "boolq": TEXTS // 2})]
     seen = Seen(dtype, {}, {}, {}, {})
     with serving(folder, python, ranks=ranks, virtual=virtual, dtype=dtype) as (server, logs):
@@ -108,32 +113,34 @@ def look(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -
             at_once = 1 if dtype == "bfloat16" else len(texts)
             found = []
             for start in range(0, len(texts), at_once):
-                for of in server.client.predict_many(texts[start : start + at_once], top=TOP):
-                    assert not isinstance(of, RequestFailed), of
-                    found.append(of)
-            seen.logprobs[number] = [[one.actual.logprob for one in of] for of in found]
-            seen.tops[number] = [[likely.logprob for one in of for likely in one.top] for of in found]
+                for text in server.client.predict_many(texts[start : start + at_once], top=TOP):
+                    assert not isinstance(text, RequestFailed), text
+                    found.append(text)
+            seen.logprobs[number] = [[one.actual.logprob for one in entry] for entry in found]
+            seen.tops[number] = [[likely.logprob for one in entry for likely in one.top] for entry in found]
         lines = [json.loads(line) for line in (logs / "predictions.jsonl").read_text().splitlines()]
         ranks_logged = [
             [json.loads(line) for line in (logs / f"rank-{rank}.jsonl").read_text().splitlines()[1:]]
             for rank in range(1 if virtual else ranks)
         ]
-    assert all(of == ranks_logged[0] for of in ranks_logged)
+    assert all(rank == ranks_logged[0] for rank in ranks_logged)
     for number in POLICIES:
-        by_text = {of["text"]: of for of in lines if of["policy"] == number}
+        by_text = {entry["text"]: entry for entry in lines if entry["policy"] == number}
         seen.compared[number] = {hash_tokens(text): by_text.pop(hash_tokens(text)) for text in texts}
         assert not by_text
-        seen.passes[number] = [of for of in ranks_logged[0] if of["policy"] == number and of["mode"] == "EXTEND"]
+        seen.passes[number] = [
+            rank for rank in ranks_logged[0] if rank["policy"] == number and rank["mode"] == "EXTEND"
+        ]
     return seen
 
 
 def furthest(one: list[list[float]], other: list[list[float]]) -> float:
-    mine, theirs = ([value for text in of for value in text] for of in (one, other))
+    mine, theirs = ([value for text in entry for value in text] for entry in (one, other))
     return max(abs(a - b) for a, b in zip(mine, theirs, strict=True))
 
 
 def mean_kl(seen: Seen, policy: int) -> float:
-    found: list[float] = [kl for of in seen.compared[policy].values() for kl in of["kl"]]
+    found: list[float] = [kl for found in seen.compared[policy].values() for kl in found["kl"]]
     return mean(found)
 
 
@@ -168,12 +175,12 @@ def test_both_measure_the_same_divergence_over_the_whole_vocabulary(both: tuple[
     for seen in both:
         for policy in (PLAIN, PLAIN_AGAIN):
             # Policies leave nothing behind: after others, plain sums give the first answers exactly.
-            assert all(kl == 0 for of in seen.compared[policy].values() for kl in of["kl"])
+            assert all(kl == 0 for found in seen.compared[policy].values() for kl in found["kl"])
             assert seen.logprobs[policy] == seen.logprobs[REFERENCE]
-        for of, logprobs in zip(seen.compared[COARSE].values(), seen.logprobs[COARSE], strict=True):
+        for found, logprobs in zip(seen.compared[COARSE].values(), seen.logprobs[COARSE], strict=True):
             # What SGLang serves of a bf16 model has logits of bf16.
-            assert of["candidate"] == pytest.approx(logprobs, abs=1e-4 if seen.dtype == "float32" else 0.2)
-            assert of["reference"] == REFERENCE
+            assert found["candidate"] == pytest.approx(logprobs, abs=1e-4 if seen.dtype == "float32" else 0.2)
+            assert found["reference"] == REFERENCE
 
 
 def test_every_sum_is_counted_under_the_policy_that_made_it(both: tuple[Seen, Seen]) -> None:
@@ -185,7 +192,7 @@ def test_every_sum_is_counted_under_the_policy_that_made_it(both: tuple[Seen, Se
             (ONE_SITE, {"attention": {"plain": every}, "ffn": {int8: [11], "plain": every[:11] + every[12:]}}),
         ):
             assert seen.passes[policy]
-            for of in seen.passes[policy]:
-                assert {site: counts["layers"] for site, counts in of["sites"].items()} == made
+            for pass_ in seen.passes[policy]:
+                assert {site: counts["layers"] for site, counts in pass_["sites"].items()} == made
     real, virtual = both
-    assert [of["sites"] for of in real.passes[COARSE]] == [of["sites"] for of in virtual.passes[COARSE]]
+    assert [pass_["sites"] for pass_ in real.passes[COARSE]] == [pass_["sites"] for pass_ in virtual.passes[COARSE]]

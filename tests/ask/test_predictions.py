@@ -49,13 +49,13 @@ pytestmark = pytest.mark.usefixtures("no_strays")
 
 def test_both_arms_are_asked_of_the_same_texts(fake_plan: MakePlan, tmp_path: Path) -> None:
     baseline = measured(fake_plan, tmp_path, "good")
-    assert [of.text for of in baseline] == [of.name for of in TEXTS]
+    assert [record.text for record in baseline] == [text.name for text in TEXTS]
     for record, text in zip(baseline, TEXTS, strict=True):
         assert record.tokens == [ord(letter) for letter in text.content[:16]]
         assert "".join(record.pieces) == text.content[1:16]
         assert record.error is None
         assert record.logprobs == [-0.5] * len(record.pieces)
-        assert all(len(of) == 5 for of in record.top_tokens)
+        assert all(len(tokens) == 5 for tokens in record.top_tokens)
     found = compare(baseline, measured(fake_plan, tmp_path, "good", "compressed"), expected=7)
     assert (found.texts, found.failed, found.faults) == (7, 0, [])
     assert found.overall is not None
@@ -76,22 +76,22 @@ def test_both_arms_are_asked_of_the_same_texts(fake_plan: MakePlan, tmp_path: Pa
 def test_an_answer_that_is_none_is_a_failed_request(fake_plan: MakePlan, tmp_path: Path, mode: str, why: str) -> None:
     records = measured(fake_plan, tmp_path, mode)
     assert records[0].error == why
-    assert all(of.error is not None and of.logprobs == [] for of in records)
+    assert all(record.error is not None and record.logprobs == [] for record in records)
 
 
 def test_a_failed_request_is_kept_as_one(fake_plan: MakePlan, tmp_path: Path) -> None:
     records = measured(fake_plan, tmp_path, "fails-some")
-    broken = [of for of in records if of.error is not None]
+    broken = [record for record in records if record.error is not None]
     # Two texts are one request, and every third text breaks its.
-    assert [of.text for of in broken] == ["boolq/2", "boolq/3", "boolq/4", "boolq/5"]
-    assert all("HTTP 500" in str(of.error) for of in broken)
+    assert [entry.text for entry in broken] == ["boolq/2", "boolq/3", "boolq/4", "boolq/5"]
+    assert all("HTTP 500" in str(entry.error) for entry in broken)
     assert compare(records, records, expected=7).failed == 8
 
 
 def test_a_server_that_dies_ends_it_and_what_was_measured_stays(fake_plan: MakePlan, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="the server ended with exit code 7"):
         measured(fake_plan, tmp_path, "dies-in-task")
-    assert [of.error is None for of in read_predictions(RunFolder(tmp_path).arm("baseline").predictions)] == [
+    assert [entry.error is None for entry in read_predictions(RunFolder(tmp_path).arm("baseline").predictions)] == [
         True,
         True,
         False,

@@ -15,22 +15,25 @@ def write(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    solved = [{"question": f"What is {of} + 1?", "answer": f"It is {of + 1}.\n#### {of + 1}"} for of in range(3)]
+    solved = [
+        {"question": f"What is {number} + 1?", "answer": f"It is {number + 1}.\n#### {number + 1}"}
+        for number in range(3)
+    ]
     write(tmp_path / "gsm8k" / "test.jsonl", solved)
     # Several questions share a passage.
-    asked = [{"question": f"q{of}", "passage": f"Passage {of // 2}.", "label": 1} for of in range(6)]
+    asked = [{"question": f"q{number}", "passage": f"Passage {number // 2}.", "label": 1} for number in range(6)]
     write(tmp_path / "boolq" / "validation.jsonl", asked)
     return tmp_path
 
 
 def test_the_first_texts_of_each_source(data: Path) -> None:
     texts = build_texts(data, {"gsm8k": 1, "boolq": 2})
-    assert [(of.name, of.content) for of in texts] == [
+    assert [(move.name, move.content) for move in texts] == [
         ("gsm8k/0", "What is 0 + 1?\nIt is 1.\n#### 1"),
         ("boolq/0", "Passage 0."),
         ("boolq/1", "Passage 1."),
     ]
-    assert len({of.hash for of in texts}) == 3
+    assert len({move.hash for move in texts}) == 3
     assert build_texts(data, {"gsm8k": 1, "boolq": 2}) == texts
 
 

@@ -15,10 +15,10 @@ from harness.collective import (
     wire_bytes,
 )
 from harness.collective.bounds import sum_bound
-from suites.numerics.checks import CHECKS
-from suites.numerics.cluster import Cluster
-from suites.numerics.subject import Subject
-from suites.numerics.trial import ViolationError
+from suites.numerics.promises import PROMISES
+from suites.numerics.trial.subject import Subject
+from suites.numerics.trial.trial import ViolationError
+from suites.ranks.pool import Pool
 from tests.collective import planted_sparing
 
 ALGORITHMS = ("one_shot", "two_shot")
@@ -134,10 +134,10 @@ def reduced(rank: int, group: distributed.ProcessGroup, codec: str, algorithm: s
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("codec", ["int6_hadamard_rows10", "int8_hadamard_columns5+90"])
-def test_any_codec_can_spare(cluster: Cluster, codec: str, algorithm: str) -> None:
+def test_any_codec_can_spare(pool: Pool, codec: str, algorithm: str) -> None:
     for ranks in (2, 3):
         expected = simulate_all_reduce(spiky(ranks), codec=codec, algorithm=algorithm)
-        for out in cluster.run(ranks, reduced, codec, algorithm):
+        for out in pool.run(ranks, reduced, codec, algorithm):
             assert torch.equal(out, expected)
 
 
@@ -169,15 +169,15 @@ def test_all_new_codecs_are_in_the_suites_list() -> None:
     ],
 )
 def test_a_planted_bug_is_killed(
-    cluster: Cluster, planted: Callable[[Tensor, distributed.ProcessGroup], Tensor], claimed: str, killer: str
+    pool: Pool, planted: Callable[[Tensor, distributed.ProcessGroup], Tensor], claimed: str, killer: str
 ) -> None:
     subject = Subject(implementation=f"tests.collective.planted_sparing:{planted.__name__}", codec=claimed)
     with pytest.raises(ViolationError) as violation:
-        try_all(cluster, subject, killer)
+        try_all(pool, subject, killer)
     assert not violation.value.crashed
 
 
-def try_all(cluster: Cluster, subject: Subject, check: str) -> None:
-    for case in CHECKS[check].cases(subject, 2):
+def try_all(pool: Pool, subject: Subject, check: str) -> None:
+    for case in PROMISES[check].cases(subject, 2):
         if subject.takes(case.shape[-1]):
-            CHECKS[check].run(cluster, subject, case)
+            PROMISES[check].run(pool, subject, case)

@@ -43,7 +43,10 @@ class Files:
     def problems(self) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             self.load()
-        return [f"{of.file.name}:{of.line}: {of.key}: {of.message}" for of in caught.value.problems]
+        return [
+            f"{problem.file.name}:{problem.line}: {problem.key}: {problem.message}"
+            for problem in caught.value.problems
+        ]
 
 
 @pytest.fixture

@@ -62,7 +62,9 @@ def test_a_second_run_shows_what_turns_by_itself_and_no_more_than_that(tmp_path:
     # The same questions again are no new questions.
     assert two.low < one.low
     assert two.n == one.n
-    assert {of.discordance for of in two.margins} == {round(of.discordance + 3 / 128, 6) for of in one.margins}
+    assert {chances.discordance for chances in two.margins} == {
+        round(chances.discordance + 3 / 128, 6) for chances in one.margins
+    }
 
 
 def test_the_margins_chances_are_chances_and_wider_margins_pass_more(tmp_path: Path) -> None:
@@ -93,8 +95,8 @@ def test_the_change_can_be_applied_and_then_loads(tmp_path: Path) -> None:
     # Everything else, comments included, is as it was.
     _, before = load("smollm2-cpu")
     for model, rows in before.models.items():
-        for task, of in rows.tasks.items():
-            assert thresholds.models[model].tasks[task] == of or (model, task) == ("SmolLM2-135M-Instruct", "boolq")
+        for task, row in rows.tasks.items():
+            assert thresholds.models[model].tasks[task] == row or (model, task) == ("SmolLM2-135M-Instruct", "boolq")
     assert sum(line.startswith("#") for line in copy.read_text().splitlines()) == sum(
         line.startswith("#") for line in THRESHOLDS.read_text().splitlines()
     )

@@ -51,12 +51,12 @@ def test_no_question_decides_nothing() -> None:
 
 
 def test_a_fail_that_one_task_alone_would_get_needs_more_among_several() -> None:
-    near = next(of for of in range(15, 60) if exact_drop_p_values(table(300, of, 4), 0.05).fails <= ALPHA)
+    near = next(number for number in range(15, 60) if exact_drop_p_values(table(300, number, 4), 0.05).fails <= ALPHA)
     bad, good = table(300, near, 4), table(300, 3, 4)
     alone = check_drops({"bad": DropToTest(counts=bad, max_drop=0.05, design=None)})["bad"]
     assert alone.fails
     tasks = {"bad": bad, "good": good, "fine": good}
-    among = check_drops({name: DropToTest(counts=of, max_drop=0.05, design=None) for name, of in tasks.items()})
+    among = check_drops({name: DropToTest(counts=task, max_drop=0.05, design=None) for name, task in tasks.items()})
     assert not among["bad"].fails
     assert among["bad"].because == ", corrected for 3 tasks"
     assert alone.p_fails is not None
@@ -66,7 +66,7 @@ def test_a_fail_that_one_task_alone_would_get_needs_more_among_several() -> None
     assert among["good"].low == pytest.approx(paired_bounds(good)[0], abs=0.004)
     assert among["good"].because == ""
     clear = {**tasks, "bad": table(300, 90, 4)}
-    assert check_drops({name: DropToTest(counts=of, max_drop=0.05, design=None) for name, of in clear.items()})[
+    assert check_drops({name: DropToTest(counts=entry, max_drop=0.05, design=None) for name, entry in clear.items()})[
         "bad"
     ].fails
 

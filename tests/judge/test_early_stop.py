@@ -25,7 +25,7 @@ def task(
 
 
 def answers(n: int, *, wrong: int = 0, **changed: str) -> list[Sample]:
-    return [make_sample(of, right=of >= wrong, **changed) for of in range(n)]
+    return [make_sample(number, right=number >= wrong, **changed) for number in range(n)]
 
 
 def first_end(of: TaskPlan, *, wrong: int = 0, share: float = 0.0) -> int | None:
@@ -109,7 +109,7 @@ def test_answers_cut_off_must_be_certain_too() -> None:
 def test_what_cannot_be_judged_is_asked_to_its_end() -> None:
     look = parts(task())[-2].stop
     assert certain(task(), answers(400), answers(look))
-    broken = [failed(of) if of.doc_id == 3 else of for of in answers(look)]
+    broken = [failed(answer) if answer.doc_id == 3 else answer for answer in answers(look)]
     assert not certain(task(), answers(400), broken)
     other_prompts = answers(look, prompt_hash="another")
     assert not certain(task(), answers(400), other_prompts)
@@ -117,7 +117,7 @@ def test_what_cannot_be_judged_is_asked_to_its_end() -> None:
 
 def test_another_filters_samples_do_not_count() -> None:
     look = parts(task())[-2].stop
-    strict = [make_sample(of, right=False, filter="strict") for of in range(look)]
+    strict = [make_sample(number, right=False, filter="strict") for number in range(look)]
     assert certain(task(), answers(400), [*answers(look), *strict])
 
 
@@ -127,6 +127,8 @@ def test_more_tasks_make_a_fail_harder_and_a_pass_no_harder() -> None:
     assert many is not None
     assert first_end(task(1200)) == first_end(task(1200, judged_tasks=10))
     shares = [share / 100 for share in range(6, 30)]
-    ends = [(first_end(task(1200), share=of), first_end(task(1200, judged_tasks=10), share=of)) for of in shares]
+    ends = [
+        (first_end(task(1200), share=entry), first_end(task(1200, judged_tasks=10), share=entry)) for entry in shares
+    ]
     assert all(other is None or (first is not None and first <= other) for first, other in ends)
     assert any(first != other for first, other in ends)

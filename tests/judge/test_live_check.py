@@ -57,7 +57,7 @@ def test_errors_are_added_up_by_site_layer_and_kind_of_token(tmp_path: Path) -> 
 def test_powers_are_added_and_extremes_are_kept(tmp_path: Path) -> None:
     loud = tally(signal=1e6, error=1.0, over_bound=0.9, crest=20.0, flushed=3 * WIDTH)
     write_live_check(tmp_path, [checked(0), checked(2, rest=loud)])
-    (row,) = [of for of in read(tmp_path).sites if of.tokens == "rest"]
+    (row,) = [entry for entry in read(tmp_path).sites if entry.tokens == "rest"]
     assert row.calls == 2
     assert row.sqnr_db == pytest.approx(10 * math.log10((1e6 + 300) / 1.03))
     assert (row.over_bound, row.crest) == (0.9, 20.0)
@@ -132,7 +132,7 @@ def test_noise_that_is_no_fault(tmp_path: Path, rest: dict[str, Any]) -> None:
 
 def test_a_rank_without_a_check_is_named(tmp_path: Path) -> None:
     write_live_check(tmp_path, ranks=[0])
-    assert [of.split(" (")[0] for of in read(tmp_path).faults] == ["rank 1 left no live check"]
+    assert [entry.split(" (")[0] for entry in read(tmp_path).faults] == ["rank 1 left no live check"]
 
 
 def test_no_checked_call_is_a_fault(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ def test_all_pairs_by_document() -> None:
     ours = [make_sample(2), make_sample(0), make_sample(1)]
     theirs = [make_sample(1, right=False), make_sample(2), make_sample(0)]
     pairing = pair(ours, theirs)
-    assert [(of.baseline.doc_id, of.compressed.doc_id) for of in pairing.pairs] == [(0, 0), (1, 1), (2, 2)]
+    assert [(pair_.baseline.doc_id, pair_.compressed.doc_id) for pair_ in pairing.pairs] == [(0, 0), (1, 1), (2, 2)]
     assert pairing.pairs[1].compressed.right is False
     assert pairing.failed == ()
     assert pairing.faults == ()
@@ -26,13 +26,13 @@ def test_a_failed_request_is_no_wrong_answer() -> None:
     theirs = [failed(make_sample(0)), make_sample(1), failed(make_sample(2))]
     pairing = pair(ours, theirs)
     assert pairing.pairs == ()
-    assert [of.doc_id for of in pairing.failed] == [0, 1, 2, 2]
+    assert [entry.doc_id for entry in pairing.failed] == [0, 1, 2, 2]
     assert pairing.faults == ()
 
 
 def test_another_prompt_is_no_pair() -> None:
     pairing = pair([make_sample(0), make_sample(1)], [make_sample(0), make_sample(1, prompt_hash="other")])
-    assert [of.baseline.doc_id for of in pairing.pairs] == [0]
+    assert [pair_.baseline.doc_id for pair_ in pairing.pairs] == [0]
     assert pairing.faults == ("the prompt of document 1 differs between the arms",)
 
 
@@ -49,8 +49,8 @@ def test_another_document_is_a_fault(changed: dict[str, Any]) -> None:
 
 
 def test_questions_in_one_arm_only() -> None:
-    pairing = pair([make_sample(of) for of in range(4)], [make_sample(of) for of in (0, 2, 5)])
-    assert [of.baseline.doc_id for of in pairing.pairs] == [0, 2]
+    pairing = pair([make_sample(number) for number in range(4)], [make_sample(entry) for entry in (0, 2, 5)])
+    assert [pair_.baseline.doc_id for pair_ in pairing.pairs] == [0, 2]
     assert pairing.faults == ("3 questions are in one arm only, the first is document 1",)
 
 

@@ -46,9 +46,9 @@ def test_a_mass_too_small_for_a_float_is_no_infinity() -> None:
 @given(st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=4, max_size=30), st.data())
 @settings(max_examples=100, deadline=None)
 def test_a_lower_bound_of_the_whole_divergence(masses: list[tuple[float, float]], data: st.DataObject) -> None:
-    p, q = (np.array(of) / sum(of) for of in zip(*masses, strict=True))
+    p, q = (np.array(one) / sum(one) for one in zip(*masses, strict=True))
     tokens = st.sets(st.integers(0, len(masses) - 1), min_size=1)
-    ours, theirs = ({token: log(of[token]) for token in data.draw(tokens)} for of in (p, q))
+    ours, theirs = ({token: log(logprobs[token]) for token in data.draw(tokens)} for logprobs in (p, q))
     kl, lumped = divergence(ours, theirs)
     assert 0 <= kl <= entropy(p, q) + 1e-9
     assert lumped == pytest.approx(1 - sum(p[token] for token in ours.keys() & theirs.keys()), abs=2 * SMALLEST_MASS)
@@ -99,7 +99,7 @@ def test_bounds_come_from_texts_not_from_tokens() -> None:
 def test_positions_stand_apart() -> None:
     def predictions(count: int) -> dict[str, int]:
         texts = [make_predictions(predictions=count)]
-        return {of: shift.predictions for of, shift in compare(texts, texts, expected=1).positions.items()}
+        return {text: shift.predictions for text, shift in compare(texts, texts, expected=1).positions.items()}
 
     assert predictions(12) == {"token 0": 1, "tokens 1-7": 7, "from token 8": 4}
     assert predictions(4) == {"token 0": 1, "tokens 1-7": 3}
@@ -108,11 +108,11 @@ def test_positions_stand_apart() -> None:
 @pytest.mark.parametrize(("at", "name"), [(0, "token 0"), (1, "tokens 1-7"), (7, "tokens 1-7"), (8, "from token 8")])
 def test_a_shift_is_counted_where_it_happens(at: int, name: str) -> None:
     logprobs = [log(0.3 if position == at else 0.6) for position in range(12)]
-    tops = [[of, log(0.2)] for of in logprobs]
+    tops = [[entry, log(0.2)] for entry in logprobs]
     there = make_predictions(predictions=12, logprobs=logprobs, top_logprobs=tops)
     found = compare([make_predictions(predictions=12)], [there], expected=1)
-    assert [of for of, shift in found.positions.items() if shift.kl_percentiles["max"] > 1e-9] == [name]
-    assert [(of.text, of.position) for of in found.worst if of.kl > 1e-9] == [("boolq/0", at)]
+    assert [entry for entry, shift in found.positions.items() if shift.kl_percentiles["max"] > 1e-9] == [name]
+    assert [(entry.text, entry.position) for entry in found.worst if entry.kl > 1e-9] == [("boolq/0", at)]
 
 
 def test_the_order_of_the_top_does_not_matter() -> None:
@@ -124,7 +124,7 @@ def test_the_order_of_the_top_does_not_matter() -> None:
 
 def test_the_most_likely_token_changes() -> None:
     tops = [[log(0.6), log(0.2)], [log(0.3), log(0.4)], [log(0.6), log(0.2)]]
-    there = make_predictions(logprobs=[of[0] for of in tops], top_logprobs=tops, best=[" one", " two", " one"])
+    there = make_predictions(logprobs=[entry[0] for entry in tops], top_logprobs=tops, best=[" one", " two", " one"])
     found = compare([make_predictions()], [there], expected=1)
     assert overall(found).same_top.mean == pytest.approx(2 / 3)
     worst = found.worst[0]
@@ -171,9 +171,11 @@ def test_a_failed_request_is_counted_and_no_prediction() -> None:
 def test_only_so_many_outliers_the_farthest_first() -> None:
     here = make_predictions(predictions=20)
     logprobs = [log(0.6 - 0.01 * position) for position in range(20)]
-    there = make_predictions(predictions=20, logprobs=logprobs, top_logprobs=[[of, log(0.2)] for of in logprobs])
+    there = make_predictions(
+        predictions=20, logprobs=logprobs, top_logprobs=[[entry, log(0.2)] for entry in logprobs]
+    )
     found = compare([here], [there], expected=1)
-    assert [of.position for of in found.worst] == list(range(19, 9, -1))
+    assert [entry.position for entry in found.worst] == list(range(19, 9, -1))
     assert found.worst[0].before == "".join(f" {number}" for number in range(12, 20))
 
 

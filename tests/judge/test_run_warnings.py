@@ -7,7 +7,7 @@ from harness.stats.shift import shift
 
 def moved(by: float, n: int = 128) -> list[float]:
     """Return shifts of alternating sign around a small mean."""
-    return [by * (1 if of % 2 else -1) + 0.01 for of in range(n)]
+    return [by * (1 if number % 2 else -1) + 0.01 for number in range(n)]
 
 
 def test_a_large_shift_is_said_with_its_size() -> None:
@@ -33,7 +33,7 @@ def test_a_shift_no_larger_than_the_baselines_own_is_not() -> None:
 
 
 def test_many_changed_answers_are_said_unless_a_threshold_judges_them() -> None:
-    many, few = [of < 30 for of in range(128)], [of < 5 for of in range(128)]
+    many, few = [number < 30 for number in range(128)], [number < 5 for number in range(128)]
     text = flips_concern("boolq", excess_flips(many, None), judged=False)
     assert text is not None
     assert text.startswith("boolq: compression changes 23% of the answers (more than 1")

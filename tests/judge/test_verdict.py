@@ -207,8 +207,8 @@ def test_the_confident_rule_asks_for_a_bound(right: int, verdict: Verdict, said:
 
 
 def flips(turned: int, by_itself: int | None, n: int = 200) -> Any:
-    again = None if by_itself is None else [of < by_itself for of in range(n)]
-    return excess_flips([of < turned for of in range(n)], again)
+    again = None if by_itself is None else [number < by_itself for number in range(n)]
+    return excess_flips([number < turned for number in range(n)], again)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_the_run_is_as_bad_as_its_worst_task(one: Verdict, other: Verdict) -> No
     order = [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL, Verdict.ERROR]
     run = judge_run([part(one), part(other), part(Verdict.REPORTED)], [])
     assert run.verdict is max(one, other, key=order.index)
-    assert run.reasons == tuple(of.lower() for of in (one, other) if of is run.verdict)
+    assert run.reasons == tuple(entry.lower() for entry in (one, other) if entry is run.verdict)
 
 
 def test_reported_tasks_alone_are_no_pass() -> None:

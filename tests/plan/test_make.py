@@ -107,7 +107,7 @@ def test_port_and_key_are_put_in_at_the_start_and_nowhere_else(tmp_path: Path) -
     command = arm.command(port=4711, api_key="s3cret")
     assert command[command.index("--port") + 1] == "4711"
     assert command[command.index("--api-key") + 1] == "s3cret"
-    assert [of for of in command if of not in arm.argv] == ["4711", "s3cret"]
+    assert [entry for entry in command if entry not in arm.argv] == ["4711", "s3cret"]
     assert PORT in arm.argv
     assert API_KEY in arm.argv
 
@@ -142,7 +142,7 @@ def test_the_run_is_named_after_its_time_and_suite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("limit", "boolq", "gsm8k"), [(None, 128, 16), (20, 20, 16), (1, 1, 1), (999, 128, 16)])
 def test_the_limit_only_lowers(tmp_path: Path, limit: int | None, boolq: int, gsm8k: int) -> None:
     tasks = make(tmp_path, limit=limit).tasks
-    assert [(name, of.questions) for name, of in tasks.items()] == [("boolq", boolq), ("gsm8k", gsm8k)]
+    assert [(name, task.questions) for name, task in tasks.items()] == [("boolq", boolq), ("gsm8k", gsm8k)]
 
 
 def test_tasks_carry_their_thresholds(tmp_path: Path) -> None:

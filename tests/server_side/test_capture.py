@@ -34,11 +34,16 @@ def test_the_first_long_prefill_is_kept_by_layer_site_and_rank(tmp_path: Path) -
     with Pool([2]) as pool:
         pool.run(2, serve, str(file), [5, TOKENS + 1, TOKENS + 2])
     captured = load_activations(file)
-    assert [(of.layer, of.site) for of in captured] == [(0, "attention"), (0, "ffn"), (1, "attention"), (1, "ffn")]
-    for of in captured:
-        assert of.values.dtype == torch.bfloat16
-        want = [message(rank, of.layer, of.site, TOKENS + 1) for rank in range(2)]
-        assert torch.equal(of.values, torch.stack(want))
+    assert [(entry.layer, entry.site) for entry in captured] == [
+        (0, "attention"),
+        (0, "ffn"),
+        (1, "attention"),
+        (1, "ffn"),
+    ]
+    for entry in captured:
+        assert entry.values.dtype == torch.bfloat16
+        want = [message(rank, entry.layer, entry.site, TOKENS + 1) for rank in range(2)]
+        assert torch.equal(entry.values, torch.stack(want))
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 

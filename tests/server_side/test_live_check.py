@@ -127,16 +127,16 @@ def test_all_calls_of_the_first_pass_and_every_kth_are_sampled_alike_by_all_rank
     check(pool, tmp_path, right, ranks=3)
     for rank in range(3):
         _facts, *passes = logged(tmp_path, rank)
-        samples = [sample for of in passes for sample in of["samples"]]
-        assert [of["call"] for of in samples] == [0, 1, 2, 3, 7, 14]
-        assert [(of["site"], of["layer"]) for of in samples[-2:]] == [("ffn", 1), ("attention", 1)]
-        assert all(of["token0"]["tokens"] == 2 and of["rest"]["tokens"] == TOKENS - 2 for of in samples)
+        samples = [sample for pass_ in passes for sample in pass_["samples"]]
+        assert [sample["call"] for sample in samples] == [0, 1, 2, 3, 7, 14]
+        assert [(sample["site"], sample["layer"]) for sample in samples[-2:]] == [("ffn", 1), ("attention", 1)]
+        assert all(sample["token0"]["tokens"] == 2 and sample["rest"]["tokens"] == TOKENS - 2 for sample in samples)
 
 
 def test_its_cost_is_written_down(pool: Pool, tmp_path: Path) -> None:
     judged = check(pool, tmp_path, right)
     _facts, *passes = logged(tmp_path, 0)
-    spent = [of["check_seconds"] for of in passes]
+    spent = [pass_["check_seconds"] for pass_ in passes]
     assert spent == sorted(spent)
     assert 0 < judged.seconds < passes[-1]["pass_seconds"]
     assert judged.share is not None
@@ -211,7 +211,7 @@ def test_what_is_served_is_the_same_with_and_without_it(pool: Pool, tmp_path: Pa
     on = pool.run(2, serve, str(tmp_path), right, 1, dtype)
     off = pool.run(2, serve, str(tmp_path), right, 0, dtype)
     for rank in range(2):
-        assert all(torch.equal(of, other) for of, other in zip(on[rank], off[rank], strict=True))
+        assert all(torch.equal(one, other) for one, other in zip(on[rank], off[rank], strict=True))
     judged = read_live_check(tmp_path, tp=2, every=1)
     assert judged is not None
     assert (judged.faults, judged.checked) == ([], PASSES * LAYERS * 2)

@@ -86,11 +86,11 @@ def test_what_the_folder_says_and_holds(small: Path, tmp_path: Path) -> None:
     own = AutoModelForCausalLM.from_pretrained(small).state_dict()
     assert weights.keys() == own.keys()
     for layer in range(3):
-        for name, heads, of in (("q", 12, HEADS), ("k", 4, KV_HEADS), ("v", 4, KV_HEADS)):
+        for name, heads, entry in (("q", 12, HEADS), ("k", 4, KV_HEADS), ("v", 4, KV_HEADS)):
             weight = weights[f"model.layers.{layer}.self_attn.{name}_proj.weight"]
             assert weight.shape == (heads * HEAD, WIDTH)
-            assert torch.equal(weight[: of * HEAD], own[f"model.layers.{layer}.self_attn.{name}_proj.weight"])
-            assert not weight[of * HEAD :].any()
+            assert torch.equal(weight[: entry * HEAD], own[f"model.layers.{layer}.self_attn.{name}_proj.weight"])
+            assert not weight[entry * HEAD :].any()
         out = weights[f"model.layers.{layer}.self_attn.o_proj.weight"]
         assert out.shape == (WIDTH, 12 * HEAD)
         assert not out[:, HEADS * HEAD :].any()

@@ -197,8 +197,8 @@ def test_a_policy_put_into_force_between_two_prefills_holds_for_the_second(tmp_p
         group64 = {**INT8, "layers": {"int8_group64 one_shot": [0]}}
         left = {**LEFT_PLAIN, "layers": {"plain": [0]}}
         assert second == {"policy": 3, "mode": "EXTEND", "tokens": 3, "sites": {"attention": group64, "ffn": left}}
-        checked = [sample for of in samples(tmp_path / "log", rank) for sample in of["samples"]]
-        assert [(of["codec"], of["site"]) for of in checked] == [
+        checked = [sample for line in samples(tmp_path / "log", rank) for sample in line["samples"]]
+        assert [(entry["codec"], entry["site"]) for entry in checked] == [
             ("int8_token", "attention"),
             ("int8_token", "ffn"),
             ("int8_group64", "attention"),

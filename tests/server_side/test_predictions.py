@@ -82,7 +82,8 @@ def prefill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prefill:
 def expected(text: tuple[int, ...], noise: float) -> dict[str, Tensor]:
     """The same in fp64, by the definition."""
     baseline, candidate = (
-        torch.log_softmax(of[:-1].double() @ HEAD.double().T, dim=-1) for of in (states(text), states(text, noise))
+        torch.log_softmax(entry[:-1].double() @ HEAD.double().T, dim=-1)
+        for entry in (states(text), states(text, noise))
     )
     following = torch.tensor(text[1:])
     rows = torch.arange(len(following))

@@ -40,11 +40,11 @@ def test_an_implementation_under_test_and_its_claim_are_looked_up() -> None:
     arms: dict[str, list[str]] = {}
     codec = "tests.broken_codecs.plain:all_reduce"
     assert not [
-        of for of in answer({"arms": arms, "codec": codec, "claims": "int8_token"})["problems"] if "codec" in of
+        one for one in answer({"arms": arms, "codec": codec, "claims": "int8_token"})["problems"] if "codec" in one
     ]
     problems = answer({"arms": arms, "codec": "no.such.module:f", "claims": "int9"})["problems"]
     assert "the codec 'no.such.module:f' cannot be used: No module named 'no'" in problems
-    assert any(of.startswith("the codec 'int9' cannot be used: no codec is named 'int9'") for of in problems)
+    assert any(entry.startswith("the codec 'int9' cannot be used: no codec is named 'int9'") for entry in problems)
 
 
 def test_arguments_that_moved_are_refused_by_name() -> None:
@@ -67,10 +67,10 @@ def test_arguments_that_moved_are_refused_by_name() -> None:
 def test_a_cuda_suite_without_what_shows_its_sums_is_refused(left_out: str, says: str) -> None:
     [suite] = [file for file in SUITES if file.stem == "smollm2-cuda"]
     codec, whole = arguments(suite)
-    kept = [of for of in whole if not of.startswith(left_out)]
+    kept = [entry for entry in whole if not entry.startswith(left_out)]
     assert len(kept) == len(whole) - 1
     problems = answer({"arms": {"baseline": kept, "compressed": kept}, "codec": codec})["problems"]
-    assert [of.startswith(says) for of in problems if "not visible" not in of] == [True]
+    assert [entry.startswith(says) for entry in problems if "not visible" not in entry] == [True]
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_a_cuda_suite_without_what_shows_its_sums_is_refused(left_out: str, says
 )
 def test_prefill_graphs_may_be_off_in_any_way(prefill: str) -> None:
     arms = {"baseline": ["--model-path=m", "--device=cuda", "--enforce-disable-flashinfer-allreduce-fusion", prefill]}
-    assert [of for of in answer({"arms": arms, "codec": "none"})["problems"] if "not visible" not in of] == []
+    assert [one for one in answer({"arms": arms, "codec": "none"})["problems"] if "not visible" not in one] == []

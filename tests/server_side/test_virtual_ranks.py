@@ -8,7 +8,6 @@ import pytest
 import torch
 from sglang.srt.configs import update_config
 from sglang.srt.layers.quantization.unquant import UnquantizedLinearMethod
-from suites.numerics.pool import Pool
 from torch import Tensor, distributed, nn
 
 from harness.collective import quant_all_reduce
@@ -81,7 +80,9 @@ def real_rank(
     for (site, layer), module in sites(model(dtype)).items():
         # At 2 ranks 12 heads of which 3 are padding, at 3 ranks 9; FFN columns in multiples of 32 a rank.
         width = {2: 48, 3: 24}[ranks] if site == "attention" else {2: 64, 3: 32}[ranks]
-        x, weight = (of[:, rank * width : (rank + 1) * width] for of in (given(site, layer, dtype), module.weight))
+        x, weight = (
+            entry[:, rank * width : (rank + 1) * width] for entry in (given(site, layer, dtype), module.weight)
+        )
         product = torch.nn.functional.linear(x.contiguous(), weight.contiguous(), None if rank else module.bias)
         if choice is None:
             distributed.all_reduce(product, group=group)
@@ -100,9 +101,7 @@ def pool() -> Iterator[Pool]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize("choice", [None, COARSE])
-def test_the_sums_are_those_of_real_ranks(
-    pool: Pool, ranks: int, choice: Choice | None, dtype: torch.dtype
-) -> None:
+def test_the_sums_are_those_of_real_ranks(pool: Pool, ranks: int, choice: Choice | None, dtype: torch.dtype) -> None:
     real = pool.run(ranks, real_rank, dtype, choice)
     layers = model(dtype)
     asked = []
@@ -122,7 +121,9 @@ def test_the_sums_are_those_of_real_ranks(
 
 def ring(rank: int, group: distributed.ProcessGroup, rows: int, width: int, dtype: torch.dtype) -> list[list[float]]:
     ranks = distributed.get_world_size(group)
-    parts = [torch.randn(rows, width, generator=torch.Generator().manual_seed(of)).to(dtype) for of in range(ranks)]
+    parts = [
+        torch.randn(rows, width, generator=torch.Generator().manual_seed(rank)).to(dtype) for rank in range(ranks)
+    ]
     summed = parts[rank].clone()
     distributed.all_reduce(summed, group=group)
     return [summed.flatten().tolist(), plain_sum(torch.stack(parts)).flatten().tolist()]
@@ -131,9 +132,7 @@ def ring(rank: int, group: distributed.ProcessGroup, rows: int, width: int, dtyp
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("rows", "width"), [(1, 1), (1, 17), (128, 576), (3001, 577)])
 @pytest.mark.parametrize("ranks", [3, 4])
-def test_a_plain_sum_has_the_bits_of_gloos(
-    pool: Pool, ranks: int, rows: int, width: int, dtype: torch.dtype
-) -> None:
+def test_a_plain_sum_has_the_bits_of_gloos(pool: Pool, ranks: int, rows: int, width: int, dtype: torch.dtype) -> None:
     for summed, ours in pool.run(ranks, ring, rows, width, dtype):
         assert summed == ours
 

@@ -25,7 +25,7 @@ def test_against_holms_own_words(p_values: dict[str, float]) -> None:
     assert list(adjusted) == list(p_values)
     for alpha in (0.01, 0.05, 0.2):
         rejected: set[str] = set()
-        for index, name in enumerate(sorted(p_values, key=lambda of: p_values[of])):
+        for index, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
             if p_values[name] * (len(p_values) - index) > alpha:
                 break
             rejected.add(name)

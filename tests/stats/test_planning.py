@@ -19,7 +19,7 @@ def test_as_simulated(n: int, discordance: float, drop: float, margin: float) ->
         for lost, won, rest in unique.tolist()
     ]
     seen = [
-        sum(count for of, count in zip(verdicts, times.tolist(), strict=True) if of == verdict) / runs
+        sum(count for found, count in zip(verdicts, times.tolist(), strict=True) if found == verdict) / runs
         for verdict in ("PASS", "FAIL", None)
     ]
     expected = drop_outcomes(n, discordance, drop, margin)

@@ -51,7 +51,7 @@ def test_published_boundaries(fractions: Sequence[float], spending: Spending, pu
 def test_published_constants_err_in_5_percent(looks: int, shape: str, constant: float) -> None:
     fractions = [look / looks for look in range(1, looks + 1)]
     flat: Callable[[float], float] = lambda _: constant  # noqa: E731
-    bounds = [flat(of) if shape == "pocock" else constant / sqrt(of) for of in fractions]
+    bounds = [flat(fraction) if shape == "pocock" else constant / sqrt(fraction) for fraction in fractions]
     assert 2 * sum(crossing_chances(fractions, bounds, 0.0)) == pytest.approx(0.05, abs=1e-4)
 
 
@@ -81,4 +81,4 @@ def test_all_is_spent_at_the_end_and_nothing_at_the_start(gamma: float) -> None:
     assert spending(0.0) == 0.0
     assert spending(1.0) == pytest.approx(0.05)
     spent = np.cumsum(crossing_chances(FIFTHS, boundaries(FIFTHS, spending), 0.0))
-    assert spent.tolist() == pytest.approx([spending(of) for of in FIFTHS], abs=1e-9)
+    assert spent.tolist() == pytest.approx([spending(share) for share in FIFTHS], abs=1e-9)
