@@ -66,6 +66,12 @@ def accuracy(session: nox.Session) -> None:
 
 
 @nox.session
+def study(session: nox.Session) -> None:
+    """Find which compression is safe for a model, at any number of ranks, on one device. Options: -- --help."""
+    end_with(run_accuracy(session, session.posargs, command="study"))
+
+
+@nox.session
 def calibrate(session: nox.Session) -> None:
     """Run a suite's baseline alone and propose thresholds. Options: -- --help."""
     end_with(run_accuracy(session, session.posargs, command="calibrate"))

@@ -24,6 +24,7 @@ from harness.prepare.data import prepare as prepare_data
 from harness.prepare.models import prepare_model
 from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
+from harness.study.folder import StudyFolder
 
 DEFAULT_SUITE = "smollm2-cpu"
 ERROR = EXIT_CODES[Verdict.ERROR]
@@ -217,7 +218,7 @@ def _study(
     **chosen: Any,  # noqa: ANN401 - checked by StudyOptions
 ) -> int:
     from harness.run.display import Display  # noqa: PLC0415 - lm-eval takes seconds to import
-    from harness.study.command import show_plan, show_study  # noqa: PLC0415
+    from harness.study.command import exit_code, show_plan, show_study  # noqa: PLC0415
     from harness.study.confirm import confirm_study  # noqa: PLC0415
     from harness.study.make import StudyOptions, make_study, split_list, split_ranks  # noqa: PLC0415
     from harness.study.run import run_study  # noqa: PLC0415
@@ -236,7 +237,7 @@ def _study(
     )
     content, thresholds = load(suite)
     source = data or content.data
-    if options.model_path is None:
+    if options.model_path is None and not dry_run:
         prepare_model(content.model.path, python, device=content.device)
     manifest = prepare_data(source, data_place(source), folder=data_folder)
     plan = make_study(content, options, data=data_place(source), data_manifest=manifest, repeat=repeat_command())
@@ -260,9 +261,7 @@ def _study(
         )
         report = confirm_study(plan, folder, run_plan, display)
     show_study(report, folder, console)
-    if report.confirmed is not None and not report.confirmed.agrees:
-        return EXIT_CODES[Verdict.FAIL]
-    return 0 if report.recommended is not None else EXIT_CODES[Verdict.INCONCLUSIVE]
+    return exit_code(report)
 
 
 def _interpreter(server_python: Path | None) -> Path:
@@ -273,12 +272,21 @@ def _interpreter(server_python: Path | None) -> Path:
 
 @app.command()
 def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example reports/latest.")]) -> None:
-    """Build a run's report, or a calibration's proposals, again from its own files, and end with its exit code."""
+    """Build the report of a run, a calibration or a study again from its own files, and end with its exit code."""
     from harness.report.build import build_report  # noqa: PLC0415 - see above
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.report.write import write_report  # noqa: PLC0415
 
     folder = RunFolder(run.resolve())
+    if (measured := StudyFolder(folder.path)).is_study:
+        from harness.study.build import build_study  # noqa: PLC0415
+        from harness.study.command import exit_code, show_study  # noqa: PLC0415
+        from harness.study.write import write_study  # noqa: PLC0415
+
+        found = build_study(measured)
+        write_study(found, measured, latest=False)
+        show_study(found, measured, _console())
+        raise SystemExit(exit_code(found))
     if read_record(folder.plan, Plan).calibrates:
         from harness.report.calibration import write_calibration  # noqa: PLC0415
 

@@ -2,7 +2,7 @@
 
 from harness.errors import HarnessError
 from harness.records.run import RunRecord, read_record
-from harness.sglang_plugin.policy import Rule, parse
+from harness.sglang_plugin.policy import OWN, Rule, parse
 from harness.study.figures import figures, kl_of
 from harness.study.flow import algorithm_for
 from harness.study.folder import StudyFolder
@@ -124,7 +124,11 @@ def recommend(plan: StudyPlan, candidates: list[MeasuredPolicy]) -> Recommended 
     kept = [
         policy
         for policy in candidates
-        if policy.ranks == plan.ranks[0] and policy.kl.high <= plan.budget_kl and not policy.dropped
+        if policy.ranks == plan.ranks[0]
+        and policy.kl.high <= plan.budget_kl
+        and not policy.dropped
+        # What only virtual ranks compute can be switched on by nobody.
+        and policy.algorithm != OWN
     ]
     if not kept:
         return None

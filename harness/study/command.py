@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.study.flow import FRONTIER, SPARED
 from harness.study.folder import StudyFolder
 from harness.study.model import StudyReport
@@ -87,3 +88,14 @@ def show_study(report: StudyReport, folder: StudyFolder, console: Console) -> No
             "bold green" if confirmed.agrees else "bold red",
         )
     say(f"report: {folder.markdown}")
+
+
+def exit_code(report: StudyReport) -> int:
+    """Return 0 where a policy is recommended, 2 where none is; of a confirmed one the run's, or 1 if it disagrees."""
+    if report.recommended is None:
+        return EXIT_CODES[Verdict.INCONCLUSIVE]
+    if (confirmed := report.confirmed) is None:
+        return EXIT_CODES[Verdict.PASS]
+    if not confirmed.agrees and confirmed.verdict != Verdict.ERROR:
+        return EXIT_CODES[Verdict.FAIL]
+    return EXIT_CODES[Verdict(confirmed.verdict)]

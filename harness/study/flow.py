@@ -32,7 +32,9 @@ def study_ranks(plan: StudyPlan, measurer: Measurer, ranks: int, display: Displa
     _say(display, noise)
     for candidate in plan.candidates:
         if candidate.ranks == ranks:
-            limit = None if candidate.codec == PR_CODEC else CLEARLY * plan.budget_kl
+            # What mixes are made of, and what everything is compared with, is measured on all texts.
+            needed = candidate.codec in (PR_CODEC, *MIX_CODECS)
+            limit = None if needed else CLEARLY * plan.budget_kl
             _say(display, _uniform(measurer, candidate, stop_above=limit))
     if plan.sites and ranks == plan.ranks[0]:
         study_sites(plan, measurer, ranks, display)

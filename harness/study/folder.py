@@ -5,6 +5,8 @@ from pathlib import Path
 
 from harness.records.run_folder import ArmFolder, RunFolder
 
+# The file of a server's measurements: see harness.study.records.
+MEASURED = "measured.jsonl"
 # What a real run is compared with.
 UNCOMPRESSED, RECOMMENDED = "uncompressed", "recommended"
 
@@ -12,6 +14,11 @@ UNCOMPRESSED, RECOMMENDED = "uncompressed", "recommended"
 @dataclass(frozen=True)
 class StudyFolder(RunFolder):
     """A study's files: plan, record and report are named as a run's."""
+
+    @property
+    def is_study(self) -> bool:
+        """Whether a study wrote here: only its servers' folders hold measurements."""
+        return any(self.path.glob(f"ranks-*/{MEASURED}"))
 
     @property
     def policy(self) -> Path:

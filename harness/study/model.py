@@ -78,7 +78,7 @@ class Additivity(Strict):
 
 
 class Recommended(Strict):
-    """The policy with the fewest bytes that surely keeps the budget.
+    """The policy with the fewest bytes that surely keeps the budget, of those that real ranks can run.
 
     Attributes:
         name: What people call it.

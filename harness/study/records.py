@@ -6,8 +6,7 @@ from typing import Any
 from harness.records.run import read_lines, write_lines
 from harness.records.samples import Sample
 from harness.strict import Strict
-
-FILE = "measured.jsonl"
+from harness.study.folder import MEASURED
 
 
 class TextPredictions(Strict):
@@ -81,7 +80,7 @@ def add_measured(folder: Path, measured: Measured) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    write_lines(folder / FILE, [measured])
+    write_lines(folder / MEASURED, [measured])
 
 
 def read_measured(folder: Path) -> list[Measured]:
@@ -90,5 +89,5 @@ def read_measured(folder: Path) -> list[Measured]:
     Raises:
         HarnessError: The file is missing, or a line is none.
     """
-    lines = read_lines(folder / FILE, Measured, "a measured policy")
+    lines = read_lines(folder / MEASURED, Measured, "a measured policy")
     return list({(line.purpose, line.name): line for line in lines}.values())

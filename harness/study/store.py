@@ -9,6 +9,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.places import cache
 from harness.records.run import RecordT, read_record, write_record
+from harness.run.versions import UNKNOWN
 from harness.strict import Strict
 from harness.study.records import Measured
 
@@ -32,6 +33,8 @@ class Store:
         Args:
             facts: Everything that the figures depend on, beside the policy itself.
         """
+        # A model by its name on a hub may be another one tomorrow.
+        self._kept = UNKNOWN not in facts.values()
         digest = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
         self._folder = cache() / "studies" / digest[:24]
 
@@ -42,7 +45,7 @@ class Store:
 
     def get(self, key: str) -> Measured | None:
         """Return a measurement, or None where there is none that this version can read."""
-        return _read(self._folder / f"{key}.json", Measured)
+        return _read(self._folder / f"{key}.json", Measured) if self._kept else None
 
     def put(self, key: str, measured: Measured) -> None:
         """Keep a measurement."""

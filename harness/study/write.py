@@ -15,8 +15,13 @@ LATEST = "latest-study"
 TEMPLATE = "study.md.jinja"
 
 
-def write_study(report: StudyReport, folder: StudyFolder) -> None:
+def write_study(report: StudyReport, folder: StudyFolder, *, latest: bool = True) -> None:
     """Write a study's report in all its forms.
+
+    Args:
+        report: The report.
+        folder: The study's folder.
+        latest: Whether to point `latest-study` to it; not for an old study built again.
 
     Raises:
         OSError: They cannot be written.
@@ -30,7 +35,8 @@ def write_study(report: StudyReport, folder: StudyFolder) -> None:
         with folder.policy.open("w", encoding="utf-8") as out:
             out.write(f"# {report.recommended.name}: of {report.run_id}, {report.model} at {report.ranks[0]} ranks\n")
             yaml.dump({"name": report.recommended.name, "rules": report.recommended.policy}, out)
-    point_latest(folder.path, LATEST)
+    if latest:
+        point_latest(folder.path, LATEST)
 
 
 def markdown(report: StudyReport) -> str:
