@@ -116,7 +116,7 @@ def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test
     folder = Path(os.environ["HARNESS_PLUGIN_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     site: dict[str, Any] = {"calls": LAYERS, "quantized": LAYERS, "elements": 64 * tokens, "wire_bytes": 68 * tokens}
-    site |= {"plain": 0, "plain_bytes": 0, "layers": {"int8_token one_shot": list(range(LAYERS))}}
+    site |= {"plain": 0, "plain_bytes": 0, "layers": {"none one_shot": list(range(LAYERS))}}
     line: dict[str, Any] = {"mode": "EXTEND", "tokens": tokens}
     if compressed:
         line["sites"] = {"attention": site, "ffn": site}

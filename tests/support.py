@@ -249,7 +249,7 @@ def whole_tables(lines: Sequence[str]) -> list[list[str]]:
     tables = [list(rows) for is_row, rows in groupby(lines, key=lambda line: line.startswith("|")) if is_row]
     assert tables
     for table in tables:
-        assert table[1].startswith("|---")
+        assert table[1].replace(" ", "").startswith("|---")
         assert all(row.endswith("|") for row in table)
         assert len({row.count("|") for row in table}) == 1, table
     return tables

@@ -16,6 +16,7 @@ from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 
 from harness.ask.lm_eval_model import Key, Outcome, ServerModel, appending
 from harness.errors import HarnessError
@@ -193,9 +194,13 @@ def _load(name: str, plan: TaskPlan, data: Path, folder: Path) -> Any:  # noqa: 
     return task
 
 
-# Reads a task's YAML without importing the functions it names.
+class _PlainConstructor(SafeConstructor):
+    """Reads a task's YAML without importing the functions it names."""
+
+
+_PlainConstructor.add_constructor("!function", lambda _loader, node: node.value)
 _PLAIN_YAML = YAML(typ="safe", pure=True)
-_PLAIN_YAML.constructor.add_constructor("!function", lambda _loader, node: node.value)
+_PLAIN_YAML.Constructor = _PlainConstructor
 
 
 def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Key, Outcome]) -> Sample:

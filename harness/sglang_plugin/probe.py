@@ -85,7 +85,7 @@ def _codec_problems(names: list[str], *, virtual: bool) -> list[str]:
     try:
         problems: list[str] = import_module("harness.sglang_plugin.codecs").codec_problems(*names, virtual=virtual)
     except Exception as error:  # noqa: BLE001 - an import of torch can fail in any way
-        return [f"no codec can be used: {error}"]
+        return [f"the codec {name!r} cannot be used: {error}" for name in names]
     return problems
 
 

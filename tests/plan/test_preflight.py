@@ -38,7 +38,8 @@ echo '{{"sglang": "1", "problems": [], "settings": [], "packages": ""}}'"""
     plan = planned(tmp_path, script)
     check_plan(plan)
     request = json.loads((tmp_path / "request").read_text())
-    assert request["codec"] == "int8_token"
+    assert request["codecs"] == ["int8_token"]
+    assert request["virtual"] is False
     assert request["arms"].keys() == {"baseline", "compressed"}
     for arm in plan.arms:
         asked = request["arms"][arm.name]
