@@ -148,8 +148,8 @@ def study(  # noqa: PLR0917 - see above
     texts: Annotated[
         int | None, typer.Option(min=1, help="Fixed texts a source; default: as the suite says.")
     ] = None,
-    site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 8,
-    questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 16,
+    site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 6,
+    questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 8,
     budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,
     *,
     sites: Annotated[bool, typer.Option(help="Measure every site alone, and mixes by site.")] = True,

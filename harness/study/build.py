@@ -4,7 +4,6 @@ from harness.errors import HarnessError
 from harness.records.run import RunRecord, read_record
 from harness.sglang_plugin.policy import OWN, Rule, parse
 from harness.study.figures import figures, kl_of
-from harness.study.flow import algorithm_for
 from harness.study.folder import StudyFolder
 from harness.study.model import (
     SCHEMA_VERSION,
@@ -15,7 +14,7 @@ from harness.study.model import (
     Recommended,
     StudyReport,
 )
-from harness.study.plan import StudyPlan, arm_name
+from harness.study.plan import StudyPlan, algorithm_for, arm_name
 from harness.study.records import Measured, read_measured
 from harness.study.search import frontier
 

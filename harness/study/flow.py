@@ -6,7 +6,7 @@ from harness.run.display import Display
 from harness.sglang_plugin.policy import Choice, Rule
 from harness.study.figures import kl_of
 from harness.study.measure import PLAIN, Measurer
-from harness.study.plan import MIX_CODECS, PR_CODEC, Candidate, StudyPlan
+from harness.study.plan import MIX_CODECS, PR_CODEC, Candidate, StudyPlan, algorithm_for
 from harness.study.records import Measured
 from harness.study.search import Option, Site, choose, order_by_harm, rules_of
 
@@ -15,15 +15,9 @@ SPARED = (1, 2, 3, 5, 8, 12)
 # A candidate is clearly worse than the budget where its harm is surely so many times as large.
 CLEARLY = 25.0
 # Budgets of the mixes that draw the frontier, as shares of the way from the best codec's harm to the cheapest's.
-FRONTIER = (0.15, 0.3, 0.5, 0.7)
+FRONTIER = (0.2, 0.45, 0.7)
 # How often a mix that does more harm than was predicted is looked for again, within a smaller budget.
 TRIES = 4
-MOST_RANKS_OF_ONE_SHOT = 3
-
-
-def algorithm_for(ranks: int) -> str:
-    """Return the algorithm that sends less: beyond three ranks one shot sends more than a ring."""
-    return "one_shot" if ranks <= MOST_RANKS_OF_ONE_SHOT else "two_shot"
 
 
 def study_ranks(plan: StudyPlan, measurer: Measurer, ranks: int, display: Display) -> None:

@@ -17,7 +17,7 @@ from harness.records.run_folder import RunFolder
 from harness.sglang_plugin.policy import ALGORITHMS, OWN
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Positive, Strict
-from harness.study.plan import DEFAULT_CANDIDATES, Candidate, StudyPlan, arm_name
+from harness.study.plan import DEFAULT_CANDIDATES, Candidate, StudyPlan, algorithm_for, arm_name
 
 # Texts of each source where the suite has none.
 TEXTS = 16
@@ -51,10 +51,10 @@ class StudyOptions(Strict):
     ranks: list[Annotated[int, Field(ge=2, le=64)]] = Field(default_factory=lambda: [2], min_length=1)
     codecs: list[str] | None = None
     texts: Positive | None = None
-    site_texts: Positive = 8
+    site_texts: Positive = 6
     sites: bool = True
     budget_kl: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.002
-    questions: Annotated[int, Field(ge=0)] = 16
+    questions: Annotated[int, Field(ge=0)] = 8
     confirm: bool = False
 
 
@@ -93,7 +93,7 @@ def make_study(
     candidates: list[Candidate] = []
     for ranks in dict.fromkeys(options.ranks):
         for name in dict.fromkeys(options.codecs or DEFAULT_CANDIDATES):
-            codec, algorithm = split_name(name)
+            codec, algorithm = split_name(name, ranks)
             candidates.append(Candidate(codec=codec, algorithm=algorithm, ranks=ranks))
     if problems:
         raise HarnessError("\n".join(problems))
@@ -145,12 +145,15 @@ def make_study(
     )
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """Return the codec and the algorithm of a candidate's name: `codec`, `codec:algorithm`, or `module:function`."""
+def split_name(name: str, ranks: int) -> tuple[str, str]:
+    """Return the codec and the algorithm of a candidate's name: `codec`, `codec:algorithm`, or `module:function`.
+
+    A codec without an algorithm has the one that sends less at that number of ranks.
+    """
     codec, _, algorithm = name.rpartition(":")
     if codec and algorithm in ALGORITHMS:
         return codec, algorithm
-    return name, OWN if ":" in name else ALGORITHMS[0]
+    return name, OWN if ":" in name else algorithm_for(ranks)
 
 
 def one_rank(suite: Suite) -> ServerOptions:

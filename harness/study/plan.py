@@ -7,25 +7,34 @@ from harness.plan.plan import Arm, FidelityPlan
 from harness.sglang_plugin.policy import Choice
 from harness.strict import Strict
 
-# What is measured without --codecs: the PR's own codec, what is known to harm less, and what sends less.
+# What is measured without --codecs: the PR's own codec, what is known to harm less, what sends less, and what others
+# run. Without an algorithm's name, the one that sends less at that number of ranks.
 DEFAULT_CANDIDATES = (
-    "int8_token",
+    "int8_token:one_shot",
     "int8_token:two_shot",
-    "int8_group64",
-    "fp8_e4m3_token",
-    "int8_hadamard",
-    "int8_hadamard:two_shot",
     "int8_token_rows4",
+    "int8_group64",
+    "int8_hadamard",
+    "fp8_e4m3_token",
     "int6_group32",
     "int6_hadamard",
     "int4_group32",
     "int4_hadamard",
     "quickreduce_int8:own",
+    "flashinfer_fp8:own",
 )
 # The codec whose harm is drawn site by site: what SGLang's flag means.
 PR_CODEC = "int8_token"
 # The codecs that a mix by site is made of, from the fewest bytes to the most.
 MIX_CODECS = ("int4_hadamard", "int6_hadamard", "int8_hadamard")
+
+
+MOST_RANKS_OF_ONE_SHOT = 3
+
+
+def algorithm_for(ranks: int) -> str:
+    """Return the algorithm that sends less: beyond three ranks one shot sends more than a ring."""
+    return "one_shot" if ranks <= MOST_RANKS_OF_ONE_SHOT else "two_shot"
 
 
 class Candidate(Strict):

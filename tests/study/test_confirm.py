@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.records.predictions import TextRecord
+from harness.records.run import write_lines
+from harness.records.run_folder import ArmFolder, RunFolder
+from harness.study.confirm import compare_with_run
+from harness.study.folder import RECOMMENDED, UNCOMPRESSED, virtual_folder
+from harness.study.model import Confirmation
+
+TEXTS, TOKENS = 12, 10
+
+
+def records(moved: float, *, texts: int = TEXTS) -> list[TextRecord]:
+    """Return predictions of two tokens, the likelier of which moved by so many nats."""
+    likely = [-0.5 - moved * (1 + text / TEXTS) for text in range(texts)]
+    return [
+        TextRecord(
+            text=f"boolq/{text}",
+            text_hash=str(text),
+            token_hash=str(text),
+            tokens=[7] * (TOKENS + 1),
+            pieces=["x"] * TOKENS,
+            logprobs=[likely[text]] * TOKENS,
+            top_tokens=[[7, 8]] * TOKENS,
+            top_logprobs=[[likely[text], -1.5]] * TOKENS,
+            best=["x"] * TOKENS,
+        )
+        for text in range(texts)
+    ]
+
+
+def compared(folder: Path, *, virtual: float, real: float, texts: int = TEXTS) -> Confirmation:
+    ours, run = ArmFolder(folder / "ranks-2"), RunFolder(folder / "run")
+    written = {
+        virtual_folder(ours, UNCOMPRESSED).predictions: records(0.0),
+        virtual_folder(ours, RECOMMENDED).predictions: records(virtual),
+        run.arm("baseline").predictions: records(0.0, texts=texts),
+        run.arm("compressed").predictions: records(real, texts=texts),
+    }
+    for file, found in written.items():
+        file.parent.mkdir(parents=True)
+        write_lines(file, found)
+    return compare_with_run(ours, run, verdict="PASS")
+
+
+def test_a_run_that_does_what_was_predicted_confirms_it(tmp_path: Path) -> None:
+    found = compared(tmp_path, virtual=0.1, real=0.1)
+    assert found.agrees
+    assert found.difference == {"uncompressed": 0.0, "compressed": 0.0}
+    assert found.run_kl == found.predicted
+
+
+def test_a_run_that_does_more_harm_does_not(tmp_path: Path) -> None:
+    found = compared(tmp_path, virtual=0.1, real=0.2)
+    assert not found.agrees
+    assert found.difference["compressed"] == pytest.approx(0.1 * (1 + (TEXTS - 1) / TEXTS))
+    assert found.run_kl.mean > found.predicted.high
+
+
+def test_texts_that_the_run_did_not_predict_are_left_out(tmp_path: Path) -> None:
+    found = compared(tmp_path, virtual=0.1, real=0.1, texts=8)
+    assert found.agrees
+
+
+def test_a_run_without_predictions_confirms_nothing(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="no text was predicted by both"):
+        compared(tmp_path, virtual=0.1, real=0.1, texts=0)

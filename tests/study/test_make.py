@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+
+from harness.config.load import load
+from harness.errors import HarnessError
+from harness.study.make import StudyOptions, make_study, split_list, split_name, split_ranks
+from harness.study.plan import DEFAULT_CANDIDATES, StudyPlan
+
+
+def options(folder: Path, **chosen: object) -> StudyOptions:
+    """Return options with an interpreter and a model that are there."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir(exist_ok=True)
+    for file in (python, python.parent / "sglang"):
+        file.touch(mode=0o755)
+    model = folder / "model"
+    model.mkdir(exist_ok=True)
+    (model / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    (model / "tokenizer.json").write_text("{}")
+    (model / "model.safetensors").touch()
+    return StudyOptions.model_validate(
+        {
+            "suite": "smollm2-cpu",
+            "server_python": python,
+            "plugin_path": folder,
+            "model_path": str(model),
+            "reports": folder,
+            **chosen,
+        }
+    )
+
+
+def plan(folder: Path, **chosen: object) -> StudyPlan:
+    suite, _ = load("smollm2-cpu")
+    return make_study(suite, options(folder, **chosen), data=folder, data_manifest={}, repeat="-")
+
+
+def test_the_server_is_the_suites_with_one_rank_on_all_cores(tmp_path: Path) -> None:
+    (arm,) = plan(tmp_path).arms
+    assert arm.argv[arm.argv.index("--tp-size") + 1] == "1"
+    assert "--enable-quant-communications" not in arm.argv
+    assert "--disable-radix-cache" in arm.argv
+    assert arm.env["SGLANG_CPU_OMP_THREADS_BIND"] == "0,1"
+    assert arm.env["OMP_NUM_THREADS"] == "2"
+    assert arm.settings.virtual_ranks == 2
+    assert arm.settings.policy().choice("ffn", 0) is None
+
+
+def test_each_number_of_ranks_has_a_server_and_its_candidates(tmp_path: Path) -> None:
+    found = plan(tmp_path, ranks=[4, 2, 4], codecs=["int8_token", "int8_hadamard:one_shot"])
+    assert found.ranks == [4, 2]
+    assert [arm.settings.virtual_ranks for arm in found.arms] == [4, 2]
+    assert [(one.ranks, one.codec, one.algorithm) for one in found.candidates] == [
+        (4, "int8_token", "two_shot"),
+        (4, "int8_hadamard", "one_shot"),
+        (2, "int8_token", "one_shot"),
+        (2, "int8_hadamard", "one_shot"),
+    ]
+
+
+def test_the_shipped_candidates_are_twelve(tmp_path: Path) -> None:
+    found = plan(tmp_path)
+    assert len(found.candidates) == len(DEFAULT_CANDIDATES) == 12
+    assert len({(one.codec, one.algorithm) for one in found.candidates}) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks", "expected"),
+    [
+        ("int8_token", 3, ("int8_token", "one_shot")),
+        ("int8_token", 8, ("int8_token", "two_shot")),
+        ("int8_token:one_shot", 8, ("int8_token", "one_shot")),
+        ("quickreduce_int8:own", 2, ("quickreduce_int8", "own")),
+        ("my.module:reduce", 2, ("my.module:reduce", "own")),
+        ("my.module:reduce:two_shot", 2, ("my.module:reduce", "two_shot")),
+    ],
+)
+def test_a_candidates_name(name: str, ranks: int, expected: tuple[str, str]) -> None:
+    assert split_name(name, ranks) == expected
+
+
+def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    suite, _ = load("smollm2-cpu")
+    nowhere = options(tmp_path, model_path=str(tmp_path / "none"), server_python=tmp_path / "no-python")
+    with pytest.raises(HarnessError) as caught:
+        make_study(suite, nowhere, data=tmp_path, data_manifest={}, repeat="-")
+    assert "none" in str(caught.value)
+    assert "no-python" in str(caught.value)
+
+
+def test_lists_of_the_command_line() -> None:
+    assert split_ranks("2,4, 8") == [2, 4, 8]
+    assert split_list(" a , b:own,") == ["a", "b:own"]
+    with pytest.raises(HarnessError, match="--ranks takes numbers"):
+        split_ranks("two")
+    with pytest.raises(HarnessError, match="--codecs names none"):
+        split_list(" ,")
