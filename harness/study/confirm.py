@@ -87,8 +87,9 @@ def _of(names: set[str], records: Sequence[TextRecord]) -> list[TextRecord]:
 def _mean_kl(baseline: Sequence[TextRecord], other: Sequence[TextRecord], *, count: int) -> Estimate:
     found = compare(baseline, other, expected=count)
     if found.overall is None or found.faults or found.failed:
-        why = "; ".join(found.faults) or f"{found.failed} requests failed"
-        raise HarnessError(f"run and virtual ranks cannot be compared: {why or 'no text was predicted by both'}")
+        failed = [f"{found.failed} requests failed"] if found.failed else []
+        why = "; ".join([*found.faults, *failed]) or "no text was predicted by both"
+        raise HarnessError(f"run and virtual ranks cannot be compared: {why}")
     return found.overall.kl
 
 

@@ -6,19 +6,13 @@ from harness.config.load import load
 from harness.errors import HarnessError
 from harness.study.make import StudyOptions, make_study, split_list, split_name, split_ranks
 from harness.study.plan import DEFAULT_CANDIDATES, StudyPlan
+from tests.support import write_interpreter, write_model
 
 
 def options(folder: Path, **chosen: object) -> StudyOptions:
     """Return options with an interpreter and a model that are there."""
-    python = folder / "bin" / "python"
-    python.parent.mkdir(exist_ok=True)
-    for file in (python, python.parent / "sglang"):
-        file.touch(mode=0o755)
-    model = folder / "model"
-    model.mkdir(exist_ok=True)
-    (model / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
-    (model / "tokenizer.json").write_text("{}")
-    (model / "model.safetensors").touch()
+    python = write_interpreter(folder / "bin")
+    model = write_model(folder / "model")
     return StudyOptions.model_validate(
         {
             "suite": "smollm2-cpu",
