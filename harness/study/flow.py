@@ -1,11 +1,12 @@
 """What a study measures, in order: the noise, every candidate, every site alone, and mixes by site."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from harness.run.display import Display
-from harness.sglang_plugin.policy import Choice, Rule
+from harness.sglang_plugin.policy import PLAIN, Choice, Rule
 from harness.study.figures import kl_of
-from harness.study.measure import PLAIN, Measurer
+from harness.study.measure import UNCOMPRESSED_RULES, Measurer
 from harness.study.plan import MIX_CODECS, PR_CODEC, Candidate, StudyPlan, algorithm_for
 from harness.study.records import Measured
 from harness.study.search import Option, Site, choose, order_by_harm, rules_of
@@ -22,7 +23,7 @@ TRIES = 4
 
 def study_ranks(plan: StudyPlan, measurer: Measurer, ranks: int, display: Display) -> None:
     """Measure what is to be measured at one number of ranks."""
-    noise = measurer.measure("noise", "plain, again", PLAIN, scored=True)
+    noise = measurer.measure("noise", "plain, again", UNCOMPRESSED_RULES, scored=True)
     _say(display, noise)
     for candidate in plan.candidates:
         if candidate.ranks == ranks:
@@ -61,7 +62,7 @@ def sites_alone(plan: StudyPlan, measurer: Measurer, choice: Choice) -> dict[Sit
             measurer.measure(
                 "site",
                 f"{choice.codec} in {site} {layer}",
-                (*PLAIN, Rule(choice=choice, site=site, layers=(layer,))),
+                (*UNCOMPRESSED_RULES, Rule(choice=choice, site=site, layers=(layer,))),
                 texts=plan.site_texts,
             )
         )
@@ -110,8 +111,10 @@ def _mix(
     chosen = choose(options, budget)
     if chosen is None:
         return None
-    rules = rules_of({site: option.choice for site, option in chosen.items()})
-    measured = measurer.measure("mix", f"mix for {budget:.3g}", rules, scored=True)
+    choices = {site: option.choice for site, option in chosen.items()}
+    codecs = Counter(choice.codec if choice else PLAIN for choice in choices.values())
+    name = ", ".join(f"{count} {codec}" for codec, count in sorted(codecs.items()))
+    measured = measurer.measure("mix", f"mix: {name}", rules_of(choices), scored=True)
     _say(display, measured)
     return measured
 

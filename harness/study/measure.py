@@ -23,7 +23,7 @@ from harness.study.records import Measured, TextPredictions, add_measured
 from harness.study.server import BATCH, VirtualServer
 from harness.study.store import ModelFacts, Store
 
-PLAIN = (Rule(choice=None),)
+UNCOMPRESSED_RULES = (Rule(choice=None),)
 
 
 class Measurer:
@@ -174,7 +174,7 @@ class Measurer:
         self._store.keep_model(ModelFacts(layers=facts["layers"]))
         virtual = VirtualServer(server, self._folder.engagement, ranks=self._ranks, layers=facts["layers"])
         self._tokens = virtual.tokenize([text.content for text in self._texts], self._plan.texts.max_tokens)
-        virtual.under(PLAIN, "reference", predictions="reference")
+        virtual.under(UNCOMPRESSED_RULES, "reference", predictions="reference")
         with self._display.counting(f"{text}: uncompressed", len(self._tokens)) as advance:
             virtual.predict(self._tokens, advance)
         virtual.proven_traffic(sum(map(len, self._tokens)))

@@ -1,5 +1,6 @@
 """A study drawn: harm against bytes with the frontier, the map of layers and sites, and sites left plain."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -7,8 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from harness.study.model import MeasuredPolicy, StudyReport
+from harness.sglang_plugin.policy import SITES
+from harness.study.model import MeasuredPolicy, MeasuredSite, StudyReport
 from harness.study.plan import PR_CODEC
 
 # Of a colour-blind-safe palette (Okabe and Ito, 2008).
@@ -75,15 +78,20 @@ def _harm_against_bytes(axes: Axes, report: StudyReport) -> None:
 
 
 def _map(figure: Figure, axes: Axes, report: StudyReport, codec: str) -> None:
-    sites = [site for site in report.sites if site.codec == codec]
-    grid = np.full((max(site.layer for site in sites) + 1, 2), SMALLEST)
-    for site in sites:
-        grid[site.layer, site.site == "ffn"] = max(site.kl, SMALLEST)
+    grid = harm_map([site for site in report.sites if site.codec == codec])
     image = axes.imshow(grid, aspect="auto", norm=LogNorm(), cmap="viridis")
-    axes.set_xticks([0, 1], ["attention", "FFN"])
+    axes.set_xticks(range(len(SITES)), ["attention", "FFN"])
     axes.set_ylabel("layer")
     axes.set_title(f"{codec} at one site alone")
     figure.colorbar(image, ax=axes, label="mean KL divergence")
+
+
+def harm_map(sites: Sequence[MeasuredSite]) -> NDArray[np.float64]:
+    """Return the harm of each site, a row a layer and a column a site; SMALLEST where nothing was measured."""
+    grid = np.full((max(site.layer for site in sites) + 1, len(SITES)), SMALLEST)
+    for site in sites:
+        grid[site.layer, SITES.index(site.site)] = max(site.kl, SMALLEST)
+    return grid
 
 
 def _spared(axes: Axes, spared: list[MeasuredPolicy]) -> None:

@@ -22,7 +22,7 @@ from harness.sglang_plugin.policy import parse
 from harness.study.build import build_study, policies, recommend
 from harness.study.flow import study_ranks
 from harness.study.folder import RECOMMENDED, UNCOMPRESSED, StudyFolder
-from harness.study.measure import PLAIN, Measurer
+from harness.study.measure import UNCOMPRESSED_RULES, Measurer
 from harness.study.model import StudyReport
 from harness.study.plan import MIX_CODECS, PR_CODEC, StudyPlan, arm_name
 from harness.study.records import read_measured
@@ -82,7 +82,7 @@ def _predict_for_confirmation(
     if best is None:
         return
     display.say(f"{best.name}: predictions to compare a real run with")
-    for name, rules in ((UNCOMPRESSED, PLAIN), (RECOMMENDED, parse({"rules": best.policy}).rules)):
+    for name, rules in ((UNCOMPRESSED, UNCOMPRESSED_RULES), (RECOMMENDED, parse({"rules": best.policy}).rules)):
         measurer.predictions(name, rules, texts)
 
 

@@ -7,7 +7,9 @@ from harness.config.policy import read_policy
 from harness.sglang_plugin.policy import Choice, Policy
 from harness.study.build import build_study
 from harness.study.folder import StudyFolder
+from harness.study.model import MeasuredSite
 from harness.study.plan import Candidate, StudyPlan
+from harness.study.plots import SMALLEST, harm_map
 from harness.study.records import Measured
 from harness.study.write import write_study
 from tests.study.measured import measured, write_study_folder
@@ -125,3 +127,12 @@ def test_a_candidate_is_the_policy_of_one_rule() -> None:
     candidate = Candidate(codec="int8_token", algorithm="two_shot", ranks=4)
     assert candidate.choice == Choice(codec="int8_token", algorithm="two_shot")
     assert Policy(rules=()).choice("ffn", 0) is None
+
+
+def test_the_map_has_each_site_in_its_own_place() -> None:
+    found = [
+        MeasuredSite(codec="int8_token", site="ffn", layer=1, kl=0.5),
+        MeasuredSite(codec="int8_token", site="attention", layer=1, kl=0.1),
+        MeasuredSite(codec="int8_token", site="attention", layer=0, kl=0.2),
+    ]
+    assert harm_map(found).tolist() == [[0.2, SMALLEST], [0.1, 0.5]]
