@@ -189,7 +189,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and types."""
+    """Check style, types and who imports what."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
     exclude = "|".join(f"^{path}/" for path in SERVER_SIDE)
@@ -200,6 +200,7 @@ def lint(session: nox.Session) -> None:
         run(session, python, "-m", "ruff", "format", "--check", "."),
         run(session, python, *mypy, "noxfile.py", "harness", "tests", "suites/tasks", f"--exclude={exclude}"),
         run(session, python, *mypy, f"--python-executable={server}", *there),
+        run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
     ]
     end_with(max(codes))
 

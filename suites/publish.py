@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.places import point_latest
+from harness.run.versions import cpu_model
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
 
@@ -70,16 +71,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def machine() -> str:
     """What was measured on, in a line."""
-    return f"{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return f"{cpu_model()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def publish(name: str, text: str, *, data: object = None, sections: Sequence[Section] = ()) -> Path:

@@ -49,7 +49,7 @@ class Errors(Strict):
     flushed: float | None
 
 
-class LiveCheck(Strict):
+class CheckedSums(Strict):
     """One arm's live check.
 
     Attributes:
@@ -79,7 +79,7 @@ class LiveCheck(Strict):
     faults: list[str]
 
 
-def read_live_check(folder: Path, *, tp: int, every: int) -> LiveCheck | None:
+def read_live_check(folder: Path, *, tp: int, every: int) -> CheckedSums | None:
     """Read the ranks' live checks of the compressed arm and judge them.
 
     Every rank must have checked the same calls, at least one. No served element may be further from the exact sum
@@ -118,7 +118,7 @@ def read_live_check(folder: Path, *, tp: int, every: int) -> LiveCheck | None:
     seconds = max((end["check_seconds"] for end in ends), default=0.0)
     pass_seconds = max((end["pass_seconds"] for end in ends), default=0.0)
     layers = sorted({sample["layer"] for sample in every_sample})
-    return LiveCheck(
+    return CheckedSums(
         every=every,
         codec=_all(every_sample, "codec") or str(facts.get("codec")),
         algorithm=_all(every_sample, "algorithm") or str(facts.get("algorithm")),

@@ -4,7 +4,7 @@ from typing import Any
 
 from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.judge.engagement import Engagement
-from harness.judge.live_check import LiveCheck
+from harness.judge.live_check import CheckedSums
 from harness.judge.predictions import Fidelity
 from harness.stats.shift import Shift
 from harness.strict import Strict
@@ -27,7 +27,7 @@ class ArmReport(Strict):
     known_answer: bool | None
     seconds_to_ready: float | None
     engagement: Engagement
-    live_check: LiveCheck | None
+    live_check: CheckedSums | None
 
 
 class ArmScore(Strict):

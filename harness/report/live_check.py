@@ -2,12 +2,12 @@
 
 import math
 
-from harness.judge.live_check import Errors, LiveCheck
+from harness.judge.live_check import CheckedSums, Errors
 
 SHOWN_LAYERS = 6
 
 
-def live_check_line(check: LiveCheck) -> str:
+def live_check_line(check: CheckedSums) -> str:
     """Return the live check in a line."""
     if not check.sites:
         return "live check: no compressed call was summed exactly"
@@ -21,7 +21,7 @@ def live_check_line(check: LiveCheck) -> str:
     )
 
 
-def worst_layers(check: LiveCheck) -> list[Errors]:
+def worst_layers(check: CheckedSums) -> list[Errors]:
     """Return the layers and sites with the lowest SQNR, token 0 left out, the lowest first."""
     rows = [row for row in check.layers if row.tokens == "rest" and row.sqnr_db is not None]
     return sorted(rows, key=lambda row: row.sqnr_db or -math.inf)[:SHOWN_LAYERS]

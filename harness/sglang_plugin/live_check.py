@@ -17,7 +17,7 @@ from torch import Tensor
 from harness.collective import get_codec
 from harness.collective.algorithms.exchange import everyones
 from harness.collective.clock import device_seconds
-from harness.sglang_plugin.measure import Sample
+from harness.sglang_plugin.measure import CheckedCall
 from harness.sglang_plugin.policy import Choice
 from harness.sglang_plugin.recorder import Log
 
@@ -116,12 +116,12 @@ class LiveCheck:
         self._samples.append({"call": number, "site": site, "layer": layer, **what, **sample.line()})
         return served
 
-    def _measure(self, group: Any, message: Tensor, served: Tensor, choice: Choice) -> Sample:  # noqa: ANN401 - GroupCoordinator
+    def _measure(self, group: Any, message: Tensor, served: Tensor, choice: Choice) -> CheckedCall:  # noqa: ANN401 - GroupCoordinator
         message, served = (tensor.detach().reshape(-1, tensor.shape[-1]) for tensor in (message, served))
         token0 = self._token0
         if token0 is None or len(token0) != len(message):
             token0 = torch.zeros(len(message), dtype=torch.bool, device=message.device)
-        codec, sample = get_codec(choice.claimed), Sample()
+        codec, sample = get_codec(choice.claimed), CheckedCall()
         # Which rows a codec spares is told from the whole message.
         fitting = BLOCK_ELEMENTS // (message.shape[-1] * group.world_size)
         rows = max(1, len(message) if codec.spared_rows else fitting)

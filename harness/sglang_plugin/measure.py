@@ -98,7 +98,7 @@ class Element:
 
 
 @dataclass
-class Sample:
+class CheckedCall:
     """One checked call, as one rank sees it.
 
     Attributes:

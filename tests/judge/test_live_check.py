@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from harness.judge.live_check import LiveCheck, read_live_check
+from harness.judge.live_check import CheckedSums, read_live_check
 from harness.report.live_check import live_check_line, worst_layers
 from tests.support import LAYERS, WIDTH, checked, tally, write_live_check
 
 CALLS = 2 * LAYERS
 
 
-def read(folder: Path, *, tp: int = 2) -> LiveCheck:
+def read(folder: Path, *, tp: int = 2) -> CheckedSums:
     found = read_live_check(folder, tp=tp, every=97)
     assert found is not None
     return found
@@ -85,7 +85,7 @@ def test_a_sum_that_is_not_finite(tmp_path: Path) -> None:
     assert "served nan, the exact sum is 1" in fault
     found = read(tmp_path)
     assert [row.sqnr_db for row in found.sites if (row.site, row.tokens) == ("ffn", "rest")] == [-math.inf]
-    assert LiveCheck.model_validate_json(found.model_dump_json()) == found
+    assert CheckedSums.model_validate_json(found.model_dump_json()) == found
 
 
 def test_ranks_that_served_different_bits(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ from torch import Tensor, distributed
 
 from harness.collective import quant_all_reduce
 from harness.collective.clock import device_seconds
-from harness.judge.live_check import LiveCheck as Judged
-from harness.judge.live_check import read_live_check
+from harness.judge.live_check import CheckedSums, read_live_check
 from harness.sglang_plugin.live_check import LiveCheck
-from harness.sglang_plugin.measure import Sample
+from harness.sglang_plugin.measure import CheckedCall
 from harness.sglang_plugin.policy import Choice
 from suites.ranks.pool import Pool
 
@@ -93,7 +92,7 @@ def serve(  # noqa: PLR0917 - the pool passes arguments by position
     return served
 
 
-def check(pool: Pool, folder: Path, subject: Subject, *, ranks: int = 2) -> Judged:
+def check(pool: Pool, folder: Path, subject: Subject, *, ranks: int = 2) -> CheckedSums:
     pool.run(ranks, serve, str(folder), subject, EVERY, torch.float32)
     judged = read_live_check(folder, tp=ranks, every=EVERY)
     assert judged is not None
@@ -182,9 +181,9 @@ def test_on_a_gpu_each_is_charged_with_its_own_work(tmp_path: Path, monkeypatch:
         gpu.ask(5)
         return x
 
-    def measure(*_: object) -> Sample:
+    def measure(*_: object) -> CheckedCall:
         gpu.ask(2)
-        return Sample()
+        return CheckedCall()
 
     monkeypatch.setattr(check, "_measure", measure)
     gpu.ask(7)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.judge.live_check import LiveCheck, read_live_check
+from harness.judge.live_check import CheckedSums, read_live_check
 
 REGISTER = """
 import sys
@@ -116,7 +116,7 @@ def samples(folder: Path, rank: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / f"live-rank-{rank}.jsonl").read_text().splitlines()[1:]]
 
 
-def live_check(folder: Path) -> LiveCheck:
+def live_check(folder: Path) -> CheckedSums:
     found = read_live_check(folder, tp=2, every=1)
     assert found is not None
     return found
