@@ -4,9 +4,10 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from typer.exceptions import TyperException
 
@@ -26,6 +27,7 @@ from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
 from harness.study.folder import StudyFolder
 
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 DEFAULT_SUITE = "smollm2-cpu"
 ERROR = EXIT_CODES[Verdict.ERROR]
 INTERRUPTED = 130
@@ -181,7 +183,7 @@ def _plan(
     """Check the files, each as early as it can be, make model and data ready, and plan."""
     if plugin_path is None:
         raise HarnessError(UNKNOWN_PLACES)
-    options = Options(server_python=_interpreter(server_python), plugin_path=plugin_path, **chosen)
+    options = _checked(Options, server_python=_interpreter(server_python), plugin_path=plugin_path, **chosen)
     content, thresholds = load(options.suite)
     source = data or content.data
     if not options.dry_run and options.model_path is None:
@@ -226,7 +228,8 @@ def _study(
     if plugin_path is None:
         raise HarnessError(UNKNOWN_PLACES)
     python = _interpreter(server_python)
-    options = StudyOptions(
+    options = _checked(
+        StudyOptions,
         suite=suite,
         server_python=python,
         plugin_path=plugin_path,
@@ -262,6 +265,14 @@ def _study(
         report = confirm_study(plan, folder, run_plan, display)
     show_study(report, folder, console)
     return exit_code(report)
+
+
+def _checked(kind: type[OptionsT], **chosen: Any) -> OptionsT:  # noqa: ANN401 - checked here
+    try:
+        return kind(**chosen)
+    except ValidationError as error:
+        told = [f"--{str(found['loc'][0]).replace('_', '-')}: {found['msg']}" for found in error.errors()]
+        raise HarnessError("\n".join(told)) from error
 
 
 def _interpreter(server_python: Path | None) -> Path:

@@ -264,3 +264,24 @@ def test_the_module_can_be_run(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert done.stderr.startswith("ERROR\n")
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ranks", "1"], "--ranks: Input should be greater than or equal to 2"),
+        (["--ranks", "two"], "--ranks takes numbers with commas"),
+        (["--budget-kl", "-1"], "--budget-kl: Input should be greater than 0"),
+        (["--codecs", ","], "--codecs names none"),
+    ],
+)
+def test_a_studys_options_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+) -> None:
+    monkeypatch.setenv("HARNESS_SERVER_PYTHON", sys.executable)
+    monkeypatch.setenv("HARNESS_PLUGIN_PATH", "/nowhere")
+    monkeypatch.setattr(sys, "argv", ["harness", "study", *options])
+    assert cli.main() == 3
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
