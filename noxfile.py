@@ -188,6 +188,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def virtual_ranks(session: nox.Session) -> None:
+    """Hold virtual ranks against real ones in full: two and three ranks in fp32, as `tests` does, and two in bf16."""
+    python, server = harness_environment(session, dev=True), server_cpu_environment(session)
+    prepare_plugin(session)
+    env = harness_env(server) | {"HARNESS_CAMPAIGNS": "1"}
+    end_with(prepare(session, server) or run(session, python, "-m", "pytest", "tests/test_virtual_ranks.py", env=env))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types and who imports what."""
     python = harness_environment(session, dev=True)

@@ -144,7 +144,19 @@ def mean_kl(seen: Seen, policy: int) -> float:
     return mean(found)
 
 
-@pytest.fixture(scope="module", params=[(2, "float32"), (3, "float32"), (2, "bfloat16")], ids=str)
+# Each case starts a real server and a virtual one, and takes minutes.
+CAMPAIGN = pytest.mark.skipif("HARNESS_CAMPAIGNS" not in os.environ, reason="`nox -s virtual_ranks` runs it")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        (2, "float32"),
+        (3, "float32"),
+        pytest.param((2, "bfloat16"), marks=CAMPAIGN),
+    ],
+    ids=str,
+)
 def both(
     request: pytest.FixtureRequest, server_python: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Seen, Seen]:
