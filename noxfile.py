@@ -189,7 +189,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def virtual_ranks(session: nox.Session) -> None:
-    """Hold virtual ranks against real ones in full: two and three ranks in fp32, as `tests` does, and two in bf16."""
+    """Hold virtual ranks against real ones in full: two ranks in fp32, as `tests` does, in bf16, and three."""
     python, server = harness_environment(session, dev=True), server_cpu_environment(session)
     prepare_plugin(session)
     env = harness_env(server) | {"HARNESS_CAMPAIGNS": "1"}

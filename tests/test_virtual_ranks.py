@@ -152,7 +152,7 @@ CAMPAIGN = pytest.mark.skipif("HARNESS_CAMPAIGNS" not in os.environ, reason="`no
     scope="module",
     params=[
         (2, "float32"),
-        (3, "float32"),
+        pytest.param((3, "float32"), marks=CAMPAIGN),
         pytest.param((2, "bfloat16"), marks=CAMPAIGN),
     ],
     ids=str,
