@@ -46,17 +46,9 @@ def make_plan(
     """
     run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{options.suite}"
     folder = RunFolder(options.reports.resolve() / run_id)
-    refused: list[str] = []
-    model_path = options.model_path or model_place(suite.model.path)
-    python = options.server_python.absolute()
-    try:
-        model_path = check_model(model_path, ROOT)
-    except HarnessError as error:
-        refused.append(str(error))
-    try:
-        python = check_interpreter(options.server_python)
-    except HarnessError as error:
-        refused.append(str(error))
+    model_path, python, refused = check_places(
+        options.model_path or model_place(suite.model.path), options.server_python
+    )
     if not (options.plugin_path / "harness" / "sglang_plugin").is_dir():
         refused.append(f"{options.plugin_path} does not hold the plugin: start through nox, which puts it there")
     if options.together and options.port is not None:
@@ -122,6 +114,26 @@ def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int 
         concurrency=run.concurrency,
         threshold=threshold,
     )
+
+
+def check_places(model_path: str, server_python: Path) -> tuple[str, Path, list[str]]:
+    """Return where the model and the interpreter are, and what is wrong with either.
+
+    Args:
+        model_path: The model's path, with a suite's `.cache/` led to where the cache is.
+        server_python: The interpreter that has SGLang.
+    """
+    problems: list[str] = []
+    model, python = model_path, server_python.absolute()
+    try:
+        model = check_model(model, ROOT)
+    except HarnessError as error:
+        problems.append(str(error))
+    try:
+        python = check_interpreter(server_python)
+    except HarnessError as error:
+        problems.append(str(error))
+    return model, python, problems
 
 
 def check_interpreter(python: Path) -> Path:

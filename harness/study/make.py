@@ -10,8 +10,7 @@ from harness.config.suite import ServerOptions, Suite
 from harness.errors import HarnessError
 from harness.places import ROOT, model_place
 from harness.plan.arms import BOUND_CORES, server_arm
-from harness.plan.make import check_interpreter
-from harness.plan.model_folder import check_model
+from harness.plan.make import check_places
 from harness.plan.plan import FidelityPlan
 from harness.records.run_folder import RunFolder
 from harness.sglang_plugin.policy import ALGORITHMS, OWN
@@ -82,14 +81,9 @@ def make_study(
     """
     run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-study-{options.suite}"
     folder = RunFolder(options.reports.resolve() / run_id)
-    problems: list[str] = []
-    model_path = options.model_path or model_place(suite.model.path)
-    python = options.server_python
-    for check in (lambda: check_model(model_path, ROOT), lambda: check_interpreter(python)):
-        try:
-            check()
-        except HarnessError as error:
-            problems.append(str(error))
+    model_path, python, problems = check_places(
+        options.model_path or model_place(suite.model.path), options.server_python
+    )
     candidates: list[Candidate] = []
     for ranks in dict.fromkeys(options.ranks):
         for name in dict.fromkeys(options.codecs or DEFAULT_CANDIDATES):
@@ -97,7 +91,6 @@ def make_study(
             candidates.append(Candidate(codec=codec, algorithm=algorithm, ranks=ranks))
     if problems:
         raise HarnessError("\n".join(problems))
-    model_path, python = check_model(model_path, ROOT), check_interpreter(python)
     fidelity = suite.fidelity
     counts = fidelity.texts if fidelity else {"gsm8k": TEXTS, "boolq": TEXTS}
     return StudyPlan(

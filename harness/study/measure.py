@@ -71,11 +71,6 @@ class Measurer:
         assert known is not None  # noqa: S101 - _running keeps it
         return known.layers
 
-    @property
-    def all_texts(self) -> int:
-        """How many texts there are."""
-        return len(self._texts)
-
     def measure(
         self,
         purpose: str,
