@@ -16,7 +16,7 @@ from harness.plan.plan import API_KEY, PORT, Arm, FidelityPlan, Plan, TaskPlan
 from harness.prepare.data import prepare
 from harness.run.display import Display
 
-FAKE_SERVER = Path(__file__).parent / "fake_server.py"
+FAKE_SERVER = ("-m", "suites.faults.server")
 KNOWN = KnownAnswer(prompt="The capital of France is", right=" Paris", wrong=" banana")
 MakePlan = Callable[..., Plan]
 
@@ -75,7 +75,7 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
 
         def arm(name: str, mode: str) -> Arm:
             engagement = folder / name / "engagement"
-            argv = [sys.executable, str(FAKE_SERVER), mode, "--port", PORT, "--api-key", API_KEY]
+            argv = [sys.executable, *FAKE_SERVER, mode, "--port", PORT, "--api-key", API_KEY]
             if name == "compressed":
                 argv.append("--enable-quant-communications")
             env = {"HARNESS_PLUGIN_DIR": str(engagement), "HARNESS_PLUGIN_CODEC": "none"}
