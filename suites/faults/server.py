@@ -5,7 +5,7 @@ where a real one can run.
 
 MODE is `WHAT` or `WHAT@WHEN`; `env` takes it from FAULTS_MODES, an object of one mode an arm. WHEN is `start` (before
 it listens), `known` (at the known answer), `flushN` (at the Nth flush of its cache, which comes before each task) or
-a number: from so many answers to tasks on. WHAT is one of what stands in `_AT_START`, `_REPLIES`, `SPOILED`,
+a number: from so many answers to tasks on, or with `=` before it at that one alone. WHAT is one of what stands in `_AT_START`, `_REPLIES`, `SPOILED`,
 `rank_logs.FAULTS` and `signals.ACTIONS`, or a word below.
 """
 
@@ -53,6 +53,8 @@ class Mode:
             return True
         if self.when.startswith("flush"):
             return flushed >= int(self.when.removeprefix("flush"))
+        if self.when.startswith("="):
+            return not known and asked == int(self.when.removeprefix("="))
         return not known and asked >= int(self.when or 0)
 
     def acts(self, family: Family) -> None:
@@ -115,9 +117,7 @@ class Handler(BaseHTTPRequestHandler):
                 info["dtype"] = "bfloat16"
             # A real one tells its key twice, and its state.
             key = self.server.key or "secret"
-            self.reply(
-                {**info, "api_key": key, "launch_command": f"--api-key {key}", "startup_time": time.time()}
-            )
+            self.reply({**info, "api_key": key, "launch_command": f"--api-key {key}", "startup_time": time.time()})
 
     def do_POST(self) -> None:
         server = self.server
@@ -156,12 +156,14 @@ class Handler(BaseHTTPRequestHandler):
             else [body]
         )
         mode, server = self.server.mode, self.server
-        answers, status = [], OK
+        answers: list[Any] = []
+        status, any_reached = OK, False
         for each in bodies:
             found, code, reached = self.answer(each)
+            any_reached = any_reached or reached
             answers.append(SPOILED[mode.what](found) if reached and mode.what in SPOILED else found)
             status = max(status, code)
-        if reached:
+        if any_reached:
             if mode.what == "slow":
                 time.sleep(0.3)
             if several and mode.what == "fewer":
@@ -174,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
         self.reply({"error": "out of luck"} if status != OK else answers if several else answers[0], status)
         journal("answered", server.asked)
-        if reached and mode.what == "hands-over":
+        if any_reached and mode.what == "hands-over":
             journal("handed over", server.server_port)
             time.sleep(0.5)
             os._exit(7)
@@ -337,7 +339,9 @@ def key_of(file: str | None) -> str | None:
     """Return the key that SGLang's own file of options holds."""
     lines = Path(file).read_text(encoding="utf-8").splitlines() if file else []
     found = (line.partition(":") for line in lines)
-    return next((text.strip().strip("'\"") for name, _, text in found if name.strip() in {"api-key", "api_key"}), None)
+    return next(
+        (text.strip().strip("'\"") for name, _, text in found if name.strip() in {"api-key", "api_key"}), None
+    )
 
 
 def main() -> None:
