@@ -17,6 +17,7 @@ from typing import Any
 
 TP = 2
 LAYERS = 2
+HIDDEN = 32
 OK = 200
 
 
@@ -78,6 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         text = "".join(chr(token) for token in body["input_ids"])
         right = " banana" if self.mode == "wrong-answer" else " Paris"
         meta: dict[str, Any] = {"finish_reason": {"type": "length"}, "completion_tokens": 4}
+        meta |= {"prompt_tokens": len(body["input_ids"]), "cached_tokens": 0, "id": body["rid"]}
         if body.get("return_text_in_logprobs"):
             meta |= self.predictions(body["input_ids"], body["top_logprobs_num"])
         elif body.get("return_logprob"):
@@ -115,7 +117,8 @@ class Handler(BaseHTTPRequestHandler):
 def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test's helper
     folder = Path(os.environ["HARNESS_PLUGIN_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
-    site: dict[str, Any] = {"calls": LAYERS, "quantized": LAYERS, "elements": 64 * tokens, "wire_bytes": 68 * tokens}
+    elements = LAYERS * HIDDEN * tokens
+    site: dict[str, Any] = {"calls": LAYERS, "quantized": LAYERS, "elements": elements, "wire_bytes": 68 * tokens}
     site |= {"plain": 0, "plain_bytes": 0, "layers": {"none one_shot": list(range(LAYERS))}}
     line: dict[str, Any] = {"mode": "EXTEND", "tokens": tokens}
     if compressed:
@@ -124,7 +127,8 @@ def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test
         with (folder / f"rank-{rank}.jsonl").open("a") as out:
             if out.tell() == 0:
                 facts: dict[str, object] = {"rank": rank, "tp_size": TP, "layers": LAYERS, "flag": compressed}
-                facts |= {"implementation": "fake", "codec": "none", "algorithm": "none"}
+                facts |= {"implementation": "harness.collective", "codec": "none", "algorithm": "one_shot"}
+                facts |= {"hidden": HIDDEN, "world_size": TP, "device": "cpu", "sglang": "fake"}
                 out.write(json.dumps(facts) + "\n")
             out.write(json.dumps(line) + "\n")
 

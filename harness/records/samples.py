@@ -6,6 +6,9 @@ from pathlib import Path
 from harness.records.run import read_lines, write_lines
 from harness.strict import Strict
 
+# How the error of a request begins whose answer held a log-probability that is no number.
+NO_NUMBERS = "the server gives no numbers"
+
 
 class Sample(Strict):
     """One question, answered or failed, in one arm, as one filter of its task reads the answer.
