@@ -136,8 +136,8 @@ def read_engagement(
         )
     if len({(counts.prefills, counts.prefill_tokens, counts.calls, counts.elements) for counts in ranks}) > 1:
         differing = ", ".join(
-            f"rank {counts.rank}: {counts.calls} calls in {counts.prefills} prefills of {counts.prefill_tokens} tokens"
-            for counts in ranks
+            f"rank {rank.rank}: {rank.calls} calls in {rank.prefills} prefills of {rank.prefill_tokens} tokens"
+            for rank in ranks
         )
         faults.append(f"the ranks differ: {differing}")
     return Engagement(ranks=ranks, facts=_shared(all_facts), faults=faults)

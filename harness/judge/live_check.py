@@ -60,7 +60,7 @@ class CheckedSums(Strict):
         algorithm: The claimed algorithm.
         calls: Compressed calls of rank 0.
         checked: Checked ones of them.
-        excluded: Share of faulty calls that is excluded with 95 %, where no checked call was faulty: more of them, and
+        excluded: Share of faulty calls that is excluded with 95 %, where no checked call was faulty: of more of them
             one would have been checked (Clopper-Pearson's bound, the exact rule of three).
         nonfinite: Tokens that no bound covers, because a message or the sum is not finite there, over all ranks and
             checked calls.
@@ -177,10 +177,11 @@ def _nonfinite(samples: list[dict[str, Any]]) -> list[str]:
     sites = dict.fromkeys(f"layer {sample['layer']}, {sample['site']}" for sample in broken)
     some = ", ".join(list(sites)[:SHOWN_FAULTS]) + (", and others" if len(sites) > SHOWN_FAULTS else "")
     tokens = sum(sample["nonfinite"] for sample in broken)
-    return [
-        f"messages or sums of {tokens} checked tokens are not finite ({some}): the model overflows there, and no bound "
-        "covers it"
-    ]
+    text = (
+        f"messages or sums of {tokens} checked tokens are not finite ({some}), so that no bound covers them: the "
+        "model overflows there"
+    )
+    return [text]
 
 
 def _all(samples: list[dict[str, Any]], name: str) -> str:

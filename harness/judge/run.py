@@ -89,7 +89,7 @@ def run_concerns(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:
     ]
     if COMPRESSED in arms and plan.arm(COMPRESSED).check_every == 0:
         found.append(
-            "no compressed sum was checked: the live check was off (--no-live-check, or compression.live_check.every: "
-            "0 in the suite), so that a collective that sums wrongly, or plainly, would not be noticed"
+            "no compressed sum was checked: the live check was off (--no-live-check, or the suite's "
+            "compression.live_check.every: 0), so that nobody would notice a collective that sums wrongly, or plainly"
         )
     return found

@@ -1,4 +1,4 @@
-"""Ties the proof to the traffic: the ranks' logs must hold the prefills of the answers that are judged, and no others.
+"""Ties the proof to the traffic: the ranks' logs must hold the prefills of the judged answers, and no others.
 
 A log may be whole in itself and yet not be that of the answers: cut short between two passes, of a server that others
 asked too, or of one that died and whose port a stranger took.

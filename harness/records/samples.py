@@ -54,6 +54,11 @@ class Sample(Strict):
         """What a sample is paired by: task, filter and document."""
         return (self.task, self.filter, self.doc_id)
 
+    @property
+    def gives_no_numbers(self) -> bool:
+        """Whether the request failed because a log-probability is no number."""
+        return self.error is not None and self.error.startswith(NO_NUMBERS)
+
 
 def write_samples(file: Path, samples: Iterable[Sample]) -> None:
     """Add one sample a line to a file.

@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 
 from harness.judge.engagement import Engagement, prove
+from harness.judge.failed_requests import settle, texts_without_numbers
 from harness.judge.fidelity import fidelity_report
 from harness.judge.live_check import read_live_check
 from harness.judge.results import ArmReport, FidelityReport, TaskReport
@@ -35,10 +36,15 @@ def build_report(folder: RunFolder) -> Report:
         for arm in plan.arms
     }
     errors = run_errors(plan, arms, arm_records, run.errors)
-    tasks = task_reports(folder, plan.tasks, arm_records)
+    tasks = settle(
+        folder,
+        task_reports(folder, plan.tasks, arm_records),
+        lambda filled: task_reports(filled, plan.tasks, arm_records),
+    )
     fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
     judged = [Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons)) for part in measured]
+    judged += texts_without_numbers(folder)
     if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
