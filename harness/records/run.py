@@ -29,6 +29,32 @@ class TaskRecord(Strict):
     protocol: dict[str, Any]
 
 
+class Traffic(Strict):
+    """What a server said that it was asked, over all of its answers; in tokens.
+
+    Attributes:
+        answers: Prompts that were answered.
+        prompt: Their tokens.
+        cached: Those of them that were in the prefix cache, and not prefilled.
+        uncertain: How many more may have been prefilled: prompts without an answer, and those that the server took
+            back for want of memory to prefill them again.
+    """
+
+    answers: int = 0
+    prompt: int = 0
+    cached: int = 0
+    uncertain: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        """Return both together."""
+        return Traffic(
+            answers=self.answers + other.answers,
+            prompt=self.prompt + other.prompt,
+            cached=self.cached + other.cached,
+            uncertain=self.uncertain + other.uncertain,
+        )
+
+
 class ArmRecord(Strict):
     """How one arm ran.
 
@@ -36,12 +62,17 @@ class ArmRecord(Strict):
         server_args: What the server itself says it runs with, less its key.
         known_answer: Whether it gave the known answer.
         seconds_to_ready: From its start to that answer.
+        own_prefill: Tokens that the server prefilled on its own account until then: its warm-up, its health check.
+            None where that was not yet known.
+        traffic: What the server was asked and answered up to the end of the last finished task.
         tasks: How each finished task ran.
     """
 
     server_args: dict[str, Any]
     known_answer: bool
     seconds_to_ready: float
+    own_prefill: int | None = None
+    traffic: Traffic = Traffic()
     tasks: dict[str, TaskRecord] = Field(default_factory=dict)
 
 

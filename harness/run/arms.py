@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
 from harness.judge.early_stop import certain, parts
-from harness.judge.engagement import NOT_PROVEN, read_engagement
-from harness.judge.live_check import NOT_RIGHT, read_live_check
+from harness.judge.engagement import NOT_PROVEN, Engagement, prove
+from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT, read_live_check
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
 from harness.records.run import ArmRecord, TaskRecord, read_record, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import read_samples
 from harness.run.display import Display
 from harness.run.setup import Ready
-from harness.serve.client import RequestFailed
+from harness.serve.answers import RequestFailed
 from harness.serve.server import Server, Start, running, server_settings
 from harness.sglang_plugin.study_folder import write_policy
 
@@ -93,7 +93,10 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display) -> Running
         )
         running_arm = RunningArm(name=arm.name, server=server, folder=folder, record=record)
         running_arm.keep()
-        check_engaged(plan, arm, folder)
+        engagement = check_engaged(plan, arm, folder, sglang=ready.sglang.version)
+        traffic = server.client.traffic
+        own = engagement.ranks[0].prefill_tokens - (traffic.prompt - traffic.cached)
+        running_arm.keep(own_prefill=own, traffic=traffic)
     return running_arm
 
 
@@ -106,8 +109,8 @@ def blaming(arm: str) -> Iterator[None]:
         raise HarnessError(f"{arm}: {error}") from error
 
 
-def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder) -> None:
-    """Do nothing if the known answer alone proves that the arm compresses, and rightly, or that it does not.
+def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder, *, sglang: str) -> Engagement:
+    """Return the proof, from the known answer alone, that the arm compresses, and rightly, or that it does not.
 
     A plugin that was not loaded or a sum that is wrong is found here, after a minute, rather than when all tasks
     are done.
@@ -116,17 +119,26 @@ def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder) -> None:
         HarnessError: There is no proof.
     """
     deadline = time.monotonic() + PROOF_TIMEOUT_S
-    while missing := _missing_proof(plan, arm, folder):
+    while True:
+        engagement = prove(plan, arm, folder.engagement, sglang=sglang)
+        missing = _missing_proof(plan, arm, folder, engagement)
+        if not missing:
+            return engagement
         # One rank may still be writing the line of a pass whose answer another rank has sent.
         if time.monotonic() > deadline:
             raise HarnessError(missing)
         time.sleep(0.1)
 
 
-def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder) -> str:
-    engagement = read_engagement(folder.engagement, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm))
-    live_check = read_live_check(folder.engagement, tp=plan.tp, every=arm.check_every)
-    found = {NOT_PROVEN: engagement.faults, NOT_RIGHT: live_check.faults if live_check else []}
+def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder, engagement: Engagement) -> str:
+    check = read_live_check(
+        folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
+    )
+    found = {
+        NOT_RIGHT: check.wrong if check else [],
+        NOT_PROVEN: engagement.faults,
+        NOT_CHECKED: check.faults if check else [],
+    }
     return "\n".join(f"{what}: {'; '.join(faults)}" for what, faults in found.items() if faults)
 
 
@@ -176,7 +188,7 @@ def ask(ready: Ready, questionnaire: Questionnaire, servers: list[RunningArm], d
             protocol=questionnaire.protocol(),
             protocol_text=questionnaire.protocol_text(),
         )
-        arm.keep(tasks={**arm.record.tasks, name: done})
+        arm.keep(tasks={**arm.record.tasks, name: done}, traffic=arm.server.client.traffic)
     early = f" of {questionnaire.questions}: the verdict was certain" if asked < questionnaire.questions else ""
     display.say(f"{text}: {asked} {unit}{early} in {sum(seconds.values()):.0f} s")
 

@@ -14,7 +14,8 @@ from typing import Any
 from harness.config.suite import KnownAnswer
 from harness.errors import HarnessError
 from harness.plan.plan import Arm
-from harness.serve.client import Client, RequestFailed
+from harness.serve.answers import RequestFailed
+from harness.serve.client import Client
 from harness.serve.ports import check_port_free, free_port
 
 TAIL_LINES = 25

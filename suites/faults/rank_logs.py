@@ -35,6 +35,7 @@ FAULTS = (
     "live-missing",
     "live-layer-missing",
     "live-nonfinite",
+    "live-swallowed",
     "live-beyond",
     "live-differing",
     "garbage-in-log",
@@ -98,6 +99,7 @@ class Ranks:
                     "virtual_ranks": 0,
                     "tp_size": TP,
                     "layers": LAYERS,
+                    "hidden": WIDTH,
                     "device": "cpu",
                     "flag": self._flag != (fault == "says-another-flag"),
                     "implementation": "harness.collective",
@@ -158,6 +160,7 @@ class Ranks:
             "rest": self._tally(tokens - 1),
             "nonfinite": 1 if self.fault == "live-nonfinite" else 0,
             "worst": {"row": 0, "column": 0, "served": 1.5, "expected": 1.25, "allowed": 0.5},
+            "swallowed": 2 if self.fault == "live-swallowed" else 0,
             "differing": 3 if self.fault == "live-differing" else 0,
             "differing_most": {"row": 0, "column": 0, "served": 1.5, "expected": 1.25, "allowed": 0.0}
             if self.fault == "live-differing"

@@ -15,6 +15,7 @@ from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.run import arms, pipeline, setup
 from harness.run.display import Display
+from suites.faults.rank_logs import SGLANG
 from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
@@ -25,7 +26,7 @@ MakePlan = Callable[..., Plan]
 @pytest.fixture(autouse=True)
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server is no SGLang: what asks an installed one is tested in test_preflight.py."""
-    monkeypatch.setattr(setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none"))
+    monkeypatch.setattr(setup, "check_plan", lambda _plan: Sglang(version=SGLANG, settings=SETTINGS, packages="none"))
 
 
 def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
