@@ -207,7 +207,17 @@ def lint(session: nox.Session) -> None:
     codes = [
         run(session, python, "-m", "ruff", "check", "."),
         run(session, python, "-m", "ruff", "format", "--check", "."),
-        run(session, python, *mypy, "noxfile.py", "harness", "tests", "suites/tasks", f"--exclude={exclude}"),
+        run(
+            session,
+            python,
+            *mypy,
+            "noxfile.py",
+            "harness",
+            "tests",
+            "suites/faults",
+            "suites/tasks",
+            f"--exclude={exclude}",
+        ),
         run(session, python, *mypy, f"--python-executable={server}", *there),
         run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
     ]

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from suites.faults.invariants import differences, read_report
+from suites.faults.invariants import differences
 from suites.faults.kinds import ERROR, KILLED, PASS, Expected, Kind, Seen
 from suites.faults.lab import Lab
 from suites.faults.worker import in_worker
 
 AT_ONCE = 4
 IN_A_ROW = 10
-IN_A_ROW_SHORT = 3
 # What a process may grow by from the third run to the last.
 GROWTH_MB = 25.0
 
@@ -84,10 +83,8 @@ def _at_once_unprepared(lab: Lab) -> Seen:
 
 
 def _in_a_row(count: int, lab: Lab) -> Seen:
-    ended = []
     before = _traces()
-    for _ in range(count):
-        ended.append(lab.run())
+    ended = [lab.run() for _ in range(count)]
     after = _traces()
     problems = _same(lab, count)
     problems += [f"left behind: {trace}" for trace in sorted(after - before)]
@@ -135,8 +132,8 @@ def _after_a_change(option: str, change: Callable[[Lab], dict[str, str]] | None,
         command = lab.harness("accuracy", f"--resume={folder}")
     else:
         command = lab.accuracy(f"--reuse-baseline={folder}")
-    ended = lab.start(command, **more).wait()
-    problems = []
+    ended = lab.start(command, env=more).wait()
+    problems: list[str] = []
     if change is None:
         problems += differences(lab.reference, _runs(lab)[-1])
     elif ended.code == ERROR and "no such option" in ended.said.lower():

@@ -144,7 +144,7 @@ def _small_disk(share: float, lab: Lab) -> Seen:
             seen.problems += folder_problems(folder, torn=True)
             shutil.copytree(folder, kept)
     finally:
-        subprocess.run(["umount", str(lab.reports)], check=True)
+        subprocess.run(["umount", str(lab.reports)], check=True)  # noqa: S607 - the system's own
     return seen
 
 
@@ -191,6 +191,6 @@ def _clock_jumps(after_s: int, by_s: int, lab: Lab) -> Seen:
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
     steady = int(Path("/proc/uptime").read_text().split(".")[0])
     more = {"LD_PRELOAD": str(library), "CLOCK_AFTER": str(steady + after_s), "CLOCK_BY": str(by_s)}
-    ended = lab.run(**more)
+    ended = lab.run(env=more)
     folder = lab.latest
     return Seen(ended=[ended], problems=[] if folder is None else list(folder_problems(folder)))

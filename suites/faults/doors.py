@@ -104,7 +104,7 @@ def kinds() -> Iterator[Kind]:
 
 
 def _secrets(lab: Lab) -> Seen:
-    ended = lab.run(**dict.fromkeys(SECRET_NAMES, SECRET))
+    ended = lab.run(env=dict.fromkeys(SECRET_NAMES, SECRET))
     folder = lab.latest or lab.reports
     found = [file.name for file in folder.rglob("*") if file.is_file() and SECRET.encode() in file.read_bytes()]
     problems = [f"{file} holds the secret" for file in sorted(set(found))]
@@ -159,7 +159,7 @@ def _reports_is_a_link(lab: Lab) -> Seen:
 def _proxy(lab: Lab) -> Seen:
     """One that nothing answers at: requests to our own server must not go there."""
     nowhere = "http://127.0.0.1:9"
-    return Seen(ended=[lab.run(HTTP_PROXY=nowhere, http_proxy=nowhere, ALL_PROXY=nowhere)])
+    return Seen(ended=[lab.run(env=dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), nowhere))])
 
 
 def _port_taken(lab: Lab) -> Seen:
@@ -202,4 +202,4 @@ def _without_index(before: Callable[[Path], None], lab: Lab) -> Seen:
     before(checkout)
     lab.checkout = checkout
     offline = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
-    return Seen(ended=[lab.start([str(nox), "-s", "accuracy", "--", f"--suite={SUITE}"], **offline).wait()])
+    return Seen(ended=[lab.start([str(nox), "-s", "accuracy", "--", f"--suite={SUITE}"], env=offline).wait()])

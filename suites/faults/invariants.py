@@ -77,11 +77,11 @@ def differences(reference: Path, other: Path) -> Iterator[str]:
         if name not in OF_ONE_RUN and ours.get(name) != theirs.get(name):
             yield f"the report's {name} differs: {str(theirs.get(name))[:120]}"
     for file in sorted(reference.glob("*/*.jsonl")):
-        name = file.relative_to(reference)
+        place = file.relative_to(reference)
         if file.name == "requests.jsonl":
             continue
-        if sorted(map(_text, _rows(file))) != sorted(map(_text, _rows(other / name))):
-            yield f"{name} differs"
+        if sorted(map(_text, _rows(file))) != sorted(map(_text, _rows(other / place))):
+            yield f"{place} differs"
 
 
 def read_report(folder: Path) -> dict[str, Any] | None:

@@ -156,7 +156,9 @@ class Lab:
         runs = [path for path in self.reports.iterdir() if path.is_dir() and not path.is_symlink()]
         return max(runs, key=lambda path: path.stat().st_ctime_ns, default=None)
 
-    def environment(self, modes: Mapping[str, str], **more: str) -> dict[str, str]:
+    def environment(
+        self, modes: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
         """Return the environment of a command in this lab."""
         own = {name: text for name, text in os.environ.items() if not name.startswith(("HARNESS_", "SGLANG_", "NOX"))}
         return {
@@ -164,11 +166,11 @@ class Lab:
             "HARNESS_SERVER_PYTHON": str(self.python),
             "HARNESS_PLUGIN_PATH": str(self.plugin),
             "HARNESS_CACHE": str(self.cache),
-            "FAULTS_MODES": json.dumps(modes),
+            "FAULTS_MODES": json.dumps(dict(modes or {})),
             "FAULTS_JOURNAL": str(self.journal_file),
             "PYTHONPATH": "",
             MARK: str(self.place),
-            **more,
+            **(env or {}),
         }
 
     def accuracy(self, *arguments: str) -> list[str]:
@@ -180,13 +182,17 @@ class Lab:
         """Return a command of the harness."""
         return [sys.executable, "-m", "harness", *arguments]
 
-    def start(self, command: list[str], modes: Mapping[str, str] | None = None, **more: str) -> "Running":
+    def start(
+        self, command: list[str], modes: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+    ) -> "Running":
         """Start a command in this lab's checkout."""
-        return Running(self, command, self.environment(modes or {}, **more))
+        return Running(self, command, self.environment(modes, env))
 
-    def run(self, *arguments: str, modes: Mapping[str, str] | None = None, **more: str) -> Ended:
+    def run(
+        self, *arguments: str, modes: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+    ) -> Ended:
         """Run a suite and wait for its end, and for that of everything it started."""
-        return self.start(self.accuracy(*arguments), modes, **more).wait()
+        return self.start(self.accuracy(*arguments), modes, env).wait()
 
     def rebuild(self, folder: Path) -> Ended:
         """Build a run's report again."""
@@ -282,7 +288,7 @@ def _script(file: Path, line: str) -> None:
 
 
 def _write_data(raw: Path) -> None:
-    problems = [
+    problems: list[dict[str, object]] = [
         {"question": f"What is {number} + 0?", "answer": f"It is {number}.\n#### {number}"} for number in range(20)
     ]
     passages = [

@@ -1,4 +1,4 @@
-"""Inputs that were changed at random: suites, thresholds, tasks, data, run folders. The seed says which change it was."""
+"""Inputs that were changed at random: suites, thresholds, tasks, data, run folders; the seed says how."""
 
 import json
 import random
@@ -106,37 +106,34 @@ def mutate_text(chance: random.Random, text: str) -> bytes:
         lambda: text[:place] + chr(chance.randrange(0x20, 0x2FFF)) + text[place + 1 :],
     )
     changed = chance.choice(ways)().encode(errors="surrogatepass")
-    if chance.random() < 0.1:  # noqa: PLR2004 - one in ten is no UTF-8
+    if chance.random() < 0.1:
         at = chance.randrange(len(changed) + 1)
         changed = changed[:at] + bytes(chance.randrange(256) for _ in range(3)) + changed[at:]
     return changed
 
 
-def mutate_value(chance: random.Random, value: Any) -> Any:  # noqa: ANN401 - any JSON
+def mutate_value(chance: random.Random, value: Any) -> Any:
     """Change one place of what a JSON or YAML file holds: its value, its key, or whether it is there."""
-    if not isinstance(value, dict | list) or not value or chance.random() < 0.1:  # noqa: PLR2004 - seldom so high up
+    if not isinstance(value, dict | list) or not value or chance.random() < 0.1:
         return chance.choice(ODD)
-    if isinstance(value, list):
-        index = chance.randrange(len(value))
-        way = chance.randrange(4)
-        if way == 0:
-            return [*value[:index], *value[index + 1 :]]
-        if way == 1:
-            return [*value, value[index]]
-        return [*value[:index], mutate_value(chance, value[index]), *value[index + 1 :]]
-    name = chance.choice(list(value))
+    pairs: list[tuple[Any, Any]] = list(value.items() if isinstance(value, dict) else enumerate(value))
+    place = chance.randrange(len(pairs))
+    key, entry = pairs[place]
     way = chance.randrange(6)
     if way == 0:
-        return {key: entry for key, entry in value.items() if key != name}
-    if way == 1:
-        return {f"{key}x" if key == name else key: entry for key, entry in value.items()}
-    return {key: mutate_value(chance, entry) if key == name else entry for key, entry in value.items()}
+        pairs.pop(place)
+    elif way == 1:
+        # A list has the same twice, an object another key.
+        pairs.append((f"{key}x", entry))
+    else:
+        pairs[place] = (key, mutate_value(chance, entry))
+    return dict(pairs) if isinstance(value, dict) else [found for _, found in pairs]
 
 
 def mutate_yaml(chance: random.Random, file: Path) -> None:
     """Change a YAML file as text, or what it holds."""
     text = file.read_text()
-    if chance.random() < 0.5 or "!function" in text:  # noqa: PLR2004 - half of them
+    if chance.random() < 0.5 or "!function" in text:
         file.write_bytes(mutate_text(chance, text))
     else:
         file.write_text(yaml.safe_dump(mutate_value(chance, yaml.safe_load(text))))
@@ -145,7 +142,7 @@ def mutate_yaml(chance: random.Random, file: Path) -> None:
 def mutate_json(chance: random.Random, file: Path) -> None:
     """Change a file of JSON, or of a JSON value a line, as text, or what one of its lines holds."""
     text = file.read_text(errors="replace")
-    if chance.random() < 0.4 or file.suffix not in {".json", ".jsonl"}:  # noqa: PLR2004 - the smaller half
+    if chance.random() < 0.4 or file.suffix not in {".json", ".jsonl"}:
         file.write_bytes(mutate_text(chance, text))
         return
     lines = [text] if file.suffix == ".json" else text.splitlines()
@@ -157,7 +154,7 @@ def mutate_json(chance: random.Random, file: Path) -> None:
 def mutate_folder(chance: random.Random, folder: Path) -> str:
     """Change one file of a folder, or lose it; return its name."""
     file = chance.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
-    if chance.random() < 0.1:  # noqa: PLR2004 - one in ten
+    if chance.random() < 0.1:
         file.unlink()
     else:
         mutate_json(chance, file)

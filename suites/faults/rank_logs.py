@@ -1,7 +1,6 @@
-"""The logs that a compressed server's ranks would leave, by the plugin's own recorder, and the ways to falsify them."""
+"""The logs that a server's ranks would leave, by the plugin's own recorder, and the ways to falsify them."""
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ class Ranks:
         self._sglang = sglang
 
     def answered(self, tokens: int, generated: int) -> None:
-        """Write the passes of one answer: a prefill of its tokens, then one of decode for each token but the first."""
+        """Write the passes of one answer: a prefill, then one of decode for each token but the first."""
         with self._lock:
             if self.fault in LATE_S:
                 threading.Timer(LATE_S[self.fault], self._write, (tokens, generated)).start()
@@ -195,4 +194,3 @@ class Ranks:
 def _append(file: Path, content: bytes) -> None:
     with file.open("ab") as out:
         out.write(content)
-    time.sleep(0)

@@ -40,7 +40,7 @@ def served(
     """
 
     def act(lab: Lab) -> Seen:
-        ended = lab.run(*arguments, modes=modes, **(env or {}))
+        ended = lab.run(*arguments, modes=modes, env=env)
         seen = Seen(ended=[ended])
         folder = lab.latest
         killed = ended.code == KILLED

@@ -5,8 +5,8 @@ where a real one can run.
 
 MODE is `WHAT` or `WHAT@WHEN`; `env` takes it from FAULTS_MODES, an object of one mode an arm. WHEN is `start` (before
 it listens), `known` (at the known answer), `flushN` (at the Nth flush of its cache, which comes before each task) or
-a number: from so many answers to tasks on, or with `=` before it at that one alone. WHAT is one of what stands in `_AT_START`, `_REPLIES`, `SPOILED`,
-`rank_logs.FAULTS` and `signals.ACTIONS`, or a word below.
+a number: from so many answers to tasks on, or with `=` before it at that one alone. WHAT is one of what stands in
+`_AT_START`, `_REPLIES`, `SPOILED`, `rank_logs.FAULTS` and `signals.ACTIONS`, or a word below.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from typing import Any
 
 from harness.sglang_plugin.settings import Settings
 from suites.faults.rank_logs import TP, Ranks
-from suites.faults.signals import ACTIONS, Family
 from suites.faults.sglang_answers import SPOILED, Answer, answer, is_known, tokenize
+from suites.faults.signals import ACTIONS, Family
 
 OK = 200
 UNAUTHORIZED = 401

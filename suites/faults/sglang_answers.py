@@ -125,7 +125,7 @@ SPOILED: dict[str, Callable[[Answer], Any]] = {
     "finish-unknown": _meta(finish_reason={"type": "sunset"}),
     "tokens-negative": _meta(completion_tokens=-4),
     "prompt-longer": lambda found: _meta(prompt_tokens=found["meta_info"]["prompt_tokens"] + 1)(found),
-    "prompt-cut": lambda found: _meta(prompt_tokens=1)(found),
+    "prompt-cut": _meta(prompt_tokens=1),
     "all-cached": lambda found: _meta(cached_tokens=found["meta_info"]["prompt_tokens"])(found),
     "logprobs-nan": _each_logprob(math.nan),
     "logprobs-null": _each_logprob(None),

@@ -20,21 +20,32 @@ def _lines(change: Callable[[list[str]], list[str]]) -> Damage:
     return damage
 
 
-def _json_of(file: Path) -> list[str]:
-    return file.read_text().splitlines(keepends=True)
+def _bytes(change: Callable[[bytes], bytes]) -> Damage:
+    def damage(file: Path) -> None:
+        file.write_bytes(change(file.read_bytes()))
+
+    return damage
+
+
+def _in_its_place(make: Callable[[Path], object]) -> Damage:
+    def damage(file: Path) -> None:
+        file.unlink()
+        make(file)
+
+    return damage
 
 
 DAMAGES: dict[str, Damage] = {
-    "deleted": lambda file: file.unlink(),
-    "emptied": lambda file: file.write_bytes(b""),
-    "cut in the middle": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
-    "zeros": lambda file: file.write_bytes(bytes(file.stat().st_size)),
-    "binary": lambda file: file.write_bytes(b"\xff\xfe\x1b[31m\x00" * 9),
-    "another JSON": lambda file: file.write_text('{"something": "else"}\n'),
-    "a list": lambda file: file.write_text("[1, 2, 3]\n"),
-    "nested": lambda file: file.write_text("[" * 100_000 + "\n"),
-    "a folder": lambda file: (file.unlink(), file.mkdir())[1],
-    "a link to nowhere": lambda file: (file.unlink(), file.symlink_to("nowhere"))[1],
+    "deleted": Path.unlink,
+    "emptied": _bytes(lambda _: b""),
+    "cut in the middle": _bytes(lambda content: content[: len(content) // 2]),
+    "zeros": _bytes(lambda content: bytes(len(content))),
+    "binary": _bytes(lambda _: b"\xff\xfe\x1b[31m\x00" * 9),
+    "another JSON": _bytes(lambda _: b'{"something": "else"}\n'),
+    "a list": _bytes(lambda _: b"[1, 2, 3]\n"),
+    "nested": _bytes(lambda _: b"[" * 100_000 + b"\n"),
+    "a folder": _in_its_place(Path.mkdir),
+    "a link to nowhere": _in_its_place(lambda file: file.symlink_to("nowhere")),
 }
 OF_LINES: dict[str, Damage] = {
     "the second half lost": _lines(lambda lines: lines[: len(lines) // 2]),
@@ -47,11 +58,15 @@ OF_LINES: dict[str, Damage] = {
 }
 # Without these there is no proof or no result: whatever happens to them, the run cannot PASS.
 NEEDED = ("plan.json", "run.json", *(f"{arm}/arm.json" for arm in ("baseline", "compressed")))
-NEEDED_LINES = tuple(
-    f"{arm}/{name}.jsonl"
-    for arm in ("baseline", "compressed")
-    for name in ("samples-boolq", "samples-gsm8k", "fidelity", "engagement/rank-0", "engagement/rank-1")
-) + ("compressed/engagement/live-rank-0.jsonl", "compressed/engagement/live-rank-1.jsonl")
+NEEDED_LINES = (
+    *(
+        f"{arm}/{name}.jsonl"
+        for arm in ("baseline", "compressed")
+        for name in ("samples-boolq", "samples-gsm8k", "fidelity", "engagement/rank-0", "engagement/rank-1")
+    ),
+    "compressed/engagement/live-rank-0.jsonl",
+    "compressed/engagement/live-rank-1.jsonl",
+)
 # What a report does not need.
 NOT_NEEDED = (
     "fingerprint.json",
@@ -158,7 +173,7 @@ def _swapped(name: str, lab: Lab) -> Seen:
 def _changed_samples(lab: Lab, change: Callable[[dict[str, object]], None]) -> Seen:
     folder = damaged_copy(lab, 0)
     file = folder / "compressed" / "samples-boolq.jsonl"
-    rows = [json.loads(line) for line in _json_of(file)]
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
     for row in rows:
         change(row)
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))

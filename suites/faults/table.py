@@ -11,11 +11,11 @@ from suites.faults.kinds import Row
 HEAD = """\
 # Reliability
 
-What happens when something breaks, tried out: `nox -s faults` breaks the harness on purpose, looks at what it makes of
+What happens when something breaks: `nox -s faults` breaks the harness on purpose, looks at what it makes of
 it, and writes this page (`-- --out docs`). Most faults are a server's that fails on demand in SGLang's place
-(`suites/faults/server.py`), where the rest of a run is real: the command line, the guard, the processes, the files.
-After each fault: the right verdict and exit code, no traceback, no process left, no answer lost that was there, nothing
-half-written, and where a run can be gone on with, `--resume` gives the report of an unbroken run.
+(`suites/faults/server.py`); the rest of a run is real: command line, guard, processes, files. After each fault: the
+right verdict and exit code, no traceback, no process left, no answer lost that was there, nothing half-written, and
+where a run can be gone on with, `--resume` gives the report of an unbroken run.
 """
 
 
@@ -30,13 +30,12 @@ def document(rows: Sequence[Row], *, today: date, form: str, version: str) -> st
     """
     tried = [row for row in rows if row.cases]
     bad = [row for row in rows if row.problems]
-    lines = [
-        HEAD,
+    counts = (
         f"{today.isoformat()}, commit {version}, Python {platform.python_version()}, {platform.system()}: {form}. "
         f"**{len(tried)} kinds, {sum(row.cases for row in rows)} faults; {len(tried) - len(bad)} kinds as expected, "
-        f"{len(bad)} not.**",
-        "",
-    ]
+        f"{len(bad)} not.**"
+    )
+    lines = [HEAD, counts, ""]
     if bad:
         lines += ["## Not as expected", ""]
         lines += [f"- {row.kind.family}: {row.kind.name}: {_cell('; '.join(row.problems))}" for row in bad]

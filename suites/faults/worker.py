@@ -42,7 +42,7 @@ def in_worker(lab: Lab, what: str, *, count: int) -> dict[str, Any]:
     done = subprocess.run(
         command,
         cwd=lab.checkout,
-        env={**lab.environment({}), "PYTHONPATH": paths},
+        env={**lab.environment(), "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         check=False,
@@ -169,9 +169,11 @@ def runs(lab: Lab, count: int) -> dict[str, Any]:
             }
         )
     early, late = seen[min(WARM, count) - 1], seen[-1]
-    for what in ("handles", "threads", "children", "files"):
-        if late[what] > early[what]:
-            problems.append(f"{what} grew from {early[what]} to {late[what]}")
+    problems += [
+        f"{what} grew from {early[what]} to {late[what]}"
+        for what in ("handles", "threads", "children", "files")
+        if late[what] > early[what]
+    ]
     if late["MB"] > early["MB"] + GROWTH_MB:
         problems.append(f"memory grew from {early['MB']:.0f} to {late['MB']:.0f} MB")
     told = ", ".join(f"{what} {early[what]:.0f} to {late[what]:.0f}" for what in late)
