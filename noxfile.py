@@ -110,6 +110,20 @@ def validate(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Break the harness on purpose and check what it makes of it: -- --short, minutes, is CI's. Options: -- --help."""
+    python, rest = harness_environment(session, dev=True), list(session.posargs)
+    env: dict[str, str] = {}
+    if "--real" in rest:
+        server = server_cpu_environment(session)
+        prepare_plugin(session)
+        env = harness_env(server)
+        if code := prepare(session, server):
+            end_with(code)
+    end_with(run(session, python, "-m", "suites.faults", *rest, env=env))
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
     device, rest = pop_option(session.posargs, "--device", "cpu")
