@@ -1,7 +1,7 @@
 """A server that fails on demand: what a real SGLang cannot be made to do at will. It never stands in for one
 where a real one can run.
 
-    python fake_server.py MODE --port PORT --api-key KEY [--enable-quant-communications]
+    python fake_server.py MODE --port PORT --config KEY_FILE [--enable-quant-communications]
 """
 
 import argparse
@@ -25,6 +25,7 @@ class Handler(BaseHTTPRequestHandler):
     mode = "good"
     compressed = False
     generated = 0
+    key = ""
 
     def log_message(self, *_: object) -> None:
         return
@@ -39,8 +40,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(
                 {
                     **info,
-                    "api_key": "secret",
-                    "launch_command": "--api-key secret",
+                    "api_key": self.key,
+                    "launch_command": f"--api-key {self.key}",
                     "startup_time": time.time(),
                 }
             )
@@ -137,10 +138,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("mode")
     parser.add_argument("--port", type=int)
-    parser.add_argument("--api-key")
+    parser.add_argument("--config", type=Path)
     parser.add_argument("--enable-quant-communications", action="store_true")
     arguments = parser.parse_args()
     Handler.mode = arguments.mode
+    # As SGLang does: its arguments hold the key before anything else happens.
+    Handler.key = arguments.config.read_text().split('"')[1]
     Handler.compressed = arguments.enable_quant_communications
     if arguments.mode == "dies-at-once":
         sys.stdout.write("loading weights\nRuntimeError: no such weights\n")

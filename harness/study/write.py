@@ -6,7 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from harness.places import point_latest
-from harness.records.run import write_record
+from harness.records.run import write_record, write_whole
 from harness.study.folder import StudyFolder
 from harness.study.model import MeasuredPolicy, StudyReport
 from harness.study.plots import draw
@@ -28,7 +28,7 @@ def write_study(report: StudyReport, folder: StudyFolder, *, latest: bool = True
     """
     write_record(folder.report, report)
     draw(report, folder.plots)
-    folder.markdown.write_text(markdown(report), encoding="utf-8")
+    write_whole(folder.markdown, markdown(report))
     if report.recommended is not None:
         yaml = YAML()
         yaml.width = 118
