@@ -23,9 +23,8 @@ from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
-SGLANG = Sglang(
-    version="0.5.23", settings=frozenset({"enable_quant_communications", "tp_size"}), packages="torch 2", plugin="f00"
-)
+SETTINGS = frozenset({"enable_quant_communications", "tp_size"})
+SGLANG = Sglang(version="0.5.23", settings=SETTINGS, packages="torch 2", plugin="f00")
 
 
 @pytest.fixture(autouse=True)
@@ -101,9 +100,8 @@ def test_each_thing_that_matters_changes_it(
     assert differing(before, fingerprint_of(plan)) == {"tasks", "tasks' settings"}
     monkeypatch.setattr(reuse_baseline, "TASKS", TASKS)
     with monkeypatch.context() as patch:
-        patch.setattr(
-            reuse_baseline, "installed", lambda package: "0.1" if package == "lm-eval" else installed(package)
-        )
+        old = {"lm-eval": "0.1"}
+        patch.setattr(reuse_baseline, "installed", lambda package: old.get(package) or installed(package))
         assert differing(before, fingerprint_of(plan)) == {"harness's packages"}
     (model / "weights").write_bytes(b"Weights")
     assert differing(before, fingerprint_of(plan)) == {"weights"}
