@@ -108,8 +108,19 @@ def write_record(file: Path, record: BaseModel) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    write_whole(file, record.model_dump_json(indent=2) + "\n")
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file, whole or not at all; where a link stands in its place, the link is replaced and not followed.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     partial = file.with_name(file.name + ".partial")
-    partial.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    partial.unlink(missing_ok=True)
+    with partial.open("x", encoding="utf-8") as out:
+        out.write(text)
     os.replace(partial, file)  # noqa: PTH105 - atomic, and named so
 
 

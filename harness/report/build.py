@@ -15,6 +15,7 @@ from harness.plan.plan import BASELINE, COMPRESSED, Arm, Plan
 from harness.records.run import ArmRecord, RunRecord, read_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.report.model import SCHEMA_VERSION, Report
+from harness.safety import harmless
 
 
 def build_report(folder: RunFolder) -> Report:
@@ -60,8 +61,12 @@ def build_report(folder: RunFolder) -> Report:
         started=run.started,
         verdict=verdict.verdict,
         exit_code=EXIT_CODES[verdict.verdict],
-        reasons=list(verdict.reasons),
-        warnings=[*run_concerns(plan, arms), *(text for part in measured for text in part.warnings)],
+        # A folder may hold anybody's words: a model's, a server's, or those of who sent it.
+        reasons=[harmless(text) for text in verdict.reasons],
+        warnings=[
+            harmless(text)
+            for text in (*run_concerns(plan, arms), *(text for part in measured for text in part.warnings))
+        ],
         notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,

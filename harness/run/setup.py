@@ -10,7 +10,7 @@ from harness.errors import HarnessError
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang, check_plan
 from harness.records.run import write_record
-from harness.records.run_folder import RunFolder
+from harness.records.run_folder import PRIVATE, RunFolder
 from harness.run.display import Display
 from harness.run.reuse_baseline import adopt_baseline, make_fingerprint
 
@@ -46,7 +46,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
     sglang = check_plan(plan)
     folder = RunFolder(Path(plan.folder))
     try:
-        folder.path.mkdir(parents=True)
+        folder.path.mkdir(mode=PRIVATE, parents=True)
         write_record(folder.plan, plan)
         ready = Ready(plan=plan, folder=folder, sglang=sglang, questionnaires=load_questionnaires(plan, folder.tasks))
         fingerprint = make_fingerprint(plan, ready.questionnaires, sglang)

@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any, NoReturn, TypeAlias
 
 from harness.records.samples import NO_NUMBERS
+from harness.safety import harmless
 
 Body: TypeAlias = dict[str, Any]
 SHOWN = 120
@@ -120,7 +121,7 @@ def read_answer(answer: object, sent: Body) -> Answer:
     reason = _field(meta, "finish_reason", dict)
     kind = _field(reason, "type", str)
     if kind == "abort":
-        raise RequestFailed(f"the server aborted the request: {reason.get('message', reason)}")
+        raise RequestFailed(f"the server aborted the request: {harmless(str(reason.get('message', reason)))}")
     if meta.get("id", sent.get("rid")) != sent.get("rid"):
         raise RequestFailed(f"the answer is that of another request: {_shown(meta['id'])}, not {sent.get('rid')}")
     prompt, cached = _field(meta, "prompt_tokens", int), _field(meta, "cached_tokens", int)

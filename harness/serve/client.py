@@ -15,6 +15,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 import httpx
 
 from harness.records.run import Traffic
+from harness.safety import harmless
 from harness.serve.answers import (
     Answer,
     Body,
@@ -232,13 +233,14 @@ class Client:
     def _ask(self, method: str, path: str, body: Body | None = None, *, as_json: bool = True) -> object:
         status, content = self._exchange(method, path, body)
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
-            raise RequestFailed(f"{method} {path}: HTTP {status}: {content.decode(errors='replace')[:500]}")
+            said = harmless(content.decode(errors="replace")[:500])
+            raise RequestFailed(f"{method} {path}: HTTP {status}: {said}")
         if not as_json:
             return None
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
-            text = content.decode(errors="replace")[:200]
+            text = harmless(content.decode(errors="replace")[:200])
             raise RequestFailed(f"{method} {path}: the answer is not JSON: {text}") from error
 
     def _exchange(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:

@@ -24,6 +24,7 @@ PROBE = {
     "sglang": "0.5.23",
     "settings": ["enable_quant_communications", "tp_size", "dtype", "api_key", "port"],
     "packages": "torch 2.9.0; all 3: 0123456789abcdef",
+    "plugin": "fedcba9876543210",
     "problems": [],
 }
 QUESTIONS = {"boolq": 64, "gsm8k": 8}

@@ -1,7 +1,7 @@
 """A server that fails on demand: what a real SGLang cannot be made to do at will. It never stands in for one
 where a real one can run.
 
-    python -m suites.faults.server MODE --port PORT --api-key KEY [--enable-quant-communications]
+    python -m suites.faults.server MODE --port PORT --config KEY_FILE [--enable-quant-communications]
 
 MODE is `WHAT` or `WHAT@WHEN`; `env` takes it from FAULTS_MODES, an object of one mode an arm. WHEN is `start` (before
 it listens), `known` (at the known answer), `flushN` (at the Nth flush of its cache, which comes before each task) or

@@ -250,7 +250,7 @@ def test_another_codec_than_the_policys_is_a_fault(tmp_path: Path) -> None:
     [("codec", "none"), ("implementation", "plain"), ("world_size", 1), ("sglang", "0.4"), ("algorithm", "two_shot")],
 )
 def test_ranks_that_say_something_else_than_the_plan(
-    tmp_path: Path, name: str, said: object, *, compressed: bool
+    tmp_path: Path, name: str, said: Any, *, compressed: bool
 ) -> None:
     write_engagement(tmp_path, compressed=compressed, **{name: said})
     assert faults(tmp_path, compressed=compressed, **{name: FACTS[name]}) == [

@@ -180,10 +180,9 @@ def test_a_failed_request_is_no_wrong_answer_and_the_verdict_stands_if_it_would_
     assert (report.tasks["boolq"].baseline.failed, report.tasks["boolq"].compressed.failed) == (0, 1)
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_failed_requests_that_could_turn_the_verdict_are_an_error(plan: Plan, arm: str) -> None:
+def test_failed_requests_that_could_turn_the_verdict_are_an_error(plan: Plan) -> None:
     folder = finished(plan)
-    with_failed(folder, range(40), arm)
+    with_failed(folder, range(40))
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
     assert (
@@ -500,3 +499,22 @@ def test_a_run_without_fixed_texts_says_nothing_of_them(plan: Plan) -> None:
     assert report.fidelity is None
     write_report(report, folder)
     assert "fixed text" not in folder.markdown.read_text()
+
+
+def test_a_report_that_is_built_again_writes_through_no_link(plan: Plan, tmp_path: Path) -> None:
+    folder = finished(plan)
+    mine = tmp_path / "mine"
+    mine.write_text("untouched")
+    for file in (folder.report, folder.markdown, folder.plots):
+        file.symlink_to(mine)
+        file.with_name(file.name + ".partial").symlink_to(mine)
+    write_report(build_report(folder), folder, latest=False)
+    assert mine.read_text() == "untouched"
+    assert not any(file.is_symlink() for file in (folder.report, folder.markdown, folder.plots))
+
+
+def test_what_a_server_said_steers_nothing_in_any_form(plan: Plan) -> None:
+    folder = finished(plan)
+    write_run(plan, errors=["compressed: the server ended\n  ::error::stolen\n\x1b[2Jgone ##[group]"])
+    report = build_report(folder)
+    assert report.reasons[0] == "compressed: the server ended\n  : :error::stolen\n?gone # #[group]"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -354,9 +355,14 @@ def test_scores_that_are_none_are_a_failed_request(asked: Asked, client: Client,
         client.score([1, 2], [[5]])
 
 
+def answered(answer: Any, _body: Body) -> Any:
+    return answer
+
+
 def test_tokens_that_are_no_ids_are_a_failed_request(asked: Asked, client: Client) -> None:
-    for answer in ([], {"tokens": None}, {"tokens": [1, "2"]}, {"tokens": [True]}, {"tokens": [-1]}):
-        asked.answer = lambda _body, answer=answer: answer
+    answers: list[Any] = [[], {"tokens": None}, {"tokens": [1, "2"]}, {"tokens": [True]}, {"tokens": [-1]}]
+    for answer in answers:
+        asked.answer = partial(answered, answer)
         with pytest.raises(RequestFailed, match="malformed"):
             client.tokenize("a text")
 
