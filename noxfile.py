@@ -111,7 +111,7 @@ def validate(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Break the harness on purpose and check what it makes of it: -- --short, minutes, is CI's. Options: -- --help."""
+    """Break the harness on purpose and check what it makes of it; CI does -- --short. Options: -- --help."""
     python, rest = harness_environment(session, dev=True), list(session.posargs)
     env: dict[str, str] = {}
     if "--real" in rest:

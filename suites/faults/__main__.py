@@ -24,6 +24,7 @@ from suites.faults.lab import Lab
 from suites.faults.table import document
 
 AT_ONCE = 2
+REAL_RUNS = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,11 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="nox -s faults --", description=__doc__, allow_abbrev=False)
     parser.add_argument("--short", action="store_true", help="the form for CI: the fault server alone, minutes")
     parser.add_argument("--real", action="store_true", help="real servers on the CPU too")
+    parser.add_argument("--real-runs", type=int, default=REAL_RUNS, help="how many real runs in a row")
     parser.add_argument("--only", default="", help="kinds whose family or name holds this regular expression")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="how many kinds at once")
     parser.add_argument("--out", type=Path, help="the folder that reliability.md goes to; default: one of reports/")
     chosen = parser.parse_args(arguments)
-    todo = chosen_kinds(short=chosen.short, with_real=chosen.real, only=chosen.only)
+    todo = chosen_kinds(short=chosen.short, with_real=chosen.real, only=chosen.only, real_runs=chosen.real_runs)
     with tempfile.TemporaryDirectory(prefix=f"faults-{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
         try:
             base = Lab.build(Path(scratch) / "base")
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return FAIL if bad else PASS
 
 
-def chosen_kinds(*, short: bool, with_real: bool, only: str = "") -> list[Kind]:
+def chosen_kinds(*, short: bool, with_real: bool, only: str = "", real_runs: int = REAL_RUNS) -> list[Kind]:
     """Return the kinds of a form of the campaign, by family."""
     every = [
         *answers.kinds(),
@@ -73,7 +75,7 @@ def chosen_kinds(*, short: bool, with_real: bool, only: str = "") -> list[Kind]:
         *doors.kinds(),
         *crowds.kinds(),
         *mutations.kinds(short=short),
-        *real.kinds(),
+        *real.kinds(runs=real_runs),
     ]
     return [
         kind

@@ -10,6 +10,8 @@ from suites.faults.lab import BATCH, Ended, Lab
 ERROR = 3
 # What a run says of itself and no other run says again.
 OF_ONE_RUN = ("run_id", "started", "timings", "arms", "repeat", "rebuild", "versions", "notes")
+# The same within what it says of tasks and data.
+OF_ONE_TIME = ("seconds", "origin")
 
 
 def folder_problems(folder: Path, *, torn: bool = False) -> Iterator[str]:
@@ -74,7 +76,7 @@ def differences(reference: Path, other: Path) -> Iterator[str]:
         yield "there is no report to compare"
         return
     for name in sorted(ours.keys() | theirs.keys()):
-        if name not in OF_ONE_RUN and ours.get(name) != theirs.get(name):
+        if name not in OF_ONE_RUN and _timeless(ours.get(name)) != _timeless(theirs.get(name)):
             yield f"the report's {name} differs: {str(theirs.get(name))[:120]}"
     for file in sorted(reference.glob("*/*.jsonl")):
         place = file.relative_to(reference)
@@ -91,6 +93,12 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _timeless(entry) for name, entry in value.items() if name not in OF_ONE_TIME}
+    return value
 
 
 def _text(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The campaign's own judgement: an outcome that is wrong must be reported as wrong, each way of being wrong by itself."""
+"""The campaign's own judgement: an outcome that is wrong is reported as wrong, each way of it by itself."""
 
 import json
 from collections.abc import Callable
@@ -87,7 +87,9 @@ def test_a_whole_run_has_nothing_half_written_and_equals_itself(tmp_path: Path) 
         ("run.json.partial", "{}", False, "run.json.partial was left behind"),
     ],
 )
-def test_a_file_that_is_there_in_part_is_reported(tmp_path: Path, name: str, text: str, torn: bool, says: str) -> None:
+def test_a_file_that_is_there_in_part_is_reported(
+    tmp_path: Path, name: str, text: str, torn: bool, says: str
+) -> None:
     folder = write_run(tmp_path / "run", **{name: text})
     assert [problem for problem in folder_problems(folder, torn=torn) if says in problem]
 
