@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.places import ROOT
+from harness.places import ROOT, cache
 from suites.faults.invariants import differences, folder_problems, verdict_problems
 from suites.faults.kinds import ERROR, INCONCLUSIVE, KILLED, Expected, Kind, Seen
 from suites.faults.lab import MARK, Lab, Running
@@ -82,18 +82,12 @@ def _kind(name: str, act: Callable[[Lab], Seen], codes: tuple[int, ...], says: s
 
 
 def _start(lab: Lab, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
-    """Start a short run of the default suite from this checkout."""
-    lab.checkout = ROOT
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "accuracy",
-        f"--limit={LIMIT}",
-        f"--reports={lab.reports}",
-        *arguments,
-    ]
-    return Running(lab, command, {**os.environ, MARK: str(lab.place), **(env or {})})
+    """Start a short run of the default suite, from this checkout unless the lab's has real suites."""
+    if lab.suite.exists():
+        lab.checkout = ROOT
+    own = (f"--limit={LIMIT}", f"--reports={lab.reports}")
+    command = lab.harness("accuracy", *own, *arguments)
+    return Running(lab, command, {**os.environ, "HARNESS_CACHE": str(cache()), MARK: str(lab.place), **(env or {})})
 
 
 def _find(lab: Lab, victim: str) -> psutil.Process | None:
@@ -146,7 +140,12 @@ def _kill(victim: str, moment: str, lab: Lab) -> Seen:
 
 
 def _stopped_rank(lab: Lab) -> Seen:
-    """A rank that hangs: the suite's deadlines are long, so that this copy of it has short ones."""
+    """A rank that hangs: the suite's deadline is ten minutes, that of a copy of it one."""
+    lab.suite.unlink()
+    shutil.copytree(ROOT / "suites" / "accuracy", lab.suite.parent, dirs_exist_ok=True)
+    shutil.copy(ROOT / "thresholds.yaml", lab.thresholds)
+    suite = lab.suite.with_name("smollm2-cpu.yaml")
+    suite.write_text(suite.read_text() + "request_timeout_s: 60\n")
     return _struck("rank 1", IN_PREFILL, signal.SIGSTOP, lab)
 
 

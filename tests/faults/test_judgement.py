@@ -88,7 +88,7 @@ def test_a_whole_run_has_nothing_half_written_and_equals_itself(tmp_path: Path) 
     ],
 )
 def test_a_file_that_is_there_in_part_is_reported(
-    tmp_path: Path, name: str, text: str, torn: bool, says: str
+    tmp_path: Path, *, name: str, text: str, torn: bool, says: str
 ) -> None:
     folder = write_run(tmp_path / "run", **{name: text})
     assert [problem for problem in folder_problems(folder, torn=torn) if says in problem]
