@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from suites.faults.lab import BATCH, Ended, Lab
+from suites.faults.lab import BATCH, QUESTIONS, Ended, Lab
 
 ERROR = 3
 # What a run says of itself and no other run says again.
@@ -56,7 +56,7 @@ def lost_problems(lab: Lab, folder: Path) -> Iterator[str]:
             given[line["arm"]] = max(given.get(line["arm"], 0), line["number"])
     for arm, count in given.items():
         kept = len(kept_answers(folder / arm))
-        if kept < count - BATCH:
+        if kept < min(count, sum(QUESTIONS.values())) - BATCH:
             yield f"{arm}: {count} answers were given, {kept} are on disk"
 
 

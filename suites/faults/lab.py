@@ -27,7 +27,8 @@ PROBE = {
     "plugin": "fedcba9876543210",
     "problems": [],
 }
-QUESTIONS = {"boolq": 64, "gsm8k": 8}
+# As the suite below asks them, the fixed texts among them.
+QUESTIONS = {"boolq": 64, "gsm8k": 8, "fidelity": 8}
 BATCH = 8
 SUITE_TEXT = """\
 description: a server that fails on demand

@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
                     server.mode.what, tokens
                 )
             self.reply({"tokens": tokens})
-        elif self.path == "/flush_cache":
+        elif self.path.startswith("/flush_cache"):
             with server.lock:
                 server.flushed += 1
             journal("flush", server.flushed)

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from suites.faults.invariants import read_report
-from suites.faults.kinds import ERROR, PASS, Expected, Kind, Seen, words_problems
+from suites.faults.kinds import ERROR, NAMES, PASS, Expected, Kind, Seen, words_problems
 from suites.faults.lab import Lab
+from suites.faults.worker import in_worker
 
 Damage = Callable[[Path], None]
 
@@ -47,10 +50,16 @@ DAMAGES: dict[str, Damage] = {
     "a folder": _in_its_place(Path.mkdir),
     "a link to nowhere": _in_its_place(lambda file: file.symlink_to("nowhere")),
 }
+def _last_of_weight(lines: list[str]) -> str:
+    """Return the last line but one, of a rank's log the last prefill but one: one of decode proves nothing."""
+    prefills = [line for line in lines if '"EXTEND"' in line]
+    return (prefills or lines)[-2]
+
+
 OF_LINES: dict[str, Damage] = {
     "the second half lost": _lines(lambda lines: lines[: len(lines) // 2]),
     "the last line lost": _lines(lambda lines: lines[:-1]),
-    "a line lost": _lines(lambda lines: [*lines[:3], *lines[4:]]),
+    "a line lost": _lines(lambda lines: [line for line in lines if line != _last_of_weight(lines)]),
     "a line twice": _lines(lambda lines: [*lines, lines[-1]]),
     "a line of garbage": _lines(lambda lines: [*lines[:2], "garbage\n", *lines[2:]]),
     "a line of another kind": _lines(lambda lines: [*lines, '{"rank": 0}\n']),
@@ -83,14 +92,9 @@ SAMPLED = "live-rank"
 
 def kinds() -> Iterator[Kind]:
     """Yield them; each says whether the short form has it."""
-    for name in NEEDED:
-        yield _kind(name, DAMAGES, short=name == "plan.json")
-    for name in NEEDED_LINES:
-        damages = DAMAGES | (OF_LINES if SAMPLED not in name else {})
-        short = name in {"compressed/samples-boolq.jsonl", "baseline/engagement/rank-0.jsonl"}
-        yield _kind(name, damages, short=short)
-    for name in NOT_NEEDED:
-        yield _kind(name, DAMAGES, codes=(PASS, ERROR))
+    in_short = {"plan.json", "compressed/samples-boolq.jsonl", "baseline/engagement/rank-0.jsonl"}
+    for name in (*NEEDED, *NEEDED_LINES, *NOT_NEEDED):
+        yield _kind(name, short=name in in_short)
     for name, act in (
         ("both arm.json", partial(_without, "baseline/arm.json", "compressed/arm.json")),
         ("every log of a rank", partial(_without, "baseline/engagement", "compressed/engagement")),
@@ -114,10 +118,16 @@ def kinds() -> Iterator[Kind]:
     )
 
 
-def _kind(name: str, damages: dict[str, Damage], *, codes: tuple[int, ...] = (ERROR,), short: bool = False) -> Kind:
-    where = f"a finished run, damaged in {len(damages)} ways"
-    act = partial(_damaged, name, damages, codes)
-    return Kind(name=name, family="files", where=where, expected=Expected(codes=codes), act=act, short=short)
+def _kind(name: str, *, short: bool = False) -> Kind:
+    count = len(damages_of(name))
+    return Kind(
+        name=name,
+        family="files",
+        where=f"a finished run, damaged in {count} ways",
+        expected=Expected(codes=(ERROR,) if name in NEEDED + NEEDED_LINES else (PASS, ERROR)),
+        act=partial(_damaged, name, count),
+        short=short,
+    )
 
 
 def damaged_copy(lab: Lab, number: int) -> Path:
@@ -125,20 +135,31 @@ def damaged_copy(lab: Lab, number: int) -> Path:
     return Path(shutil.copytree(lab.reference, lab.reports / f"damaged-{number}", symlinks=True))
 
 
-def _damaged(name: str, damages: dict[str, Damage], codes: tuple[int, ...], lab: Lab) -> Seen:
-    seen = Seen(cases=0)
-    for number, (what, damage) in enumerate(damages.items()):
+def _damaged(name: str, count: int, lab: Lab) -> Seen:
+    found = in_worker(lab, f"damages:{name}", count=count)
+    return Seen(problems=found["problems"], cases=count, note=found["note"])
+
+
+def damage_all(lab: Lab, name: str, rebuild: Callable[[Path], tuple[int, str]]) -> dict[str, Any]:
+    """Damage a file in each way, build the report again, and return the `problems` and a `note`."""
+    problems, codes = [], Counter[int]()
+    for number, (what, damage) in enumerate(damages_of(name).items()):
         folder = damaged_copy(lab, number)
-        if not (folder / name).exists():
-            continue
         damage(folder / name)
-        ended = lab.rebuild(folder)
-        seen.cases += 1
-        if ended.code not in codes:
-            seen.problems.append(f"{what}: ends with {ended.code}")
-        seen.problems += [f"{what}: {problem}" for problem in words_problems(ended.said)]
-        shutil.rmtree(folder)
-    return seen
+        code, said = rebuild(folder)
+        codes[code] += 1
+        if code not in ((ERROR,) if name in NEEDED + NEEDED_LINES else (PASS, ERROR)):
+            problems.append(f"{what}: ends with {NAMES.get(code, code)}")
+        problems += [f"{what}: {problem}" for problem in words_problems(said)]
+    return {
+        "problems": problems,
+        "note": ", ".join(f"{number} {NAMES.get(code, str(code))}" for code, number in codes.items()),
+    }
+
+
+def damages_of(name: str) -> dict[str, Damage]:
+    """Return the ways to damage a file of a run."""
+    return DAMAGES | (OF_LINES if name in NEEDED_LINES and SAMPLED not in name else {})
 
 
 def _without(*names_and_lab: str | Lab) -> Seen:

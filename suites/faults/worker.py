@@ -185,6 +185,10 @@ def main() -> None:
     what, place, count = sys.argv[1], Lab(Path(sys.argv[2])), int(sys.argv[3])
     if what == "one-process":
         found = runs(place, count)
+    elif what.startswith("damages:"):
+        from suites.faults.stored import damage_all  # noqa: PLC0415 - see above
+
+        found = damage_all(place, what.removeprefix("damages:"), lambda folder: call(["report", str(folder)]))
     else:
         one = of_data(place) if what == "data" else of_runs(place) if what == "runs" else of_yaml(place, what)
         found = try_cases(place, count, one)
