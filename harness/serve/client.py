@@ -11,7 +11,13 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 import httpx
 
+from harness.serve.within import within
+
 CONNECT_TIMEOUT_S = 10.0
+# For an answer that takes no model: a server that does not even give that hangs.
+REACHABLE_TIMEOUT_S = 30.0
+# How long SGLang may wait until it is idle.
+FLUSH_TIMEOUT_S = 30
 # What SGLang takes once for all texts of a request.
 OF_ALL = frozenset({"return_text_in_logprobs"})
 
@@ -91,6 +97,7 @@ class Client:
     """One server's endpoints."""
 
     def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {api_key}"},
@@ -108,17 +115,17 @@ class Client:
         """Close its connections."""
         self._http.close()
 
-    def healthy(self) -> bool:
-        """Return whether the server says it is up and generated a token to be sure."""
+    def healthy(self, timeout_s: float = REACHABLE_TIMEOUT_S) -> bool:
+        """Return whether the server says within `timeout_s` that it is up; it generates a token to be sure."""
         try:
-            return self._http.get("/health").is_success
-        except httpx.HTTPError:
+            return within(timeout_s, lambda: self._http.get("/health")).is_success
+        except (httpx.HTTPError, TimeoutError):
             return False
 
     def reachable(self) -> bool:
         """Return whether anything answers at all, be it with an error."""
         try:
-            self._http.get("/v1/models")
+            self._http.get("/v1/models", timeout=REACHABLE_TIMEOUT_S)
         except httpx.TransportError:
             return False
         return True
@@ -137,7 +144,7 @@ class Client:
         Raises:
             RequestFailed: There was no answer, or the server was busy.
         """
-        self._ask("POST", "/flush_cache", as_json=False)
+        self._ask("POST", f"/flush_cache?timeout={FLUSH_TIMEOUT_S}", as_json=False)
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Return the token ids of `text`, with the tokenizer's own special tokens unless `special` is false.
@@ -270,7 +277,9 @@ class Client:
         self, method: str, path: str, body: dict[str, Any] | None = None, *, as_json: bool = True
     ) -> dict[str, Any]:
         try:
-            response = self._http.request(method, path, json=body)
+            response = within(self._timeout_s, lambda: self._http.request(method, path, json=body))
+        except TimeoutError as error:
+            raise RequestFailed(f"{method} {path}: the answer was not whole within {self._timeout_s:g} s") from error
         except httpx.HTTPError as error:
             raise RequestFailed(f"{method} {path}: {type(error).__name__}: {error}") from error
         if not response.is_success:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from harness.config.suite import KnownAnswer
 from harness.errors import HarnessError
@@ -48,6 +50,15 @@ class Server:
     known_answer: bool
     _process: subprocess.Popen[bytes] = field(repr=False)
 
+    def check_process(self) -> None:
+        """Do nothing if the server's guard is there; it ends when the server does.
+
+        Raises:
+            ServerDiedError: It has ended; the message holds the end of the log.
+        """
+        if (code := self._process.poll()) is not None:
+            raise _died(code, "during the run", self.log)
+
     def check_alive(self) -> None:
         """Do nothing if the server is there; a request that failed on its own account is no reason to stop.
 
@@ -62,8 +73,7 @@ class Server:
             code = self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise HarnessError(f"the server's process runs, but nothing answers\n{tail(self.log)}") from None
-        else:
-            raise ServerDiedError(f"the server ended with exit code {code} during the run\n{tail(self.log)}")
+        raise _died(code, "during the run", self.log)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +154,17 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
             )
     finally:
         end(process)
+        if process.returncode < 0:
+            end_left_behind(arm)
+
+
+def end_left_behind(arm: Arm) -> None:
+    """End what a killed guard has left of an arm's server: the kernel ends the command alone, not its children."""
+    mark = arm.settings.env().items()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if mark <= process.environ().items():
+                process.kill()
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -217,6 +238,12 @@ def server_settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[
     }
 
 
+def _died(code: int, when: str, log: Path) -> ServerDiedError:
+    """Say how a guard ended: with its server's exit code, or by a signal that was meant for itself."""
+    how = f"server ended with exit code {code}" if code >= 0 else f"server's guard was killed by signal {-code}"
+    return ServerDiedError(f"the {how} {when}\n{tail(log)}")
+
+
 def _text(log: Path) -> str:
     try:
         return log.read_text(errors="replace")
@@ -226,9 +253,9 @@ def _text(log: Path) -> str:
 
 def _wait_until_healthy(client: Client, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
-    while not client.healthy():
+    while not client.healthy(max(POLL_S, deadline - time.monotonic())):
         if (code := process.poll()) is not None:
-            raise ServerDiedError(f"the server ended with exit code {code} before it was ready\n{tail(log)}")
+            raise _died(code, "before it was ready", log)
         if PORT_TAKEN in _text(log):
             # SGLang would go on without it, and never answer.
             raise HarnessError(

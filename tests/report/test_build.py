@@ -110,7 +110,7 @@ def test_a_report_built_again_is_the_same(plan: Plan) -> None:
     files = (folder.report, folder.markdown, folder.plots)
     before = [file.read_bytes() for file in files]
     again = build_report(folder)
-    write_report(again, folder, latest=False)
+    write_report(again, folder)
     assert again == first
     assert [file.read_bytes() for file in files] == before
 
