@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import Any
 TP = 2
 LAYERS = 2
 OK = 200
+WRITING = threading.Lock()
+# Whether a rank's log lacks its first line.
+IS_NEW: dict[int, bool] = {}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,13 +70,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
         Handler.generated += 1
-        write_proof(self.compressed, len(body["input_ids"]))
+        write_proof(self.compressed, len(body["input_ids"]), late=self.mode == "late-rank")
         # The known answer takes three requests; faults begin after it.
         asked = Handler.generated - 3
         if self.mode == "dies-in-task" and asked > 2:
             sys.stdout.write("RuntimeError: the fake server was told to die\n")
             sys.stdout.flush()
             os._exit(7)
+        died = Path(os.environ["HARNESS_PLUGIN_DIR"]).with_name("died")
+        if self.mode == "dies-once" and asked > 40 and not died.exists():
+            died.touch()
+            os._exit(7)
+        if self.mode == "hangs" and asked > 0:
+            time.sleep(600)
         if self.mode == "fails-some" and asked > 0 and asked % 3 == 0:
             return {"error": "out of luck"}, 500
         text = "".join(chr(token) for token in body["input_ids"])
@@ -109,10 +119,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        # Any pause is shorter than a request's timeout, all of them together are not.
+        step = 1 if self.mode == "drips" and self.path == "/generate" and Handler.generated > 3 else len(data)
+        for start in range(0, len(data), step):
+            self.wfile.write(data[start : start + step])
+            time.sleep(0.1 if step == 1 else 0)
 
 
-def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test's helper
+def write_proof(compressed: bool, tokens: int, *, late: bool) -> None:  # noqa: FBT001 - a test's helper
     folder = Path(os.environ["HARNESS_PLUGIN_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     site: dict[str, Any] = {"calls": LAYERS, "quantized": LAYERS, "elements": 64 * tokens, "wire_bytes": 68 * tokens}
@@ -121,12 +135,20 @@ def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test
     if compressed:
         line["sites"] = {"attention": site, "ffn": site}
     for rank in range(TP):
-        with (folder / f"rank-{rank}.jsonl").open("a") as out:
-            if out.tell() == 0:
-                facts: dict[str, object] = {"rank": rank, "tp_size": TP, "layers": LAYERS, "flag": compressed}
-                facts |= {"implementation": "fake", "codec": "none", "algorithm": "none"}
-                out.write(json.dumps(facts) + "\n")
-            out.write(json.dumps(line) + "\n")
+        if rank and late:
+            threading.Timer(0.3, write_line, (folder, rank, compressed, line)).start()
+        else:
+            write_line(folder, rank, compressed, line)
+
+
+def write_line(folder: Path, rank: int, compressed: bool, line: dict[str, Any]) -> None:  # noqa: FBT001 - see above
+    with WRITING, (folder / f"rank-{rank}.jsonl").open("a") as out:
+        if IS_NEW.get(rank, True):
+            IS_NEW[rank] = False
+            facts: dict[str, object] = {"rank": rank, "tp_size": TP, "layers": LAYERS, "flag": compressed}
+            facts |= {"implementation": "fake", "codec": "none", "algorithm": "none"}
+            out.write(json.dumps(facts) + "\n")
+        out.write(json.dumps(line) + "\n")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.setup import Ready
 from harness.serve.client import RequestFailed
-from harness.serve.server import Server, Start, running, server_settings
+from harness.serve.server import Server, Start, end_left_behind, running, server_settings
 from harness.sglang_plugin.study_folder import write_policy
 
 PROOF_TIMEOUT_S = 5.0
@@ -101,6 +101,8 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Wat
         HarnessError: It did not come up, or there is no proof.
     """
     plan, folder = ready.plan, ready.folder.arm(arm.name)
+    if folder.path.exists():
+        end_left_behind(arm)
     folder.path.mkdir(exist_ok=True)
     before = restore(folder)
     if plan.policy is not None and arm.compressed:

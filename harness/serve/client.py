@@ -125,8 +125,8 @@ class Client:
     def reachable(self) -> bool:
         """Return whether anything answers at all, be it with an error."""
         try:
-            self._http.get("/v1/models", timeout=REACHABLE_TIMEOUT_S)
-        except httpx.TransportError:
+            within(REACHABLE_TIMEOUT_S, lambda: self._http.get("/v1/models"))
+        except (httpx.TransportError, TimeoutError):
             return False
         return True
 

@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.plan.plan import Arm
 from harness.serve.client import Client, RequestFailed
 from harness.serve.ports import check_port_free, free_port
+from harness.sglang_plugin.settings import PREFIX
 
 TAIL_LINES = 25
 POLL_S = 0.5
@@ -25,6 +26,8 @@ KEY_BYTES = 24
 KEY = re.compile(rf"\b[0-9a-f]{{{2 * KEY_BYTES}}}\b")
 # The guard asks the tree to end, waits, and kills; this is longer than all of that.
 END_TIMEOUT_S = 45.0
+# What a server's processes have in their environment, and no others.
+MARK = f"{PREFIX}DIR"
 # What SGLang's web server says before it hangs.
 PORT_TAKEN = "error while attempting to bind on address"
 
@@ -159,12 +162,18 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
 
 
 def end_left_behind(arm: Arm) -> None:
-    """End what a killed guard has left of an arm's server: the kernel ends the command alone, not its children."""
-    mark = arm.settings.env().items()
+    """End what there still is of an arm's server, told by where its plugin writes, and wait until it is gone.
+
+    Of a killed guard's tree the kernel ends the command alone. And a killed harness's guard takes a moment to end
+    the server, which must not add to its logs when the run goes on.
+    """
+    found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if mark <= process.environ().items():
+            if process.environ().get(MARK) == arm.engagement:
                 process.kill()
+                found.append(process)
+    psutil.wait_procs(found, timeout=END_TIMEOUT_S)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -8,6 +8,7 @@ from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.errors import HarnessError
 from harness.judge.pairing import margin
 from harness.plan.plan import Plan
+from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
@@ -254,12 +255,39 @@ def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> Non
     assert "no longer continues 'The capital of France is' with ' Paris'" in why
 
 
-@pytest.mark.parametrize("name", ["plan.json", "run.json"])
-def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
+def test_a_folder_that_is_no_run(plan: Plan) -> None:
     folder = finished(plan)
-    (folder.path / name).unlink()
-    with pytest.raises(HarnessError, match=f"{name} cannot be read"):
+    folder.plan.unlink()
+    with pytest.raises(HarnessError, match=r"plan.json cannot be read"):
         build_report(folder)
+
+
+@pytest.mark.parametrize("content", [None, "", '{"started": '])
+def test_a_run_without_its_record_is_an_error_whatever_it_measured(plan: Plan, content: str | None) -> None:
+    folder = finished(plan)
+    folder.run.unlink()
+    if content is not None:
+        folder.run.write_text(content)
+    report = build_report(folder)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert "run.json" in report.reasons[0]
+    assert report.tasks["boolq"].n == 128
+
+
+def test_a_run_that_never_said_that_it_ended_was_cut_off(plan: Plan) -> None:
+    folder = finished(plan)
+    record = read_record(folder.run, RunRecord)
+    write_record(folder.run, record.model_copy(update={"state": "running"}))
+    report = build_report(folder)
+    assert (report.verdict, report.reasons[0]) == ("ERROR", CUT_OFF)
+    assert report.tasks["boolq"].n == 128
+
+
+def test_a_report_says_how_often_its_run_was_resumed(plan: Plan) -> None:
+    folder = finished(plan)
+    record = read_record(folder.run, RunRecord)
+    write_record(folder.run, record.model_copy(update={"resumed": ["2026-01-01: the power failed"]}))
+    assert "the run was resumed after it had ended: 2026-01-01: the power failed" in build_report(folder).notes
 
 
 def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
