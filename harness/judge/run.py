@@ -92,4 +92,10 @@ def run_concerns(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:
             "no compressed sum was checked: the live check was off (--no-live-check, or the suite's "
             "compression.live_check.every: 0), so that nobody would notice a collective that sums wrongly, or plainly"
         )
+    on_hub = "/" in plan.model_path and not plan.model_path.startswith("/")
+    if on_hub and "--revision" not in plan.arms[0].argv:
+        found.append(
+            f"{plan.model_path} is a hub's name without a commit, which may stand for other weights tomorrow: give "
+            "the suite `model.revision`"
+        )
     return found
