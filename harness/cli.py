@@ -27,6 +27,7 @@ from harness.prepare.data import prepare as prepare_data
 from harness.prepare.models import prepare_model
 from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
+from harness.safety import harmless
 from harness.study.folder import StudyFolder
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
@@ -410,7 +411,7 @@ def _command_line() -> int:
     try:
         result = app(standalone_mode=False)
     except HarnessError as error:
-        sys.stderr.write(f"ERROR\n{error}\n")
+        sys.stderr.write(f"ERROR\n{harmless(str(error))}\n")
         return ERROR
     except TyperException as error:
         # Not typer's own exit code 2, which is INCONCLUSIVE here.

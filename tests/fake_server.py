@@ -1,7 +1,7 @@
 """A server that fails on demand: what a real SGLang cannot be made to do at will. It never stands in for one
 where a real one can run.
 
-    python fake_server.py MODE --port PORT --api-key KEY [--enable-quant-communications]
+    python fake_server.py MODE --port PORT --config KEY_FILE [--enable-quant-communications]
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 
 TP = 2
 LAYERS = 2
+HIDDEN = 32
 OK = 200
 WRITING = threading.Lock()
 # Whether a rank's log lacks its first line.
@@ -28,6 +29,7 @@ class Handler(BaseHTTPRequestHandler):
     mode = "good"
     compressed = False
     generated = 0
+    key = ""
 
     def log_message(self, *_: object) -> None:
         return
@@ -42,8 +44,8 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(
                 {
                     **info,
-                    "api_key": "secret",
-                    "launch_command": "--api-key secret",
+                    "api_key": self.key,
+                    "launch_command": f"--api-key {self.key}",
                     "startup_time": time.time(),
                 }
             )
@@ -88,6 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         text = "".join(chr(token) for token in body["input_ids"])
         right = " banana" if self.mode == "wrong-answer" else " Paris"
         meta: dict[str, Any] = {"finish_reason": {"type": "length"}, "completion_tokens": 4}
+        meta |= {"prompt_tokens": len(body["input_ids"]), "cached_tokens": 0, "id": body["rid"]}
         if body.get("return_text_in_logprobs"):
             meta |= self.predictions(body["input_ids"], body["top_logprobs_num"])
         elif body.get("return_logprob"):
@@ -129,7 +132,8 @@ class Handler(BaseHTTPRequestHandler):
 def write_proof(compressed: bool, tokens: int, *, late: bool) -> None:  # noqa: FBT001 - a test's helper
     folder = Path(os.environ["HARNESS_PLUGIN_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
-    site: dict[str, Any] = {"calls": LAYERS, "quantized": LAYERS, "elements": 64 * tokens, "wire_bytes": 68 * tokens}
+    elements = LAYERS * HIDDEN * tokens
+    site: dict[str, Any] = {"calls": LAYERS, "quantized": LAYERS, "elements": elements, "wire_bytes": 68 * tokens}
     site |= {"plain": 0, "plain_bytes": 0, "layers": {"none one_shot": list(range(LAYERS))}}
     line: dict[str, Any] = {"mode": "EXTEND", "tokens": tokens}
     if compressed:
@@ -146,7 +150,8 @@ def write_line(folder: Path, rank: int, compressed: bool, line: dict[str, Any]) 
         if IS_NEW.get(rank, True):
             IS_NEW[rank] = False
             facts: dict[str, object] = {"rank": rank, "tp_size": TP, "layers": LAYERS, "flag": compressed}
-            facts |= {"implementation": "fake", "codec": "none", "algorithm": "none"}
+            facts |= {"implementation": "harness.collective", "codec": "none", "algorithm": "one_shot"}
+            facts |= {"hidden": HIDDEN, "world_size": TP, "device": "cpu", "sglang": "fake"}
             out.write(json.dumps(facts) + "\n")
         out.write(json.dumps(line) + "\n")
 
@@ -155,10 +160,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("mode")
     parser.add_argument("--port", type=int)
-    parser.add_argument("--api-key")
+    parser.add_argument("--config", type=Path)
     parser.add_argument("--enable-quant-communications", action="store_true")
     arguments = parser.parse_args()
     Handler.mode = arguments.mode
+    # As SGLang does: its arguments hold the key before anything else happens.
+    Handler.key = arguments.config.read_text().split('"')[1]
     Handler.compressed = arguments.enable_quant_communications
     if arguments.mode == "dies-at-once":
         sys.stdout.write("loading weights\nRuntimeError: no such weights\n")

@@ -19,7 +19,8 @@ from lm_eval.api.model import LM
 from harness.ask.concurrently import concurrently
 from harness.errors import HarnessError
 from harness.records.run import durable
-from harness.serve.client import Client, RequestFailed
+from harness.serve.answers import RequestFailed
+from harness.serve.client import Client
 from harness.sglang_plugin.study_folder import hash_tokens
 
 Outcome = dict[str, Any]

@@ -26,10 +26,14 @@ class Model(Strict):
         name: Its name in thresholds.yaml.
         path: A folder (relative ones from the repository's root; `.cache/` is HARNESS_CACHE where that is set) or a
             hub name `organisation/model`.
+        revision: The commit of a hub model: its name alone may stand for other weights tomorrow.
+        trust_remote_code: Why code from the model's repository is run, as this user; without it, none is.
     """
 
     name: str
     path: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    trust_remote_code: Annotated[str, Field(min_length=1)] | None = None
 
 
 class ServerOptions(Strict):

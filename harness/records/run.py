@@ -49,6 +49,32 @@ class Checkpoint(Strict):
     sizes: dict[str, int]
 
 
+class Traffic(Strict):
+    """What a server said that it was asked, over all of its answers; in tokens.
+
+    Attributes:
+        answers: Prompts that were answered.
+        prompt: Their tokens.
+        cached: Those of them that were in the prefix cache, and not prefilled.
+        uncertain: How many more may have been prefilled: prompts without an answer, and those that the server took
+            back for want of memory to prefill them again.
+    """
+
+    answers: int = 0
+    prompt: int = 0
+    cached: int = 0
+    uncertain: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        """Return both together."""
+        return Traffic(
+            answers=self.answers + other.answers,
+            prompt=self.prompt + other.prompt,
+            cached=self.cached + other.cached,
+            uncertain=self.uncertain + other.uncertain,
+        )
+
+
 class ArmRecord(Strict):
     """How one arm ran.
 
@@ -57,6 +83,9 @@ class ArmRecord(Strict):
         known_answer: Whether it gave the known answer.
         seconds_to_ready: From its start to that answer.
         starts: How many servers answered: one more for each time that the arm was resumed.
+        own_prefill: Tokens that the server prefilled on its own account until then: its warm-up, its health check.
+            None where that was not yet known.
+        traffic: What the server was asked and answered up to the checkpoint.
         tasks: How each finished task ran.
         checkpoint: Where a broken run goes on; None before the first.
     """
@@ -65,6 +94,8 @@ class ArmRecord(Strict):
     known_answer: bool
     seconds_to_ready: float
     starts: int = 1
+    own_prefill: int | None = None
+    traffic: Traffic = Traffic()
     tasks: dict[str, TaskRecord] = Field(default_factory=dict)
     checkpoint: Checkpoint | None = None
 
@@ -129,7 +160,7 @@ def durable(file: Path, mode: str) -> Iterator[IO[str]]:
 
     Args:
         file: The file.
-        mode: `a` to add to it, `w` to write it anew.
+        mode: `a` to add to it, `x` to make it.
 
     Raises:
         OSError: It cannot be written.
@@ -159,10 +190,20 @@ def write_record(file: Path, record: BaseModel) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    write_whole(file, record.model_dump_json(indent=2) + "\n")
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file, whole or not at all; where a link stands in its place, the link is replaced and not followed.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     partial = file.with_name(file.name + ".partial")
     try:
-        with durable(partial, "w") as out:
-            out.write(record.model_dump_json(indent=2) + "\n")
+        partial.unlink(missing_ok=True)
+        with durable(partial, "x") as out:
+            out.write(text)
         os.replace(partial, file)  # noqa: PTH105 - atomic, and named so
     except OSError:
         with suppress(OSError):

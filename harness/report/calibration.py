@@ -8,7 +8,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from harness.judge.calibration import CalibrationReport, build_calibration
-from harness.records.run import write_record
+from harness.records.run import write_record, write_whole
 from harness.records.run_folder import RunFolder
 from harness.report.markdown import INTERVALS, share
 
@@ -31,7 +31,7 @@ def write_calibration(folder: RunFolder) -> CalibrationReport:
         autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
     environment.filters["share"] = share
-    folder.calibration_markdown.write_text(environment.get_template(TEMPLATE).render(found=found), encoding="utf-8")
+    write_whole(folder.calibration_markdown, environment.get_template(TEMPLATE).render(found=found))
     return found
 
 

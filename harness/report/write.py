@@ -1,6 +1,6 @@
 """Writes a report to its run's folder."""
 
-from harness.records.run import write_record
+from harness.records.run import write_record, write_whole
 from harness.records.run_folder import RunFolder
 from harness.report.markdown import markdown
 from harness.report.model import Report
@@ -21,4 +21,4 @@ def write_report(report: Report, folder: RunFolder) -> None:
     # Not one that an earlier report drew from other files.
     folder.plots.unlink(missing_ok=True)
     plots = folder.plots.name if draw(report, folder) else None
-    folder.markdown.write_text(markdown(report, plots=plots), encoding="utf-8")
+    write_whole(folder.markdown, markdown(report, plots=plots))

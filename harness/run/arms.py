@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
 from harness.judge.early_stop import certain, parts
-from harness.judge.engagement import NOT_PROVEN, read_engagement
-from harness.judge.live_check import NOT_RIGHT, read_live_check
+from harness.judge.engagement import NOT_PROVEN, Engagement, prove
+from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT, read_live_check
 from harness.judge.run import differing_settings
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
 from harness.records.predictions import FIDELITY
-from harness.records.run import ArmRecord, Checkpoint, TaskRecord, read_record, write_record
+from harness.records.run import ArmRecord, Checkpoint, TaskRecord, Traffic, read_record, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import read_samples
 from harness.run.checkpoint import batches, legs, restore, sizes_on_disk
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.setup import Ready
-from harness.serve.client import RequestFailed
+from harness.serve.answers import RequestFailed
 from harness.serve.server import Server, Start, end_left_behind, running, server_settings
 from harness.sglang_plugin.study_folder import write_policy
 
@@ -37,12 +37,19 @@ class RunningArm:
         server: Its server.
         folder: Its folder.
         record: How it ran so far.
+        before: What an earlier server of it was asked, where the arm was resumed.
     """
 
     arm: Arm
     server: Server
     folder: ArmFolder
     record: ArmRecord
+    before: Traffic
+
+    @property
+    def traffic(self) -> Traffic:
+        """What all its servers were asked."""
+        return self.before + self.server.client.traffic
 
     def keep(self, **changed: object) -> None:
         """Add to the record, on disk too."""
@@ -128,9 +135,12 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Wat
                 raise HarnessError(f"the server's {differing[0]} is not what it was before the run broke")
             known = before.known_answer and record.known_answer
             record = before.model_copy(update={"known_answer": known, "starts": before.starts + 1})
-        running_arm = RunningArm(arm=arm, server=server, folder=folder, record=record)
+        running_arm = RunningArm(arm=arm, server=server, folder=folder, record=record, before=record.traffic)
         running_arm.keep()
-        check_engaged(plan, arm, folder)
+        engagement = check_engaged(plan, arm, folder, sglang=ready.sglang.version)
+        traffic = running_arm.traffic
+        own = engagement.ranks[0].prefill_tokens - (traffic.prompt - traffic.cached)
+        running_arm.keep(own_prefill=own, traffic=traffic)
     return running_arm
 
 
@@ -143,8 +153,8 @@ def blaming(arm: str) -> Iterator[None]:
         raise HarnessError(f"{arm}: {error}") from error
 
 
-def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder) -> None:
-    """Do nothing if the known answer alone proves that the arm compresses, and rightly, or that it does not.
+def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder, *, sglang: str) -> Engagement:
+    """Return the proof, from the known answer alone, that the arm compresses, and rightly, or that it does not.
 
     A plugin that was not loaded or a sum that is wrong is found here, after a minute, rather than when all tasks
     are done.
@@ -153,17 +163,26 @@ def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder) -> None:
         HarnessError: There is no proof.
     """
     deadline = time.monotonic() + PROOF_TIMEOUT_S
-    while missing := _missing_proof(plan, arm, folder):
+    while True:
+        engagement = prove(plan, arm, folder.engagement, sglang=sglang)
+        missing = _missing_proof(plan, arm, folder, engagement)
+        if not missing:
+            return engagement
         # One rank may still be writing the line of a pass whose answer another rank has sent.
         if time.monotonic() > deadline:
             raise HarnessError(missing)
         time.sleep(0.1)
 
 
-def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder) -> str:
-    engagement = read_engagement(folder.engagement, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm))
-    live_check = read_live_check(folder.engagement, tp=plan.tp, every=arm.check_every)
-    found = {NOT_PROVEN: engagement.faults, NOT_RIGHT: live_check.faults if live_check else []}
+def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder, engagement: Engagement) -> str:
+    check = read_live_check(
+        folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
+    )
+    found = {
+        NOT_RIGHT: check.wrong if check else [],
+        NOT_PROVEN: engagement.faults,
+        NOT_CHECKED: check.faults if check else [],
+    }
     return "\n".join(f"{what}: {'; '.join(faults)}" for what, faults in found.items() if faults)
 
 
@@ -203,7 +222,7 @@ def ask(
     for arm in servers:
         with blaming(arm.arm.name):
             # What is certain to be an ERROR need not run to its end.
-            check_engaged(ready.plan, arm.arm, arm.folder)
+            check_engaged(ready.plan, arm.arm, arm.folder, sglang=ready.sglang.version)
         done = TaskRecord(
             seconds=arm.record.seconds(name),
             questions=asked,
@@ -258,7 +277,8 @@ def ask_leg(
                 watch.answered()
     seconds = arm.record.seconds(name) + time.monotonic() - clock
     sizes = sizes_on_disk(arm.folder, tp=plan.tp)
-    arm.keep(checkpoint=Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes))
+    checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes)
+    arm.keep(checkpoint=checkpoint, traffic=arm.traffic)
 
 
 def last_error(folder: ArmFolder, task: str) -> str:

@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.places import point_latest
 from harness.plan.plan import Plan
 from harness.records.run import BROKEN, FINISHED, RUNNING, RunRecord, read_record, write_record
-from harness.records.run_folder import RunFolder
+from harness.records.run_folder import PRIVATE, RunFolder
 
 
 class Journal:
@@ -79,7 +79,7 @@ def opened(plan: Plan, versions: dict[str, str], *, resume: bool) -> Iterator[Jo
     record = RunRecord(started=started, seconds=0.0, errors=[], versions=versions)
     with ExitStack() as stack:
         try:
-            folder.path.mkdir(parents=True, exist_ok=resume)
+            folder.path.mkdir(mode=PRIVATE, parents=True, exist_ok=resume)
             stack.enter_context(_alone(folder.path))
             if resume:
                 broken = unfinished(folder)

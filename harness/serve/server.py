@@ -1,5 +1,6 @@
 """One server arm: starts `sglang serve` under a guard, proves that it answers rightly, and ends it whole."""
 
+import os
 import re
 import secrets
 import subprocess
@@ -16,7 +17,9 @@ import psutil
 from harness.config.suite import KnownAnswer
 from harness.errors import HarnessError
 from harness.plan.plan import Arm
-from harness.serve.client import Client, RequestFailed
+from harness.safety import harmless
+from harness.serve.answers import RequestFailed
+from harness.serve.client import Client
 from harness.serve.ports import check_port_free, free_port
 from harness.sglang_plugin.settings import PREFIX
 
@@ -115,8 +118,8 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
     """
     port = start.port or free_port()
     check_port_free(port)
-    # Hexadecimal: a key that began with a dash would be taken for an option.
-    key = secrets.token_hex(KEY_BYTES)
+    key, key_file = secrets.token_hex(KEY_BYTES), log.with_name("server-key.yaml")
+    write_key(key_file, key)
     tell(f"starting the server (log: {log})")
     started = time.monotonic()
     # The guard's own words belong with the server's.
@@ -128,7 +131,7 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
                 "harness.serve.guard",
                 f"--log={log}",
                 "--",
-                *arm.command(port=port, api_key=key),
+                *arm.command(port=port, key_file=key_file),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -140,6 +143,7 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
     try:
         with Client(f"http://127.0.0.1:{port}", key, timeout_s=start.request_timeout_s) as client:
             _wait_until_healthy(client, process, log, start.start_timeout_s)
+            key_file.unlink(missing_ok=True)
             check_arguments(client, arm, start.tp)
             known = answers_rightly(client, start.known_answer)
             if not known and not arm.compressed:
@@ -157,6 +161,7 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
             )
     finally:
         end(process)
+        key_file.unlink(missing_ok=True)
         if process.returncode < 0:
             end_left_behind(arm)
 
@@ -174,6 +179,19 @@ def end_left_behind(arm: Arm) -> None:
                 process.kill()
                 found.append(process)
     psutil.wait_procs(found, timeout=END_TIMEOUT_S)
+
+
+def write_key(file: Path, key: str) -> None:
+    """Write the file of SGLang's arguments that holds the key, for this user's eyes alone.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # One that an interrupted start left may be a link by now.
+    file.unlink(missing_ok=True)
+    opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(opened, "w") as out:
+        out.write(f'api-key: "{key}"\n')
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -229,7 +247,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
         return f"its log cannot be read: {error}"
     first = max(0, len(text) - lines)
     # SGLang prints its arguments, the key among them.
-    shown = "\n".join(f"  {KEY.sub('<redacted>', line)}" for line in text[first:])
+    shown = "\n".join(f"  {harmless(KEY.sub('<redacted>', line))}" for line in text[first:])
     return f"the end of its log, {log} from line {first + 1}:\n{shown}"
 
 

@@ -18,7 +18,9 @@ SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtyp
 
 @pytest.fixture(autouse=True)
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none"))
+    monkeypatch.setattr(
+        setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
+    )
 
 
 def within(plan: Plan, **deadlines: int) -> Plan:

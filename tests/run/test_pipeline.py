@@ -19,13 +19,14 @@ from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
+SGLANG = Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
 MakePlan = Callable[..., Plan]
 
 
 @pytest.fixture(autouse=True)
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server is no SGLang: what asks an installed one is tested in test_preflight.py."""
-    monkeypatch.setattr(setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none"))
+    monkeypatch.setattr(setup, "check_plan", lambda _plan: SGLANG)
 
 
 def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(

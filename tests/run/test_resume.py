@@ -36,7 +36,7 @@ from harness import cli
 from harness.plan.preflight import Sglang
 from harness.run import setup
 settings = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
-setup.check_plan = lambda _plan: Sglang(version="fake", settings=settings, packages="none")
+setup.check_plan = lambda _plan: Sglang(version="fake", settings=settings, packages="none", plugin="f00")
 sys.argv = ["harness", "accuracy", "--resume", sys.argv[1]]
 sys.exit(cli.main())
 """
@@ -44,7 +44,9 @@ sys.exit(cli.main())
 
 @pytest.fixture(autouse=True)
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none"))
+    monkeypatch.setattr(
+        setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
+    )
 
 
 @pytest.fixture
