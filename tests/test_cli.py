@@ -235,7 +235,7 @@ def test_a_calibrations_proposals_are_built_again(harness: Harness) -> None:
 def test_a_calibration_plans_its_baselines_alone(harness: Harness) -> None:
     planned: list[Plan] = []
 
-    def carried_out(plan: Plan, _display: object) -> None:
+    def carried_out(plan: Plan, _display: object, **_: bool) -> None:
         planned.append(plan)
         raise HarnessError("enough")
 

@@ -42,7 +42,8 @@ class YamlFile(Generic[ModelT]):
                 )
             text = raw.decode()
             yaml = YAML(typ="safe", pure=True)
-            self._check_depth(yaml.parse(text))
+            # A parser of its own: parsing changes what follows.
+            self._check_depth(YAML(typ="safe", pure=True).parse(text))
             # All of them are found below, each with its line, and not the first alone.
             yaml.allow_duplicate_keys = True
             root = yaml.compose(text)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.config.suite import KnownAnswer
+from harness.config.suite import Deadlines, KnownAnswer
 from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.sglang_plugin.policy import Policy, parse
 from harness.sglang_plugin.settings import Settings
@@ -142,6 +142,7 @@ class Plan(Strict):
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
+        deadlines: When the run is given up.
         port: A fixed port, or None for a free one.
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
@@ -166,6 +167,7 @@ class Plan(Strict):
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
+    deadlines: Deadlines = Deadlines()
     port: int | None
     policy: dict[str, Any] | None = None
     together: bool = False

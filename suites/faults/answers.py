@@ -112,8 +112,8 @@ def _ways() -> Iterator[Kind]:
     family = "connection"
     for name, what in (
         ("hangs", "hangs"),
-        ("a byte a second", "drips"),
-        ("headers, a byte a second", "drips-headers"),
+        ("a byte every tenth of a second", "drips"),
+        ("headers, a byte every tenth of a second", "drips-headers"),
         ("an answer without end", "endless"),
         ("an answer of 300 MB", "huge"),
         ("ends the connection", "resets"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from suites.faults.invariants import differences
 from suites.faults.kinds import ERROR, KILLED, PASS, Expected, Kind, Seen
 from suites.faults.lab import Lab
+from suites.faults.rank_logs import SGLANG
 from suites.faults.worker import in_worker
 
 AT_ONCE = 4
@@ -174,7 +175,7 @@ def _plugin(lab: Lab) -> dict[str, str]:
 
 def _version(lab: Lab) -> dict[str, str]:
     file = lab.place / "probe.json"
-    file.write_text(file.read_text().replace("0.5.23", "0.5.24"))
+    file.write_text(file.read_text().replace(SGLANG, "another"))
     return {}
 
 

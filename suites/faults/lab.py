@@ -15,13 +15,14 @@ from typing import Any
 import psutil
 
 from harness.places import ROOT
+from suites.faults.rank_logs import SGLANG
 
 SUITE = "faults"
 # Marks every process that a run starts, however far it got from its parent.
 MARK = "FAULTS_LAB"
 # The answer of harness.sglang_plugin.probe, and SGLang's command: one server for every run.
 PROBE = {
-    "sglang": "0.5.23",
+    "sglang": SGLANG,
     "settings": ["enable_quant_communications", "tp_size", "dtype", "api_key", "port"],
     "packages": "torch 2.9.0; all 3: 0123456789abcdef",
     "plugin": "fedcba9876543210",

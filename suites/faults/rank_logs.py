@@ -11,7 +11,7 @@ from harness.sglang_plugin.settings import Settings
 TP = 2
 LAYERS = 2
 WIDTH = 64
-SGLANG = "0.5.23"
+SGLANG = "fake"
 # The ways to falsify logs. "secretly": the flag says otherwise than what is done.
 FAULTS = (
     "secretly-compressed",
@@ -29,6 +29,7 @@ FAULTS = (
     "fell-back",
     "in-decode",
     "ranks-differ",
+    "late-rank",
     "late",
     "much-too-late",
     "live-missing",
@@ -39,7 +40,7 @@ FAULTS = (
     "live-differing",
     "garbage-in-log",
 )
-LATE_S = {"late": 0.5, "much-too-late": 60.0}
+LATE_S = {"late-rank": 0.3, "late": 0.5, "much-too-late": 60.0}
 
 
 class Ranks:
@@ -63,11 +64,14 @@ class Ranks:
 
     def answered(self, tokens: int, generated: int) -> None:
         """Write the passes of one answer: a prefill, then one of decode for each token but the first."""
+        if self.fault in LATE_S:
+            threading.Timer(LATE_S[self.fault], self._write_locked, (tokens, generated)).start()
+        else:
+            self._write_locked(tokens, generated)
+
+    def _write_locked(self, tokens: int, generated: int) -> None:
         with self._lock:
-            if self.fault in LATE_S:
-                threading.Timer(LATE_S[self.fault], self._write, (tokens, generated)).start()
-            else:
-                self._write(tokens, generated)
+            self._write(tokens, generated)
 
     def _write(self, tokens: int, generated: int) -> None:
         if not self._recorders:

@@ -31,6 +31,8 @@ from suites.faults.signals import ACTIONS, Family
 OK = 200
 UNAUTHORIZED = 401
 FOR_EVER_S = 600
+DIES_ONCE_AFTER = 20
+DRIP_S = 0.1
 HUGE_BYTES = 300_000_000
 CHUNK = b"x" * 65536
 
@@ -192,6 +194,8 @@ class Handler(BaseHTTPRequestHandler):
             sys.stdout.write("RuntimeError: the fake server was told to die\n")
             sys.stdout.flush()
             os._exit(7)
+        if mode.what == "dies-once" and asked > DIES_ONCE_AFTER and not _died_before():
+            os._exit(7)
         if mode.what == "fails-some" and not known and asked % 3 == 0:
             return {}, 500, reached
         found = answer(body, compressed=server.compressed, mode=mode.what)
@@ -212,16 +216,25 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(pause_s)
 
 
+def _died_before() -> bool:
+    """Return whether a server of this arm died before; note that one does."""
+    note = Path(os.environ["HARNESS_PLUGIN_DIR"]).with_name("died")
+    if note.exists():
+        return True
+    note.touch()
+    return False
+
+
 def _drip(handler: Handler, content: Any) -> None:
-    """A byte a second: no pause is long enough for a timeout between two reads."""
-    handler.send([bytes([byte]) for byte in json.dumps(content).encode()], pause_s=1)
+    """No pause is long enough for a timeout between two reads; all of them together are."""
+    handler.send([bytes([byte]) for byte in json.dumps(content).encode()], pause_s=DRIP_S)
 
 
 def _drip_headers(handler: Handler, _content: Any) -> None:
-    for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * FOR_EVER_S:
+    for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * int(FOR_EVER_S / DRIP_S):
         handler.wfile.write(bytes([byte]))
         handler.wfile.flush()
-        time.sleep(1)
+        time.sleep(DRIP_S)
 
 
 def _endless(handler: Handler, _content: Any) -> None:

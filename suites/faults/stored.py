@@ -50,6 +50,8 @@ DAMAGES: dict[str, Damage] = {
     "a folder": _in_its_place(Path.mkdir),
     "a link to nowhere": _in_its_place(lambda file: file.symlink_to("nowhere")),
 }
+
+
 def _last_of_weight(lines: list[str]) -> str:
     """Return the last line but one, of a rank's log the last prefill but one: one of decode proves nothing."""
     prefills = [line for line in lines if '"EXTEND"' in line]

@@ -19,7 +19,6 @@ from harness.records.samples import Sample
 from harness.report.calibration import show_calibration, write_calibration
 from harness.run import pipeline, setup
 from harness.run.display import Display
-from suites.faults.rank_logs import SGLANG
 from tests.support import boolq, failed, gsm8k, make, run_folder, write_arm, write_run
 
 
@@ -144,7 +143,7 @@ def test_a_whole_calibration(
     fake_plan: Callable[..., Plan], display: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sglang = Sglang(
-        version=SGLANG, settings=frozenset({"tp_size", "enable_quant_communications"}), packages="none", plugin="f00"
+        version="fake", settings=frozenset({"tp_size", "enable_quant_communications"}), packages="none", plugin="f00"
     )
     monkeypatch.setattr(setup, "check_plan", lambda _plan: sglang)
     plan = fake_plan()

@@ -107,7 +107,7 @@ def test_port_and_key_are_put_in_at_the_start_and_nowhere_else(tmp_path: Path) -
     command = arm.command(port=4711, key_file=Path("/run/key.yaml"))
     assert command[command.index("--port") + 1] == "4711"
     assert command[command.index("--config") + 1] == "/run/key.yaml"
-    assert [entry for entry in command if entry not in arm.argv] == ["4711", "s3cret"]
+    assert [entry for entry in command if entry not in arm.argv] == ["4711", "/run/key.yaml"]
     assert PORT in arm.argv
     assert KEY_FILE in arm.argv
 

@@ -10,6 +10,7 @@ from harness.errors import HarnessError
 from harness.judge.pairing import margin
 from harness.plan.plan import Plan
 from harness.records.predictions import TextRecord, read_predictions
+from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
@@ -114,7 +115,7 @@ def test_a_report_built_again_is_the_same(plan: Plan) -> None:
     files = (folder.report, folder.markdown, folder.plots)
     before = [file.read_bytes() for file in files]
     again = build_report(folder)
-    write_report(again, folder, latest=False)
+    write_report(again, folder)
     assert again == first
     assert [file.read_bytes() for file in files] == before
 
@@ -401,12 +402,39 @@ def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> Non
     assert "no longer continues 'The capital of France is' with ' Paris'" in why
 
 
-@pytest.mark.parametrize("name", ["plan.json", "run.json"])
-def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
+def test_a_folder_that_is_no_run(plan: Plan) -> None:
     folder = finished(plan)
-    (folder.path / name).unlink()
-    with pytest.raises(HarnessError, match=f"{name} cannot be read"):
+    folder.plan.unlink()
+    with pytest.raises(HarnessError, match=r"plan.json cannot be read"):
         build_report(folder)
+
+
+@pytest.mark.parametrize("content", [None, "", '{"started": '])
+def test_a_run_without_its_record_is_an_error_whatever_it_measured(plan: Plan, content: str | None) -> None:
+    folder = finished(plan)
+    folder.run.unlink()
+    if content is not None:
+        folder.run.write_text(content)
+    report = build_report(folder)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert "run.json" in report.reasons[0]
+    assert report.tasks["boolq"].n == 128
+
+
+def test_a_run_that_never_said_that_it_ended_was_cut_off(plan: Plan) -> None:
+    folder = finished(plan)
+    record = read_record(folder.run, RunRecord)
+    write_record(folder.run, record.model_copy(update={"state": "running"}))
+    report = build_report(folder)
+    assert (report.verdict, report.reasons[0]) == ("ERROR", CUT_OFF)
+    assert report.tasks["boolq"].n == 128
+
+
+def test_a_report_says_how_often_its_run_was_resumed(plan: Plan) -> None:
+    folder = finished(plan)
+    record = read_record(folder.run, RunRecord)
+    write_record(folder.run, record.model_copy(update={"resumed": ["2026-01-01: the power failed"]}))
+    assert "the run was resumed after it had ended: 2026-01-01: the power failed" in build_report(folder).notes
 
 
 def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
@@ -508,7 +536,7 @@ def test_a_report_that_is_built_again_writes_through_no_link(plan: Plan, tmp_pat
     for file in (folder.report, folder.markdown, folder.plots):
         file.symlink_to(mine)
         file.with_name(file.name + ".partial").symlink_to(mine)
-    write_report(build_report(folder), folder, latest=False)
+    write_report(build_report(folder), folder)
     assert mine.read_text() == "untouched"
     assert not any(file.is_symlink() for file in (folder.report, folder.markdown, folder.plots))
 

@@ -15,12 +15,11 @@ from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.run import arms, pipeline, setup
 from harness.run.display import Display
-from suites.faults import rank_logs
 from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
-SGLANG = Sglang(version=rank_logs.SGLANG, settings=SETTINGS, packages="none", plugin="f00")
+SGLANG = Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
 MakePlan = Callable[..., Plan]
 
 

@@ -24,7 +24,7 @@ from tests.support import run_folder
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
 SETTINGS = frozenset({"enable_quant_communications", "tp_size"})
-SGLANG = Sglang(version="0.5.23", settings=SETTINGS, packages="torch 2", plugin="f00")
+SGLANG = Sglang(version="fake", settings=SETTINGS, packages="torch 2", plugin="f00")
 
 
 @pytest.fixture(autouse=True)
