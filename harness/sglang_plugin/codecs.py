@@ -58,7 +58,9 @@ def policy_problems(policy: Policy, *, on_npu: bool = False, virtual: bool = Fal
     problems = codec_problems(*names, virtual=virtual)
     if not virtual:
         problems += [
-            f"{choice.label}: only virtual ranks compute this" for choice in choices if choice.algorithm == OWN
+            f"{choice.label}: only virtual ranks compute this"
+            for choice in choices
+            if choice.algorithm == OWN or choice.rows
         ]
     return problems
 

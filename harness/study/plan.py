@@ -77,6 +77,8 @@ class StudyPlan(Strict):
         budget_kl: The harm that the recommended policy may do, in nats a token.
         questions: Questions of BoolQ that every candidate is scored on; 0 for none.
         confirm: Whether what a real run is compared with is measured too.
+        link: What joins the ranks, for the times that are predicted; as `find_link` takes it.
+        prefill: Tokens of the prefill whose time is predicted.
         arms: The server for each number of virtual ranks.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
@@ -101,6 +103,8 @@ class StudyPlan(Strict):
     budget_kl: float
     questions: int
     confirm: bool
+    link: str
+    prefill: int
     arms: list[Arm]
     known_answer: KnownAnswer
     start_timeout_s: int

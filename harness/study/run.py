@@ -78,7 +78,7 @@ def _predict_for_confirmation(
     plan: StudyPlan, measurer: Measurer, files: ArmFolder, texts: FixedTexts, display: Display
 ) -> None:
     """Have the recommended policy's predictions and the uncompressed ones read as a real run reads them."""
-    best = recommend(plan, policies(read_measured(files.path), ("candidate", "mix")))
+    best = recommend(plan, policies(plan, read_measured(files.path), ("candidate", "mix")))
     if best is None:
         return
     display.say(f"{best.name}: predictions to compare a real run with")
