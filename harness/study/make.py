@@ -17,7 +17,7 @@ from harness.records.run_folder import RunFolder
 from harness.sglang_plugin.policy import ALGORITHMS, OWN
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Positive, Strict
-from harness.study.plan import DEFAULT_CANDIDATES, Candidate, StudyPlan, algorithm_for, arm_name
+from harness.study.plan import Candidate, StudyPlan, algorithm_for, arm_name, default_candidates
 
 # Texts of each source where the suite has none.
 TEXTS = 16
@@ -97,7 +97,7 @@ def make_study(
     )
     candidates: list[Candidate] = []
     for ranks in dict.fromkeys(options.ranks):
-        for name in dict.fromkeys(options.codecs or DEFAULT_CANDIDATES):
+        for name in dict.fromkeys(options.codecs or default_candidates(ranks)):
             codec, algorithm = split_name(name, ranks)
             candidates.append(Candidate(codec=codec, algorithm=algorithm, ranks=ranks))
     if problems:

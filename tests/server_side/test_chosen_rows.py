@@ -19,7 +19,7 @@ INT8 = Choice(codec="int8_token")
 def parts() -> torch.Tensor:
     """Messages whose row t has a spike of t in one rank alone: the later, the larger its crest factor."""
     generator = torch.Generator().manual_seed(0)
-    messages = torch.randn(RANKS, TOKENS, WIDTH, generator=generator).clamp(-1, 1)
+    messages = torch.randn(RANKS, TOKENS, WIDTH, generator=generator).sign()
     messages[1, :, 3] = 2 + 0.2 * torch.arange(TOKENS, dtype=torch.float32)
     return messages
 
