@@ -191,7 +191,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def campaigns(session: nox.Session) -> None:
-    """Run the tests that start many servers, in full: virtual ranks against real ones, and what the harness can see."""
+    """Run the tests that take many servers: virtual ranks against real ones in full, and what a run can see."""
     python, server = harness_environment(session, dev=True), server_cpu_environment(session)
     prepare_plugin(session)
     env = harness_env(server) | {"HARNESS_CAMPAIGNS": "1"}
