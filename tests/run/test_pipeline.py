@@ -59,6 +59,35 @@ def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) 
     assert any(reason.startswith("fidelity: ") and "failed" in reason for reason in report.reasons)
 
 
+@pytest.mark.parametrize("arm", ["baseline", "compressed"])
+@pytest.mark.parametrize(
+    ("mode", "why"), [("stranger", "another server answered"), ("asked-by-others", "somebody else asked that server")]
+)
+def test_answers_that_the_ranks_logs_do_not_bear_out_are_an_error(
+    fake_plan: MakePlan, display: Display, arm: str, mode: str, why: str
+) -> None:
+    report = pipeline.run(fake_plan(**{arm: mode}), display)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert report.reasons[0].startswith(f"compression is not proven: {arm} arm: rank 0 logged prefills of ")
+    assert why in report.reasons[0]
+
+
+def test_a_compressed_arm_without_numbers_fails_and_has_no_traceback(fake_plan: MakePlan, display: Display) -> None:
+    plan = fake_plan(compressed="no-number").model_copy(update={"fidelity": None})
+    report = pipeline.run(plan, display)
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert report.reasons[0].startswith(
+        "boolq: the compressed arm gives no numbers for 6 of 6 questions for which the"
+    )
+
+
+def test_a_text_that_is_null_is_no_wrong_answer(fake_plan: MakePlan, display: Display) -> None:
+    report = pipeline.run(fake_plan(compressed="null-text"), display)
+    assert report.verdict == "ERROR"
+    assert any("the answer is malformed: text is None" in reason for reason in report.reasons)
+    assert report.tasks["gsm8k"].compressed.failed == 6
+
+
 def test_a_server_that_dies_makes_an_error_and_keeps_the_other_arm(fake_plan: MakePlan, display: Display) -> None:
     plan = fake_plan(compressed="dies-in-task")
     report = pipeline.run(plan, display)
