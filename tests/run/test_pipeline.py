@@ -2,6 +2,7 @@
 
 import json
 import resource
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
     assert report.fidelity is not None
     assert (report.fidelity.verdict, report.fidelity.compressed.texts) == ("REPORTED", 9)
     assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
-    assert "secret" not in (Path(plan.folder) / "report.json").read_text()
+    key = json.loads((Path(plan.folder) / "baseline" / "arm.json").read_text())["server_args"].get("api_key")
+    assert key in (None, "<redacted>")
+    assert stat.S_IMODE(Path(plan.folder).stat().st_mode) == 0o700
     said = capsys.readouterr().out
     assert "baseline: boolq: 6 questions in" in said
     assert "compressed: gsm8k: 6 questions in" in said
