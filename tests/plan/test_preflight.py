@@ -239,6 +239,24 @@ def test_sums_that_would_pass_the_plugin_by_are_refused(tmp_path: Path) -> None:
     ]
 
 
+STORED = """
+        parser.add_argument('--enable-hierarchical-cache', default=True)
+        parser.add_argument('--hicache-storage-backend', default='file')
+        parser.add_argument('--enable-mixed-chunk', default=True)
+        parser.add_argument('--disaggregation-mode', default='decode')
+"""
+
+
+def test_answers_that_rest_on_other_prefills_than_the_logged_ones_are_refused(tmp_path: Path) -> None:
+    said = on_gpus(tmp_path, stand_in(tmp_path, 2, STORED), together=False).splitlines()
+    assert [entry.split(" ", 1)[0] for entry in said] == [
+        "--enable-hierarchical-cache",
+        "--hicache-storage-backend",
+        "--enable-mixed-chunk",
+        "--disaggregation-mode",
+    ]
+
+
 def test_the_cuda_suite_gives_those_arguments(tmp_path: Path) -> None:
     options = SETTINGS.format(graphs="", fusion=", action='store_true'")
     assert on_gpus(tmp_path, stand_in(tmp_path, 2, options), together=False) == ""
