@@ -25,6 +25,8 @@ def kinds() -> Iterator[Kind]:
         ("ranks that say another flag", "compressed", "says-another-flag", "enable_quant_communications"),
         ("fifty times the prefills", "compressed", "fifty-fold", "tokens|prefill"),
         ("fifty times the prefills in the baseline", "baseline", "fifty-fold", "tokens|prefill"),
+        ("a stranger's server answers", "baseline", "stranger", ""),
+        ("a server that others ask too", "baseline", "asked-by-others", "somebody else"),
         ("half of the elements", "compressed", "half-elements", "elements"),
         ("quantization that fell back", "compressed", "fell-back", "fell back"),
         ("compression in decode", "compressed", "in-decode", "DECODE"),

@@ -59,7 +59,12 @@ def answer(body: Answer, *, compressed: bool, mode: str) -> Answer:
         scored = tokens[body["logprob_start_len"] + 1 :]
         meta["input_token_logprobs"] = [[LIKELY if best else UNLIKELY, token, None] for token in scored]
         meta["input_top_logprobs"] = [[[LIKELY, token, None]] for token in scored]
-    return {"text": right if KNOWN in text else " 7", "meta_info": meta}
+    if mode == "no-number" and KNOWN not in text:
+        for scored in (meta.get("output_token_ids_logprobs", [[]])[0], meta.get("input_token_logprobs", [])):
+            if scored:
+                scored[-1][0] = None
+    said = right if KNOWN in text else None if mode == "null-text" else " 7"
+    return {"text": said, "meta_info": meta}
 
 
 def _predictions(tokens: list[int], top: int, *, compressed: bool, mode: str) -> Answer:
