@@ -90,7 +90,8 @@ def _contents() -> Iterator[Kind]:
         ("log-probabilities are -Infinity", "logprobs-infinite"),
     ):
         modes = {"compressed": f"{what}@5"}
-        yield served(name, family, modes, says="no number|not finite|not a number", short=what == "logprobs-nan")
+        says = "no number|not finite|not a number"
+        yield served(name, family, modes, FAIL, ERROR, says=says, short=what == "logprobs-nan")
     yield served("the answers in another order", family, {"compressed": "other-order@5"})
     yield served("everything came from a cache", family, {"compressed": "all-cached@5"})
     yield served("tokens are text", family, {"baseline": "tokens-text"}, says="failed")

@@ -12,7 +12,7 @@ from suites.faults.lab import Lab
 from suites.faults.served import rebuilding_problems, resuming_problems, served
 
 KILLS = 50
-KILLS_SHORT = 4
+KILLS_SHORT = 2
 # A run takes three seconds to its first file and as many to its end.
 RUN_S = 6.0
 MOMENTS = {

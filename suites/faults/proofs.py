@@ -42,6 +42,8 @@ def kinds() -> Iterator[Kind]:
             fault in {"secretly-compressed", "fifty-fold"} and arm == "baseline"
         )
         yield served(name, family, {arm: fault}, says=says, short=short)
+    modes = {"baseline": "late-rank", "compressed": "late-rank"}
+    yield served("one rank's logs come a third of a second late", family, modes, PASS, short=True)
     modes = {"compressed": "live-nonfinite"}
     yield served("sums that are not finite in both arms", family, modes, PASS, says="WARNING[^\\n]*finite")
     yield served("logs that come half a second late", family, {"baseline": "late", "compressed": "late"}, PASS)
