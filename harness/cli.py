@@ -14,17 +14,17 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from harness.config.load import load, suite_names
-from harness.config.suite import Source
+from harness.config.suite import Source, Suite
 from harness.errors import HarnessError
 from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.places import ROOT
+from harness.places import ROOT, model_place
 from harness.plan.make import make_plan, repeat_command
 from harness.plan.options import Options
 from harness.plan.plan import Plan
 from harness.prepare.data import data_place
 from harness.prepare.data import prepare as prepare_data
-from harness.prepare.models import prepare_model
+from harness.prepare.models import fetch_model, prepare_model
 from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
 from harness.safety import harmless
@@ -214,10 +214,11 @@ def _plan(
     options = _checked(Options, server_python=_interpreter(server_python), plugin_path=plugin_path, **chosen)
     content, thresholds = load(options.suite)
     source = data or content.data
-    if not options.dry_run and options.model_path is None:
-        prepare_model(content.model.path, options.server_python, device=content.device)
+    if not options.dry_run:
+        place = _model_place(content, options.model_path, options.server_python)
+        options = options.model_copy(update={"model_path": place})
     try:
-        manifest = prepare_data(source, data_place(source), folder=data_folder)
+        manifest = prepare_data(source, data_place(source, data_folder), folder=data_folder)
     except HarnessError as error:
         if not options.dry_run or source is Source.PACKAGED:
             raise
@@ -230,7 +231,12 @@ def _plan(
         source = Source.PACKAGED
         manifest = prepare_data(source, data_place(source))
     return make_plan(
-        content, thresholds, options, data=data_place(source), data_manifest=manifest, repeat=repeat_command()
+        content,
+        thresholds,
+        options,
+        data=data_place(source, data_folder),
+        data_manifest=manifest,
+        repeat=repeat_command(),
     )
 
 
@@ -268,10 +274,12 @@ def _study(
     )
     content, thresholds = load(suite)
     source = data or content.data
-    if options.model_path is None and not dry_run:
-        prepare_model(content.model.path, python, device=content.device)
-    manifest = prepare_data(source, data_place(source), folder=data_folder)
-    plan = make_study(content, options, data=data_place(source), data_manifest=manifest, repeat=repeat_command())
+    if not dry_run:
+        options = options.model_copy(update={"model_path": _model_place(content, options.model_path, python)})
+    manifest = prepare_data(source, data_place(source, data_folder), folder=data_folder)
+    plan = make_study(
+        content, options, data=data_place(source, data_folder), data_manifest=manifest, repeat=repeat_command()
+    )
     console = _console()
     if dry_run:
         show_plan(plan, console)
@@ -288,11 +296,24 @@ def _study(
             policy=folder.policy,
         )
         run_plan = make_plan(
-            content, thresholds, real, data=data_place(source), data_manifest=manifest, repeat=repeat_command()
+            content,
+            thresholds,
+            real,
+            data=data_place(source, data_folder),
+            data_manifest=manifest,
+            repeat=repeat_command(),
         )
         report = confirm_study(plan, folder, run_plan, display)
     show_study(report, folder, console)
     return exit_code(report)
+
+
+def _model_place(content: Suite, named: str | None, python: Path) -> str:
+    """Return where a suite's model is, or the one named in its place; made ready or fetched if it isn't there."""
+    if named is not None:
+        return fetch_model(named, None)
+    prepare_model(content.model.path, python, device=content.device)
+    return fetch_model(model_place(content.model.path), content.model.revision)
 
 
 def _checked(kind: type[OptionsT], **chosen: Any) -> OptionsT:  # noqa: ANN401 - checked here

@@ -4,10 +4,12 @@ Imports the standard library only: the numerical suite uses it in another enviro
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
 NAME = ".cache"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 IN_REPOSITORY = Path(__file__).resolve().parents[1] / NAME
 
 
@@ -20,6 +22,11 @@ def model_place(path: str) -> str:
     """Return a model's path as a suite gives it, with a leading `.cache/` led to where the cache is."""
     first, *rest = Path(path).parts or ("",)
     return str(cache().joinpath(*rest)) if first == NAME else path
+
+
+def is_hub_name(path: str) -> bool:
+    """Return whether a model's path has the form of a hub's name, `organisation/model`."""
+    return not path.startswith((".", "/")) and HUB_NAME.fullmatch(path) is not None
 
 
 ROOT = Path(__file__).resolve().parent.parent

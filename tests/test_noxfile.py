@@ -229,7 +229,7 @@ class Environments:
         asked, env = self.ran[-1]
         # What the harness itself knows goes to it as it was given.
         assert asked == ["-m", "harness", "accuracy", *arguments]
-        assert env["HARNESS_PLUGIN_PATH"] == str(noxfile.PLUGIN)
+        assert env["HARNESS_PLUGIN_PATH"] == str(noxfile.plugin_folder())
         return env["HARNESS_SERVER_PYTHON"]
 
 
