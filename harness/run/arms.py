@@ -134,7 +134,9 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Wat
             if differing := differing_settings(before.server_args, record.server_args):
                 raise HarnessError(f"the server's {differing[0]} is not what it was before the run broke")
             known = before.known_answer and record.known_answer
-            record = before.model_copy(update={"known_answer": known, "starts": before.starts + 1})
+            # That it was asked again belongs to the start, as a warm-up does: the arms must show the same traffic.
+            server.client.traffic = Traffic()
+            record = before.model_copy(update={"known_answer": known})
         running_arm = RunningArm(arm=arm, server=server, folder=folder, record=record, before=record.traffic)
         running_arm.keep()
         engagement = check_engaged(plan, arm, folder, sglang=ready.sglang.version)
