@@ -133,14 +133,12 @@ class FidelityRun(Strict):
         gsm8k: How many of GSM8K's questions with their gold solutions.
         boolq: How many of BoolQ's passages.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
     """
 
     gsm8k: Positive | None = None
     boolq: Positive | None = None
     max_tokens: Annotated[int, Field(ge=2)] = 128
-    top_k: Positive = 20
     concurrency: Positive = 1
 
     @property

@@ -110,7 +110,6 @@ def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int 
     return FidelityPlan(
         texts={source: min(count, limit or count) for source, count in run.texts.items()},
         max_tokens=run.max_tokens,
-        top_k=run.top_k,
         concurrency=run.concurrency,
         threshold=threshold,
     )

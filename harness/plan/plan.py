@@ -20,14 +20,12 @@ class FidelityPlan(Strict):
     Attributes:
         texts: How many texts of which source, from the first on.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
         threshold: What is accepted; None: a large shift is a warning.
     """
 
     texts: dict[str, int]
     max_tokens: int
-    top_k: int
     concurrency: int
     threshold: FidelityThreshold | None
 
@@ -37,7 +35,7 @@ class FidelityPlan(Strict):
             "texts": self.texts,
             "from": "the first of each; gsm8k: question and gold solution, boolq: passage",
             "max_tokens": self.max_tokens,
-            "top_k": self.top_k,
+            "compared": "by the server, over the whole vocabulary",
             "concurrency": self.concurrency,
             "bos": "what the tokenizer adds",
             "generated": 0,
@@ -46,7 +44,7 @@ class FidelityPlan(Strict):
     def protocol_text(self) -> str:
         """Return the protocol in one line."""
         texts = ", ".join(f"{count} of {source}" for source, count in self.texts.items())
-        return f"{texts}; to {self.max_tokens} tokens; the {self.top_k} most likely; BOS: what the tokenizer adds"
+        return f"{texts}; to {self.max_tokens} tokens; compared over the whole vocabulary; BOS: what the tokenizer adds"
 
 
 PORT = "<free port>"
