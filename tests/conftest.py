@@ -108,7 +108,7 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
                 "boolq": task("boolq", "acc,none", max_drop=0.9),
                 "gsm8k": task("gsm8k", "exact_match,last-number"),
             },
-            fidelity=FidelityPlan(texts={"boolq": 9}, max_tokens=16, top_k=5, concurrency=2, threshold=None),
+            fidelity=FidelityPlan(texts={"boolq": 9}, max_tokens=16, concurrency=2, threshold=None),
             known_answer=KNOWN,
             start_timeout_s=start_s,
             request_timeout_s=20,

@@ -5,6 +5,7 @@ where a real one can run.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -102,6 +103,8 @@ class Handler(BaseHTTPRequestHandler):
             actual[-1][1] += 1
         if self.mode == "short-top":
             tops[-1].pop()
+        if self.compressed:
+            write_compared(tokens)
         return {"input_token_logprobs": actual, "input_top_logprobs": tops}
 
     def reply(self, content: dict[str, Any] | list[dict[str, Any]], status: int = OK) -> None:
@@ -127,6 +130,18 @@ def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test
                 facts |= {"implementation": "fake", "codec": "none", "algorithm": "none"}
                 out.write(json.dumps(facts) + "\n")
             out.write(json.dumps(line) + "\n")
+
+
+def write_compared(tokens: list[int]) -> None:
+    """What a compressing server's plugin finds: predictions as above, of as many tokens as it takes."""
+    before, after, count = -0.5, -1.0, len(tokens) - 1
+    kl = math.exp(before) * (before - after) + (1 - math.exp(before)) * math.log(
+        (1 - math.exp(before)) / (1 - math.exp(after))
+    )
+    line: dict[str, Any] = {"policy": 0, "text": hashlib.sha256(json.dumps(tokens).encode()).hexdigest()}
+    line |= {"reference": 0, "kl": [kl] * count, "baseline": [before] * count, "candidate": [after] * count}
+    with (Path(os.environ["HARNESS_PLUGIN_DIR"]) / "predictions.jsonl").open("a") as out:
+        out.write(json.dumps({**line, "same_top": [True] * count}) + "\n")
 
 
 def main() -> None:

@@ -44,7 +44,9 @@ class FidelityPlan(Strict):
     def protocol_text(self) -> str:
         """Return the protocol in one line."""
         texts = ", ".join(f"{count} of {source}" for source, count in self.texts.items())
-        return f"{texts}; to {self.max_tokens} tokens; compared over the whole vocabulary; BOS: what the tokenizer adds"
+        return (
+            f"{texts}; to {self.max_tokens} tokens; compared over the whole vocabulary; BOS: what the tokenizer adds"
+        )
 
 
 PORT = "<free port>"

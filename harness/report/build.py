@@ -33,7 +33,7 @@ def build_report(folder: RunFolder) -> Report:
     }
     errors = list(run.errors) or arm_errors(plan, arms)
     tasks = task_reports(folder, plan.tasks, arm_records)
-    fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
+    fidelity = fidelity_report(folder, plan, plan.fidelity) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
     judged = [Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons)) for part in measured]
     if arms[COMPRESSED].known_answer is False:

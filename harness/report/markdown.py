@@ -38,6 +38,7 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
     environment.filters["size"] = size
     environment.filters["interval"] = interval
     environment.filters["small"] = small
+    environment.filters["limit"] = limit
     environment.filters["quoted"] = quoted
     environment.globals["shifts"] = shifts
     return environment.get_template(TEMPLATE).render(report=report, plots=plots)
@@ -72,6 +73,11 @@ def size(count: int) -> str:
 def small(value: float) -> str:
     """Return a number of any size to three digits."""
     return f"{value:.3g}"
+
+
+def limit(value: float | None) -> str:
+    """Return a limit, or a dash for none."""
+    return "-" if value is None else f"{value:g}"
 
 
 def interval(estimate: Estimate) -> str:

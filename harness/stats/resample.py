@@ -13,8 +13,9 @@ RESAMPLES = 9999
 # Of a studentized statistic, whose every resample needs its own standard error.
 STUDENTIZED_RESAMPLES = 4999
 # Of the t statistic of lognormal groups: their spread in logarithms, draws at each, and values drawn in all.
-SPREADS = np.linspace(0, 2, 21)
-MOST_DRAWS, FEWEST_DRAWS, VALUES = 20_000, 4_000, 3_000_000
+SPREADS = np.linspace(0, 2, 11)
+SMALLEST = 1e-9
+MOST_DRAWS, FEWEST_DRAWS, VALUES = 10_000, 4_000, 3_000_000
 
 Array = NDArray[np.float64]
 
@@ -96,21 +97,18 @@ def ratio_bounds(
     groups = totals.shape[-1]
     if groups < 2:  # noqa: PLR2004 - one group cannot differ from itself
         return np.full(totals.shape[:-1], -np.inf), np.full(totals.shape[:-1], np.inf)
-    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), STUDENTIZED_RESAMPLES).T
-    mean, error = _ratio(totals, counts, np.ones((groups, 1)))
-    again, again_error = _ratio(totals, counts, drawn.astype(np.float64))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if positive:
-            distance = np.log(again / mean) / (again_error / again)
-        else:
-            distance = (again - mean) / again_error
-    # A resample of one group many times has no error: it is as far as can be, on its side.
-    distance = np.where(np.isfinite(distance), distance, np.sign(again - mean) * np.inf)
-    distance = np.where(again == mean, 0.0, distance)
-    near, far = np.quantile(distance, [alpha, 1 - alpha], axis=-1, method="nearest")
-    mean, error = mean[..., 0], error[..., 0]
-    alike = error <= 1e-12 * np.abs(mean)
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+    mean = totals.sum(axis=-1, keepdims=True) / counts.sum(axis=-1, keepdims=True)
+    residuals = totals - mean * counts
+    # Up to rounding.
+    alike = np.abs(residuals).max(axis=-1) <= 1e-12 * np.abs(totals).max(axis=-1)
+    moved, again_error = _of_resamples(residuals, counts, _drawn(groups, seed))
+    error = np.sqrt((residuals**2).sum(axis=-1) * groups / (groups - 1)) / counts.sum(axis=-1)
+    with np.errstate(all="ignore"):
+        distance = np.log1p(moved / mean) / (again_error / (mean + moved)) if positive else moved / again_error
+        # A resample of one group many times has no error: it is as far as can be, on its side.
+        distance = np.where(np.isfinite(distance), distance, np.where(moved == 0, 0.0, np.copysign(np.inf, moved)))
+        near, far = np.quantile(distance, [alpha, 1 - alpha], axis=-1, method="nearest")
+        mean = mean[..., 0]
         if positive:
             near = np.minimum(near, _lognormal_near(totals / counts, alpha))
             low, high = mean * np.exp(-far * error / mean), mean * np.exp(-near * error / mean)
@@ -119,13 +117,28 @@ def ratio_bounds(
     return np.where(alike, mean, low), np.where(alike, mean, high)
 
 
-def _ratio(sums: Array, sizes: Array, times: Array) -> tuple[Array, Array]:
-    """Return the ratio and its standard error with each group taken so many times; `[..., groups] @ [groups, B]`."""
-    groups = sums.shape[-1]
-    of_sums, of_sizes = sums @ times, sizes @ times
-    ratio = of_sums / of_sizes
-    squares = (sums**2) @ times - 2 * ratio * ((sums * sizes) @ times) + ratio**2 * ((sizes**2) @ times)
-    return ratio, np.sqrt(np.maximum(squares, 0) * groups / (groups - 1)) / of_sizes
+@lru_cache(maxsize=8)
+def _drawn(groups: int, seed: int) -> Array:
+    """Return how often each resample takes each group, `[groups, B]`."""
+    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), STUDENTIZED_RESAMPLES)
+    return np.ascontiguousarray(drawn.T, np.float64)
+
+
+def _of_resamples(residuals: Array, sizes: Array, times: Array) -> tuple[Array, Array]:
+    """Return how far each resample's ratio is from the one seen, and its standard error.
+
+    Args:
+        residuals: Each group's sum less what its size and the ratio make one expect, `[..., groups]`.
+        sizes: Each group's size, likewise.
+        times: How often each resample takes each group, `[groups, B]`.
+    """
+    groups, of_sizes = residuals.shape[-1], sizes @ times
+    moved = (residuals @ times) / of_sizes
+    around_seen = (residuals**2) @ times
+    squares = around_seen - 2 * moved * ((residuals * sizes) @ times) + moved**2 * ((sizes**2) @ times)
+    # What rounding leaves where all that was taken is alike.
+    squares = np.where(squares <= 1e-12 * around_seen, 0, squares)
+    return moved, np.sqrt(squares * groups / (groups - 1)) / of_sizes
 
 
 def _lognormal_near(means: Array, alpha: float) -> Array:
@@ -135,7 +148,7 @@ def _lognormal_near(means: Array, alpha: float) -> Array:
     """
     groups = means.shape[-1]
     # A group of exactly 0 has no logarithm; the largest spread there is a quantile for stands for it.
-    logs = np.log(np.maximum(means, 1e-9 * means.max(axis=-1, keepdims=True)))
+    logs = np.log(np.maximum(means, SMALLEST * means.max(axis=-1, keepdims=True)))
     spread = logs.std(axis=-1, ddof=1) * (1 + 1 / sqrt(2 * (groups - 1)))
     return np.interp(spread, SPREADS, _lognormal_quantiles(groups, alpha))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.config.suite import FidelityRun, Suite, TaskRun
-from harness.config.thresholds import Calibration, FidelityThreshold, Threshold
+from harness.config.thresholds import Calibration, FidelityThreshold, KnownAnswers, KnownPredictions, Threshold
 from harness.places import ROOT
 from harness.strict import Strict
 
@@ -69,3 +69,9 @@ def test_the_keys_of_a_calibration() -> None:
     listed, _ = key_tables(THRESHOLDS.read_text(encoding="utf-8"))
     beside = listed["calibration"]
     assert [name for name in re.findall("`([^`]+)`", beside) if name != "protocol"] == [*Calibration.model_fields]
+
+
+@pytest.mark.parametrize(("table", "model"), [(0, KnownAnswers), (1, KnownPredictions)])
+def test_the_keys_of_what_is_known(table: int, model: type[Strict]) -> None:
+    beside = key_tables(THRESHOLDS.read_text(encoding="utf-8"))[table]["known"]
+    assert re.findall("`([^`]+)`", beside) == [*model.model_fields]

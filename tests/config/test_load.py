@@ -232,7 +232,7 @@ def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -
     rows = thresholds.models["M"]
     assert (list(rows.tasks), rows.fidelity) == (["boolq"], FidelityThreshold(**row))
     assert suite.fidelity is not None
-    assert (suite.fidelity.texts, suite.fidelity.max_tokens, suite.fidelity.top_k) == ({"boolq": 4}, 128, 20)
+    assert (suite.fidelity.texts, suite.fidelity.max_tokens) == ({"boolq": 4}, 128)
     files.write(SUITE, models)
     (problem,) = files.problems()
     assert problem.startswith("thresholds.yaml:7: models.M.fidelity: is measured by no suite of M: give one the key")
