@@ -115,6 +115,7 @@ def make_sample(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
         "task": "gsm8k",
         "filter": "last-number",
         "doc_id": doc_id,
+        "row": doc_id,
         "doc_hash": f"document {doc_id}",
         "prompt_hash": f"prompt {doc_id}",
         "prompt_tokens": 7,

@@ -57,11 +57,12 @@ def make_plan(
         refused.append("--together and --reuse-baseline exclude each other: a reused baseline has no server")
     if options.together and suite.device == "cpu" and (why := shared_cores(suite)):
         refused.append(f"--together takes a core for each rank of both servers, but {why}: leave --together out")
+    rows = thresholds.models[suite.model.name]
+    if options.early_stop and rows.pooled is not None:
+        refused.append(f"--early-stop leaves out questions that {suite.model.name}'s pooled test needs: leave it out")
     if refused and not options.dry_run:
         raise HarnessError("\n".join(refused))
     policy = read_policy(options.policy or suite.compression.policy)
-    rows = thresholds.models[suite.model.name]
-    judged_tasks = sum(rows.tasks[name].max_drop is not None for name in suite.tasks)
     return Plan(
         run_id=run_id,
         suite=options.suite,
@@ -85,11 +86,11 @@ def make_plan(
                 max_new_tokens=task.max_new_tokens,
                 early_stop=(task.early_stop if options.early_stop is None else options.early_stop)
                 and rows.tasks[name].max_drop is not None,
-                judged_tasks=max(1, judged_tasks),
                 threshold=rows.tasks[name],
             )
             for name, task in suite.tasks.items()
         },
+        pooled=rows.pooled,
         # Calibration has no arm to compare with.
         fidelity=_fidelity(suite.fidelity, rows.fidelity, options.limit)
         if suite.fidelity and options.baselines is None
