@@ -21,6 +21,7 @@ from ruamel.yaml.constructor import SafeConstructor
 
 from harness.ask.lm_eval_model import Key, Outcome, ServerModel, appending
 from harness.errors import HarnessError
+from harness.plan.order import ORDER_SEED, asking_order
 from harness.plan.plan import TaskPlan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, write_samples
@@ -30,9 +31,6 @@ datasets.disable_progress_bars()
 # Its bar for building prompts would come once for each part of a task, between the lines of our own progress.
 lm_eval_task.tqdm = partial(lm_eval_task.tqdm, disable=True)
 logging.getLogger("httpx").setLevel(logging.WARNING)
-
-# Of the one order in which every run asks a task's questions.
-ORDER_SEED = 0
 
 
 class LmEvalTask:
@@ -219,13 +217,9 @@ _PLAIN_YAML.Constructor = _PlainConstructor
 
 
 def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
-    """Put a task's scored documents into the order of asking and return each one's number in the data.
-
-    The order is by a hash of seed and number, the same whatever lm-eval, Python or the number of questions. The data
-    often is sorted: a codec that harms one kind of question would pass or fail by where a run ends.
-    """
+    """Put a task's scored documents into the order of asking and return each one's number in the data."""
     documents = task.eval_docs
-    rows = sorted(range(len(documents)), key=lambda row: hashlib.sha256(f"{ORDER_SEED}/{row}".encode()).digest())
+    rows = asking_order(len(documents))
     shuffled = documents.select(rows)
     # The examples that are shown come from the data itself, not from here.
     name = "test_docs" if task.has_test_docs() else "validation_docs"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.config.load import load
 from harness.config.policy import read_policy
 from harness.config.suite import FidelityRun, Suite
 from harness.config.thresholds import FidelityThreshold, Thresholds
@@ -105,6 +106,23 @@ def make_plan(
         repeat=repeat,
         refused=refused,
     )
+
+
+def plan_on_paper(suite: str, *, limit: int | None = None) -> Plan:
+    """Plan a suite that is not to run: tasks and thresholds as they would be, whatever this machine has.
+
+    Args:
+        suite: The suite's name.
+        limit: At most so many questions a task.
+
+    Raises:
+        HarnessError: There is no such suite, or it or the thresholds are wrong.
+    """
+    content, thresholds = load(suite)
+    # No server is started: what it would be started with does not matter.
+    nowhere = Path(sys.executable)
+    options = Options(suite=suite, server_python=nowhere, plugin_path=nowhere.parent, limit=limit, dry_run=True)
+    return make_plan(content, thresholds, options, data=Path(), data_manifest={}, repeat="")
 
 
 def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int | None) -> FidelityPlan:

@@ -5,6 +5,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+ENOUGH = 200
+
 
 def design_effect(differences: Sequence[int], clusters: Sequence[Hashable]) -> float:
     """Return the variance of a mean by what it would be if no question shared its cluster, at least 1.
@@ -28,6 +30,9 @@ def design_effect(differences: Sequence[int], clusters: Sequence[Hashable]) -> f
 def design_effects(differences: NDArray[np.float64], numbers: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the same of many samples at once.
 
+    From fewer than `ENOUGH` clusters the variance cannot be estimated well: then it is what it is at most, where all
+    questions of a cluster turn as one.
+
     Args:
         differences: Shape (samples, questions).
         numbers: Each question's cluster, 0 to clusters - 1; shape (questions,).
@@ -35,6 +40,9 @@ def design_effects(differences: NDArray[np.float64], numbers: NDArray[np.int64])
     Returns:
         Shape (samples,).
     """
+    sizes = np.bincount(numbers)
+    if len(sizes) < ENOUGH and sizes.max() > 1:
+        return np.full(len(differences), (sizes**2).sum() / sizes.sum())
     left = differences - differences.mean(axis=1, keepdims=True)
     alone = (left**2).sum(axis=1)
     order = np.argsort(numbers, kind="stable")
