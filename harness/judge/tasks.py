@@ -1,40 +1,40 @@
 """The tasks' part of the report: arms paired, counted, tested together and judged, the noise floor beside them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from harness.errors import HarnessError
 from harness.judge.baseline import differs_again
 from harness.judge.choices import Choices, summarise_choices
-from harness.judge.drop import Drop, check_drop, judge_drop
+from harness.judge.drop import Drop, check_drop
 from harness.judge.early_stop import certain, design_of
-from harness.judge.error_budget import POOLED, POOLED_GATE, fail_levels
+from harness.judge.error_budget import POOLED_GATE, fail_levels
 from harness.judge.floors import missed_upstream
+from harness.judge.paired_report import judged_drop, paired_report
 from harness.judge.pairing import (
     Pair,
     Pairing,
     changed,
     counted,
-    counts_of,
     flipped,
     margin_shifts,
     pair,
     paired_counts,
 )
-from harness.judge.results import ArmScore, JudgedDrop, Paired, PooledReport, TaskReport, Tests
+from harness.judge.pooled import judge_pooled
+from harness.judge.results import ArmScore, PooledReport, TaskReport, Tests
 from harness.judge.run_warnings import flips_concern, lost_concern, noise_concern, shift_concern
-from harness.judge.task_gates import Levels, TaskNumbers, judge_task, levels_of, unless_unsteady, why_no_measure
-from harness.judge.verdict import Judged, Verdict
+from harness.judge.task_gates import Levels, TaskNumbers, judge_task, levels_of
+from harness.judge.verdict import Verdict
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Plan, TaskPlan
 from harness.records.run import ArmRecord
 from harness.records.run_folder import RunFolder
 from harness.records.samples import Sample, read_samples
-from harness.stats import ALPHA, PairedCounts, mcnemar_drop, paired_bounds
+from harness.stats import ALPHA, PairedCounts, mcnemar_drop
 from harness.stats.flips import Excess, excess_flips
 from harness.stats.multiple import holm
 from harness.stats.proportion import chance_to_pass_floor, false_alarm_of_floor, share_bounds
-from harness.stats.resample import bootstrap_delta
 from harness.stats.shift import shift
 
 ArmRecords = dict[str, ArmRecord | None]
@@ -91,36 +91,8 @@ def task_reports(
         name: _report(name, found, numbers[name], levels_of(name, budget), arm_records, mcnemar_p=mcnemar[name])
         for name, found in measured.items()
     }
-    return reports, _pooled(plan, measured, numbers, budget)
-
-
-def _pooled(
-    plan: Plan, measured: dict[str, _Measured], numbers: dict[str, TaskNumbers], budget: dict[str, float]
-) -> PooledReport | None:
-    if plan.pooled is None:
-        return None
-    names = [name for name, found in measured.items() if found.task.threshold.max_drop is not None]
-    pairs = [question for name in names for question in measured[name].pairing.pairs]
-    drop = check_drop(counts_of(pairs), plan.pooled.max_drop, fail_alpha=budget[POOLED_GATE])
-    faulty = [name for name in names if numbers[name].faults or numbers[name].failed]
-    unfit = [f"{name}: {why}" for name in names if (why := why_no_measure(numbers[name], plan.tasks[name].threshold))]
-    if faulty or not pairs:
-        why = f"{POOLED}: not judged, for want of {', '.join(faulty) or 'questions'}"
-        judged = Judged(verdict=Verdict.INCONCLUSIVE, reasons=(why,))
-    elif unfit:
-        judged = Judged(verdict=Verdict.INCONCLUSIVE, reasons=tuple(f"{POOLED}: {why}" for why in unfit))
-    else:
-        again = tuple(f"{name}: {text}" for name in names for text in numbers[name].again)
-        judged = unless_unsteady(POOLED, judge_drop(f"{POOLED} ({', '.join(names)})", drop), again)
-    return PooledReport(
-        tasks=names,
-        n=len(pairs),
-        paired=_paired(pairs),
-        drop=_judged(drop),
-        verdict=judged.verdict,
-        reasons=list(judged.reasons),
-        threshold=plan.pooled,
-    )
+    pairs = {name: found.pairing.pairs for name, found in measured.items()}
+    return reports, judge_pooled(plan, pairs, numbers, budget.get(POOLED_GATE, ALPHA))
 
 
 def _measure(
@@ -218,10 +190,10 @@ def _report(
         planned=task.questions,
         baseline=_arm_score(measured, BASELINE, name, arm_records[BASELINE]),
         compressed=_arm_score(measured, COMPRESSED, name, arm_records[COMPRESSED]),
-        paired=_paired(pairing.pairs),
-        noise=_paired(again.pairs) if again else None,
+        paired=paired_report(pairing.pairs),
+        noise=paired_report(again.pairs) if again else None,
         tests=Tests(
-            drop=_judged(measured.drop) if measured.drop else None,
+            drop=judged_drop(measured.drop) if measured.drop else None,
             mcnemar_p=mcnemar_p,
             floor_low=low,
             floor_high=high,
@@ -241,17 +213,6 @@ def _report(
         choices=measured.choices,
         threshold=task.threshold,
         protocol=record.tasks[name].protocol if record and name in record.tasks else None,
-    )
-
-
-def _judged(drop: Drop) -> JudgedDrop:
-    return JudgedDrop(
-        max_drop=drop.max_drop,
-        low=drop.low,
-        low_sure=drop.pass_words,
-        high=drop.high,
-        high_sure=drop.fail_words,
-        design_effect=drop.counts.design_effect,
     )
 
 
@@ -279,27 +240,6 @@ def _warnings(name: str, measured: _Measured, numbers: TaskNumbers, mcnemar_p: f
         ),
     ]
     return [text for text in found if text]
-
-
-def _paired(pairs: Sequence[Pair]) -> Paired:
-    counts = counts_of(pairs)
-    low, high = paired_bounds(counts)
-    bootstrap_low, bootstrap_high = bootstrap_delta(counts)
-    return Paired(
-        both_right=counts.both_right,
-        baseline_only=counts.baseline_only,
-        compressed_only=counts.compressed_only,
-        both_wrong=counts.both_wrong,
-        delta=counts.delta,
-        delta_low=low,
-        delta_high=high,
-        bootstrap_low=bootstrap_low,
-        bootstrap_high=bootstrap_high,
-        mcnemar_p=mcnemar_drop(counts),
-        flips=fmean(map(flipped, pairs)) if pairs else 0.0,
-        answers_changed=sum(map(changed, pairs)),
-        margin_shift=shift(margin_shifts(pairs)),
-    )
 
 
 def _excess(

@@ -11,13 +11,13 @@ from harness.plan.plan import Plan
 from harness.stats import ALPHA
 
 ASSUMED = (
-    "assumed: independent questions, a baseline that can do the tasks, the same truth in all of them; the run as far as "
-    "drops decide it (floors, predictions and flips may FAIL it beside)"
+    "assumed: independent questions, a baseline that can do the tasks, the same truth in all of them; the run as far "
+    "as drops decide it (floors, predictions and flips may FAIL it beside)"
 )
 
 
 def show_outlook(plan: Plan, console: Console) -> None:
-    """Print the parts of the error budget, the chances of the verdicts, and how often harmless models miss a floor."""
+    """Print the parts of the error budget, the chances of the verdicts, and how often a floor cries wolf."""
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False)
