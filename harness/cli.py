@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.places import ROOT
-from harness.plan.make import make_plan, repeat_command
+from harness.plan.make import make_plan, plan_on_paper, repeat_command
 from harness.plan.options import Options
 from harness.plan.plan import Plan
 from harness.prepare.data import data_place
@@ -132,6 +132,14 @@ def calibrate(  # noqa: PLR0917 - see above
 
     found = run_calibration(plan, Display(_console()))
     raise SystemExit(_show_calibration(found, RunFolder(Path(plan.folder))))
+
+
+@app.command(name="plan-questions")
+def plan_questions(suite: SuiteName = DEFAULT_SUITE, limit: Limit = None) -> None:
+    """Say what a suite's questions can decide, before any is asked: chances of PASS, FAIL and INCONCLUSIVE."""
+    from harness.report.outlook import show_outlook  # noqa: PLC0415 - scipy takes a second to import
+
+    show_outlook(plan_on_paper(suite, limit=limit), _console())
 
 
 @app.command()

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -83,7 +84,10 @@ class Handler(BaseHTTPRequestHandler):
             meta |= self.predictions(body["input_ids"], body["top_logprobs_num"])
         elif body.get("return_logprob"):
             choice = text.rsplit("is", 1)[-1] if "France" in text else text
-            best = choice == right or text.endswith(" yes")
+            parity = re.search(r"is (\d+) even\?\nAnswer: (yes|no)$", text)
+            # It can tell even numbers from odd ones.
+            known = parity is not None and (parity[2] == "yes") is (int(parity[1]) % 2 == 0)
+            best = choice == right or known
             start = body["logprob_start_len"] + 1
             scored = body["input_ids"][start:]
             meta["input_token_logprobs"] = [[-0.1 if best else -5.0, token, None] for token in scored]

@@ -9,7 +9,10 @@ from math import exp, log
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from harness.config.load import load
+from harness.places import THRESHOLDS
 from harness.plan.make import make_plan
 from harness.plan.options import Options
 from harness.plan.plan import Plan
@@ -94,10 +97,23 @@ def make_options(folder: Path, **changed: Any) -> Options:
     return Options(**{**usual, **changed})
 
 
+def write_judging_thresholds(folder: Path) -> Path:
+    """Write the project's thresholds with a row for the default suite's BoolQ as a model has that can do BoolQ."""
+    yaml = YAML()
+    content = yaml.load(THRESHOLDS.read_text(encoding="utf-8"))
+    row = content["models"]["SmolLM2-135M-Instruct"]["boolq"]
+    del row["report_only"]
+    row |= {"max_drop": 0.1, "min_questions": 64}
+    file = folder / "thresholds.yaml"
+    with file.open("w", encoding="utf-8") as out:
+        yaml.dump(content, out)
+    return file
+
+
 def make(folder: Path, *, data: Path | None = None, **changed: Any) -> Plan:
-    """Plan one of the project's own suites."""
+    """Plan one of the project's own suites, with a row of BoolQ that judges."""
     options = make_options(folder, **changed)
-    suite, thresholds = load(options.suite)
+    suite, thresholds = load(options.suite, thresholds=write_judging_thresholds(folder))
     return make_plan(
         suite,
         thresholds,
@@ -115,6 +131,7 @@ def make_sample(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
         "task": "gsm8k",
         "filter": "last-number",
         "doc_id": doc_id,
+        "row": doc_id,
         "doc_hash": f"document {doc_id}",
         "prompt_hash": f"prompt {doc_id}",
         "prompt_tokens": 7,
@@ -130,14 +147,16 @@ def make_sample(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
 
 
 def make_choice(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sample:
-    """Return a scored answer of boolq; the right one is `yes`."""
+    """Return a scored answer of boolq; the right one is `yes` and `no` by turns."""
+    target, other = ("yes", "no") if doc_id % 2 == 0 else ("no", "yes")
+    said = target if right else other
     usual: dict[str, Any] = {
         "task": "boolq",
         "filter": "none",
-        "target": "yes",
-        "answer": "yes" if right else "no",
+        "target": target,
+        "answer": said,
         "choices": ["no", "yes"],
-        "logprobs": [-2.0, -1.0] if right else [-1.0, -2.0],
+        "logprobs": [-2.0, -1.0] if said == "yes" else [-1.0, -2.0],
         "text": None,
         "generated_tokens": None,
         "finish_reason": None,

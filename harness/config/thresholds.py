@@ -43,7 +43,10 @@ class Threshold(Strict):
     Attributes:
         metric: lm-eval's name of the metric and the filter it is taken from, `metric,filter`.
         floor: Smallest accuracy of the compressed arm, 0 to 1.
-        floor_rule: `point`, upstream's: the number itself; `confident`: what the number says with 95 % confidence.
+        floor_rule: `point`: the number itself; `confident`: what the number says with 95 % confidence; `upstream`:
+            the number itself is shown, a miss is a WARNING, and only an accuracy surely below the floor FAILs.
+        floor_questions: The floor is looked for on the data's first so many questions, in the data's own order, all
+            of which must be asked; None for all questions of the run.
         max_drop: Largest accuracy that compression may cost against the baseline, 0 to 1 (0.02 is 2 points).
         max_flips: Largest share of questions that compression may turn from right to wrong or back, less what
             the baseline does by itself where that was measured, 0 to 1.
@@ -58,7 +61,8 @@ class Threshold(Strict):
 
     metric: str
     floor: Share | None = None
-    floor_rule: Literal["point", "confident"] = "point"
+    floor_rule: Literal["point", "confident", "upstream"] = "point"
+    floor_questions: Positive | None = None
     max_drop: Share | None = None
     max_flips: Share | None = None
     max_truncated: Share | None = None
@@ -83,6 +87,8 @@ class Threshold(Strict):
             raise ValueError("judges nothing: give a `floor` or a `max_drop`, or say `report_only: true`")
         if self.floor_rule != "point" and self.floor is None:
             raise ValueError("has a `floor_rule` and no `floor`: add the floor, or remove the rule")
+        if self.floor_questions is not None and self.floor is None:
+            raise ValueError("has `floor_questions` and no `floor`: add the floor, or remove them")
         if self.calibration is not None and self.protocol is None:
             raise ValueError(
                 "has a `calibration` without its `protocol`: a number holds for the protocol it was made with"
@@ -150,10 +156,23 @@ class FidelityThreshold(Strict):
         return self
 
 
-class ModelThresholds(Strict):
-    """What is accepted of one model: a row a task, and one for its predictions of fixed text.
+class PooledThreshold(Strict):
+    """What compression may cost over the questions of all tasks together that have a `max_drop`.
 
     Attributes:
+        max_drop: Largest accuracy that compression may cost against the baseline, 0 to 1 (0.01 is 1 point).
+        source: Where the number comes from.
+    """
+
+    max_drop: Share
+    source: str
+
+
+class ModelThresholds(Strict):
+    """What is accepted of one model: a row a task, one for all tasks, and one for its predictions of fixed text.
+
+    Attributes:
+        pooled: What all tasks together may lose; None: each is judged alone.
         fidelity: How far the predictions may move; None: a large shift is a warning.
     """
 
@@ -161,12 +180,19 @@ class ModelThresholds(Strict):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Threshold]
 
+    pooled: PooledThreshold | None = None
     fidelity: FidelityThreshold | None = None
 
     @property
     def tasks(self) -> dict[str, Threshold]:
         """The tasks' rows, by task."""
         return self.__pydantic_extra__
+
+    @model_validator(mode="after")
+    def _pools_something(self) -> Self:
+        if self.pooled is not None and all(row.max_drop is None for row in self.tasks.values()):
+            raise ValueError("has a `pooled` row and no task with a `max_drop`: there is nothing to pool")
+        return self
 
 
 class Thresholds(Strict):

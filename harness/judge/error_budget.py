@@ -49,6 +49,8 @@ def gates(plan: Plan) -> list[str]:
         for key in TASK_GATES
         if getattr(row.threshold, key) is not None and not (key == "floor" and row.threshold.floor_rule == "point")
     ]
+    if plan.pooled is not None:
+        names.append(POOLED_GATE)
     if plan.fidelity is not None and plan.fidelity.threshold is not None:
         # A key of a later version of the thresholds is no gate of this plan.
         row = plan.fidelity.threshold

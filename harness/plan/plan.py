@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from harness.config.suite import KnownAnswer
-from harness.config.thresholds import FidelityThreshold, Threshold
+from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
 from harness.sglang_plugin.policy import Policy, parse
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Strict
@@ -104,11 +104,10 @@ class TaskPlan(Strict):
 
     Attributes:
         file: Its lm-eval YAML.
-        questions: How many questions, from the first on.
+        questions: How many questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
-        judged_tasks: How many tasks of the run are judged by a `max_drop`: FAILs are corrected for it.
         threshold: What is accepted.
     """
 
@@ -117,7 +116,6 @@ class TaskPlan(Strict):
     concurrency: int
     max_new_tokens: int | None
     early_stop: bool = False
-    judged_tasks: int = 1
     threshold: Threshold
 
 
@@ -137,6 +135,7 @@ class Plan(Strict):
         data_manifest: What the data is and hashes to.
         arms: The arms, in the order they run.
         tasks: The tasks, in the order they run.
+        pooled: What all tasks that have a `max_drop` may lose together, or None.
         fidelity: The fixed texts that are predicted after the tasks, or None.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
@@ -161,6 +160,7 @@ class Plan(Strict):
     data_manifest: dict[str, Any]
     arms: list[Arm]
     tasks: dict[str, TaskPlan]
+    pooled: PooledThreshold | None = None
     fidelity: FidelityPlan | None = None
     known_answer: KnownAnswer
     start_timeout_s: int

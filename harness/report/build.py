@@ -32,10 +32,13 @@ def build_report(folder: RunFolder) -> Report:
         arm.name: _arm_report(folder.arm(arm.name), plan, arm, arm_records[arm.name]) for arm in plan.arms
     }
     errors = list(run.errors) or arm_errors(plan, arms)
-    tasks = task_reports(folder, plan.tasks, arm_records)
+    tasks, pooled = task_reports(folder, plan, arm_records)
     fidelity = fidelity_report(folder, plan, plan.fidelity) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
-    judged = [Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons)) for part in measured]
+    judged = [
+        Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons))
+        for part in (*measured, *([pooled] if pooled else []))
+    ]
     if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
@@ -56,6 +59,7 @@ def build_report(folder: RunFolder) -> Report:
         notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
+        pooled=pooled,
         fidelity=fidelity,
         data=plan.data_manifest,
         timings=_timings(run, arm_records),

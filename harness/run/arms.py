@@ -9,6 +9,7 @@ from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
 from harness.judge.early_stop import certain, parts
 from harness.judge.engagement import NOT_PROVEN, read_engagement
+from harness.judge.error_budget import fail_levels
 from harness.judge.live_check import NOT_RIGHT, read_live_check
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
 from harness.records.run import ArmRecord, TaskRecord, read_record, write_record
@@ -19,6 +20,7 @@ from harness.run.setup import Ready
 from harness.serve.client import RequestFailed
 from harness.serve.server import Server, Start, running, server_settings
 from harness.sglang_plugin.study_folder import write_policy
+from harness.stats import ALPHA
 
 PROOF_TIMEOUT_S = 5.0
 
@@ -137,7 +139,7 @@ def ask(ready: Ready, questionnaire: Questionnaire, servers: list[RunningArm], d
     asked then.
     """
     name, unit = questionnaire.name, questionnaire.unit
-    task = ready.plan.tasks.get(name)
+    task, fail_alpha = ready.plan.tasks.get(name), fail_levels(ready.plan).get(f"{name}.max_drop", ALPHA)
     text = f"{'+'.join(arm.name for arm in servers)}: {name}"
     seconds = {arm.name: 0.0 for arm in servers}
     for arm in servers:
@@ -148,7 +150,7 @@ def ask(ready: Ready, questionnaire: Questionnaire, servers: list[RunningArm], d
     questions = asked_before(ready.folder, name) if again else questionnaire.questions
     asked = 0
     with display.counting(text, questions * len(servers)) as advance:
-        for part in parts(task) if task else [range(questions)]:
+        for part in parts(task, fail_alpha) if task else [range(questions)]:
             if part.start >= questions:
                 break
             for arm in servers:
@@ -167,7 +169,7 @@ def ask(ready: Ready, questionnaire: Questionnaire, servers: list[RunningArm], d
                 baseline, compressed = (
                     read_samples(ready.folder.arm(arm).samples(name)) for arm in (BASELINE, COMPRESSED)
                 )
-                if certain(task, baseline, compressed):
+                if certain(task, baseline, compressed, fail_alpha):
                     break
     for arm in servers:
         done = TaskRecord(

@@ -183,7 +183,7 @@ def test_the_gate_on_answers_cut_by_length_is_the_compressed_arms(plan: Plan, ar
     threshold = Threshold(metric="exact_match,last-number", floor=0.5, max_truncated=0.2, source="here")
     gated = plan.tasks["gsm8k"].model_copy(update={"threshold": threshold})
     folder = finished(plan.model_copy(update={"tasks": {**plan.tasks, "gsm8k": gated}}))
-    cut = [make_sample(number, finish_reason="length" if number < 4 else "stop") for number in range(16)]
+    cut = [make_sample(number, finish_reason="length" if number < 12 else "stop") for number in range(16)]
     rewrite_samples(folder.arm(arm).samples("gsm8k"), cut)
     assert build_report(folder).tasks["gsm8k"].verdict == verdict
 
