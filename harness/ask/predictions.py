@@ -78,7 +78,6 @@ class FixedTexts:
 
         Args and errors are those of `Questionnaire.ask`.
         """
-
         texts = self.texts[part.start : part.stop]
         tokens = [_tokenize(text, client, self.plan.max_tokens) for text in texts]
         # The server compares these, and must know them first.

@@ -1,6 +1,6 @@
 """Turns the comparison of predictions into a verdict, and a large shift that no threshold judges into a warning."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.config.thresholds import FidelityThreshold
 from harness.errors import HarnessError
@@ -78,10 +78,10 @@ def judge_fidelity(
     """Judge how far compression moved the predictions.
 
     Of a mean: PASS where its bound on the far side is within the limit, with an error of 5 %; FAIL where that on the
-    near side is beyond, with the error that the run's budget gives it; INCONCLUSIVE between. The worst text is what it
-    is: these very texts were read by both arms, nothing is inferred. What the baseline does by itself is no failure of
-    compression: where the noise floor may be beyond the limit, so that a FAIL could not be told from it, the verdict
-    is INCONCLUSIVE.
+    near side is beyond, with the error that the run's budget gives it; INCONCLUSIVE between. The worst text is what
+    it is: these very texts were read by both arms, nothing is inferred. What the baseline does by itself is no failure
+    of compression: where the noise floor may be beyond the limit, so that a FAIL could not be told from it, the
+    verdict is INCONCLUSIVE.
 
     Args:
         fidelity: The compressed arm against the baseline.

@@ -48,7 +48,7 @@ class TextRecord(Strict):
 
 
 class TextPredictions(Strict):
-    """One text's predictions beside the uncompressed ones, of its tokens from the second on, as the server found them.
+    """One text's predictions beside the uncompressed ones, from its second token on, as the server found them.
 
     Attributes:
         text: SHA-256 of its token ids.

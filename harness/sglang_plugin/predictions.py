@@ -5,8 +5,8 @@ texts.json in the study's folder; each must come as a request of its own whole t
 cache. What is done with their predictions, the policy says, or for all policies that do not, the settings.
 `reference`: the final hidden states of each text are kept, as reference/HASH.pt: `{"policy": 1, "tokens": [ids],
 "hidden": [T, hidden size] of the model's dtype}`. `compare`: both its and the kept ones, which may be another
-server's, go through SGLang's own head, in fp32. Every text of a prefill gets a line in predictions.jsonl, which rank 0
-writes; HASH is that of `harness.sglang_plugin.study_folder.hash_tokens`:
+server's, go through SGLang's own head, in fp32. Every text of a prefill gets a line in predictions.jsonl, which rank
+0 writes; HASH is that of `harness.sglang_plugin.study_folder.hash_tokens`:
 
     {"policy": 1, "text": HASH, "kept": 115}
     {"policy": 2, "text": HASH, "reference": 1, "kl": [T - 1], "baseline": [T - 1], "candidate": [T - 1],

@@ -150,7 +150,7 @@ def _lognormal_near(means: Array, alpha: float) -> Array:
     # A group of exactly 0 has no logarithm; the largest spread there is a quantile for stands for it.
     logs = np.log(np.maximum(means, SMALLEST * means.max(axis=-1, keepdims=True)))
     spread = logs.std(axis=-1, ddof=1) * (1 + 1 / sqrt(2 * (groups - 1)))
-    return np.interp(spread, SPREADS, _lognormal_quantiles(groups, alpha))
+    return np.asarray(np.interp(spread, SPREADS, _lognormal_quantiles(groups, alpha)))
 
 
 @lru_cache(maxsize=64)

@@ -47,7 +47,7 @@ Prefill = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture
 def other_server(monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], Prefill]:
-    """Make servers, each of which runs prefills of some texts under a policy and returns the lines that they leave."""
+    """Make servers; each runs prefills of some texts under a policy and returns the lines that they leave."""
     monkeypatch.setattr(predictions, "LogitsMetadata", SimpleNamespace(from_forward_batch=lambda batch: batch))
     return server
 
