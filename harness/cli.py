@@ -120,9 +120,10 @@ def calibrate(  # noqa: PLR0917 - see above
     port: Port = None,
     reports: Reports = ROOT / "reports",
     *,
-    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 3,
+    allow_wider: Annotated[bool, typer.Option("--allow-wider", help="Propose a floor below today's too.")] = False,
 ) -> None:
-    """Run a suite's baseline alone and propose thresholds, with reasons and a ready change of thresholds.yaml."""
+    """Run a suite's baseline alone and say what its thresholds take and miss; propose floors, as a ready change."""
     chosen = locals()
     # Taken out first: an argument after `**chosen` is evaluated when that is unpacked already.
     baselines = chosen.pop("runs")

@@ -79,9 +79,9 @@ def judge_fidelity(
 
     Of a mean: PASS where its bound on the far side is within the limit, with an error of 5 %; FAIL where that on the
     near side is beyond, with the error that the run's budget gives it; INCONCLUSIVE between. The worst text is what
-    it is: these very texts were read by both arms, nothing is inferred. What the baseline does by itself is no failure
-    of compression: where the noise floor may be beyond the limit, so that a FAIL could not be told from it, the
-    verdict is INCONCLUSIVE.
+    it is: these very texts were read by both arms, nothing is inferred. What the baseline does by itself is no
+    failure of compression: where the noise floor may be beyond the limit, so that a FAIL could not be told from it,
+    the verdict is INCONCLUSIVE.
 
     Args:
         fidelity: The compressed arm against the baseline.
@@ -153,8 +153,8 @@ def fidelity_warnings(fidelity: Fidelity, noise: Fidelity | None, threshold: Fid
     changed = 1 - shift.same_top.mean
     text = (
         f"predictions of fixed text moved far: mean KL divergence {shift.kl.mean:.3f} nats a token, large from "
-        f"{large:g} on ({where}; {floor}); {changed:.1%} of the most likely tokens changed, the text's log-likelihood by "
-        f"{shift.loglikelihood.mean:+.3f} nats a token"
+        f"{large:g} on ({where}; {floor}); {changed:.1%} of the most likely tokens changed, the text's "
+        f"log-likelihood by {shift.loglikelihood.mean:+.3f} nats a token"
     )
     return [text]
 

@@ -103,6 +103,7 @@ def make_plan(
         together=options.together,
         policy=policy.content() if policy else None,
         reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
+        allow_wider=options.allow_wider,
         repeat=repeat,
         refused=refused,
     )

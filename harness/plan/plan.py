@@ -144,6 +144,7 @@ class Plan(Strict):
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
+        allow_wider: Whether a calibration may propose a floor below today's.
         repeat: The command that repeats the run.
         refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
     """
@@ -169,6 +170,7 @@ class Plan(Strict):
     policy: dict[str, Any] | None = None
     together: bool = False
     reuse_baseline: str | None = None
+    allow_wider: bool = False
     repeat: str
     refused: list[str] = Field(default_factory=list)
 

@@ -97,6 +97,10 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
         calibration = task.threshold.calibration
+        if calibration is not None and calibration.questions != task.n:
+            notes.append(
+                f"{name}: its threshold was calibrated with {calibration.questions} questions, here are {task.n}"
+            )
         if calibration is not None and calibration.sglang != engagement.facts.get("sglang", calibration.sglang):
             notes.append(
                 f"{name}: its threshold was calibrated with SGLang {calibration.sglang} on {calibration.date}, this "

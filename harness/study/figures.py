@@ -1,6 +1,6 @@
 """What a policy does to the model, from its measurements. Pure functions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from statistics import fmean
 
 from harness.judge.pairing import changed, flipped, margin_shifts, pair

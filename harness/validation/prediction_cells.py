@@ -1,9 +1,9 @@
 """How often the verdicts on predictions of fixed text err: the bounds and rules that judge a run, on drawn texts.
 
 A text's mean divergence is drawn from what texts were seen to have (lognormal, with a spread of 0.3 to 0.5 in
-logarithms) and from longer tails; its length from 16 to 127 tokens, as short and long texts are cut, or all alike; and short texts may
-diverge more, as they do where token 0 diverges most. The truth is the mean over all tokens of all such texts, and the
-limit is exactly there, where both verdicts are errors.
+logarithms) and from longer tails; its length from 16 to 127 tokens, as short and long texts are cut, or all alike;
+and short texts may diverge more, as they do where token 0 diverges most. The truth is the mean over all tokens of all
+such texts, and the limit is exactly there, where both verdicts are errors.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,11 +83,11 @@ def simulate_predictions(runs: int, rng: np.random.Generator) -> Iterator[OtherC
     for texts, (name, draw), unlike in product(TEXTS, KNOWABLE.items(), (False, True)):
         # More texts of like length are the easiest there are.
         if unlike or texts == TEXTS[0]:
-            yield _mean(KL, name, draw, texts, runs, rng, unlike=unlike)
+            yield _mean(KL, texts, runs, rng, name=name, draw=draw, unlike=unlike)
     for texts, (name, draw) in product(TEXTS, HEAVIER.items()):
-        yield _mean(UNKNOWABLE, name, draw, texts, runs, rng, unlike=True)
+        yield _mean(UNKNOWABLE, texts, runs, rng, name=name, draw=draw, unlike=True)
     for texts, (name, draw) in product(TEXTS, CHANGES.items()):
-        yield _mean(LOGLIKELIHOOD, name, draw, texts, runs, rng, unlike=True)
+        yield _mean(LOGLIKELIHOOD, texts, runs, rng, name=name, draw=draw, unlike=True)
     for texts in (*TEXTS, 400):
         yield _no_harm(texts, runs, rng)
     for texts, unlike in product(TEXTS, (False, True)):
@@ -109,7 +109,7 @@ def _mean_length() -> float:
 
 
 def _mean(
-    kind: str, name: str, draw: Draw, texts: int, runs: int, rng: np.random.Generator, *, unlike: bool
+    kind: str, texts: int, runs: int, rng: np.random.Generator, *, name: str, draw: Draw, unlike: bool
 ) -> OtherCell:
     """The mean over all tokens; the limit is the truth."""
     positive = kind != LOGLIKELIHOOD
@@ -149,7 +149,8 @@ def _same_top(texts: int, runs: int, rng: np.random.Generator, *, unlike: bool) 
         ).T
         return np.minimum(low, all_low), np.maximum(high, all_high)
 
-    what = f"{texts} texts of {'unlike' if unlike else 'like'} length, {SAME_TOP:.0%} of the tokens stay; limit at the truth"
+    length = "unlike" if unlike else "like"
+    what = f"{texts} texts of {length} length, {SAME_TOP:.0%} of the tokens stay; limit at the truth"
     return _cell(TOP, what, bounds, 1 - SAME_TOP, runs)
 
 

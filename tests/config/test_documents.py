@@ -33,7 +33,10 @@ def key_tables(file: str) -> list[dict[str, str]]:
 
 def keys_of(model: Any, prefix: str = "") -> dict[str, object]:
     """Return a model's keys as a person writes them, with their defaults; those of a task below `tasks.NAME`."""
-    below: dict[str, tuple[str, type[Strict]]] = {"tasks": ("tasks.NAME", TaskRun), "fidelity": ("fidelity", FidelityRun)}
+    below: dict[str, tuple[str, type[Strict]]] = {
+        "tasks": ("tasks.NAME", TaskRun),
+        "fidelity": ("fidelity", FidelityRun),
+    }
     keys: dict[str, object] = {}
     for name, field in model.model_fields.items():
         key, inner = below.get(name, (name, field.annotation)) if model is Suite else (name, field.annotation)

@@ -101,8 +101,8 @@ def test_one_text_that_moved_far_fails_though_the_mean_passes() -> None:
     judged = judge(with_one_text_of(0.5), None, limits)
     assert judged.verdict == "FAIL"
     assert judged.reasons[0] == (
-        "fidelity: the worst of 64 texts, boolq/0, moved by 0.5 nats a token, allowed 0.2: 1 of 64 moved farther than "
-        "that"
+        "fidelity: the worst of 64 texts, boolq/0, moved by 0.5 nats a token, allowed 0.2: 1 of 64 moved farther "
+        "than that"
     )
     assert judge(with_one_text_of(0.5), with_one_text_of(0.5), limits).verdict == "INCONCLUSIVE"
 
