@@ -156,9 +156,7 @@ def study(  # noqa: PLR0917 - see above
     codecs: Annotated[
         str | None, typer.Option(help="CODEC, CODEC:ALGORITHM or MODULE:FUNCTION, with commas; default: twelve.")
     ] = None,
-    texts: Annotated[
-        int | None, typer.Option(min=1, help="Fixed texts a source; default: as the suite says.")
-    ] = None,
+    texts: Annotated[int | None, typer.Option(min=1, help="Fixed texts a source; default: 16.")] = None,
     site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 6,
     questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 8,
     budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,
