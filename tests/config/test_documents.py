@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.config.suite import FidelityRun, Suite, TaskRun
-from harness.config.thresholds import Calibration, FidelityThreshold, Threshold
+from harness.config.thresholds import Calibration, FidelityThreshold, PooledThreshold, Threshold
 from harness.places import ROOT
 from harness.strict import Strict
 
@@ -58,14 +58,14 @@ def test_the_keys_of_a_suite() -> None:
     assert not {key for key, default in keys.items() if type(default) in (int, float, bool)} - told.keys()
 
 
-@pytest.mark.parametrize(("table", "model"), [(0, Threshold), (1, FidelityThreshold)])
+@pytest.mark.parametrize(("table", "model"), [(0, Threshold), (1, PooledThreshold), (2, FidelityThreshold)])
 def test_the_keys_of_a_threshold(table: int, model: type[Strict]) -> None:
     listed = key_tables(THRESHOLDS.read_text(encoding="utf-8"))
-    assert len(listed) == 2
+    assert len(listed) == 3
     assert listed[table].keys() == model.model_fields.keys()
 
 
 def test_the_keys_of_a_calibration() -> None:
-    listed, _ = key_tables(THRESHOLDS.read_text(encoding="utf-8"))
+    listed, *_ = key_tables(THRESHOLDS.read_text(encoding="utf-8"))
     beside = listed["calibration"]
     assert [name for name in re.findall("`([^`]+)`", beside) if name != "protocol"] == [*Calibration.model_fields]

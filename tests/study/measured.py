@@ -64,6 +64,7 @@ def sample(document: int, yes: float, no: float) -> Sample:
         task="boolq",
         filter="none",
         doc_id=document,
+        row=document,
         doc_hash=str(document),
         prompt_hash=str(document),
         prompt_tokens=5,
