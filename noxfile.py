@@ -46,6 +46,8 @@ SERVER_SIDE = (
     "tests/collective",
     "tests/server_side",
 )
+# Tests of which `tests` runs only a part.
+CAMPAIGNS = ("tests/test_virtual_ranks.py", "tests/test_sensitivity.py")
 # The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
 GRACE_S = 90.0
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
@@ -194,12 +196,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-def virtual_ranks(session: nox.Session) -> None:
-    """Hold virtual ranks against real ones in full: two ranks in fp32, as `tests` does, in bf16, and three."""
+def campaigns(session: nox.Session) -> None:
+    """Run the tests that take many servers: virtual ranks against real ones in full, and what a run can see."""
     python, server = harness_environment(session, dev=True), server_cpu_environment(session)
     prepare_plugin(session)
     env = harness_env(server) | {"HARNESS_CAMPAIGNS": "1"}
-    end_with(prepare(session, server) or run(session, python, "-m", "pytest", "tests/test_virtual_ranks.py", env=env))
+    arguments = ("-m", "pytest", *CAMPAIGNS, *session.posargs)
+    end_with(prepare(session, server) or run(session, python, *arguments, env=env))
 
 
 @nox.session

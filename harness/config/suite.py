@@ -114,7 +114,7 @@ class TaskRun(Strict):
     """How one task is run.
 
     Attributes:
-        questions: How many of the task's questions, from the first on.
+        questions: How many of the task's questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.

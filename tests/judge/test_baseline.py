@@ -48,7 +48,7 @@ def test_a_baseline_that_answers_alike_is_steady() -> None:
 
 
 def test_one_that_loses_answers_by_starting_is_not() -> None:
-    (why,) = differs_again(started_again(lost=15), comparisons=1)
+    why = differs_again(started_again(lost=15), comparisons=1)[0]
     assert "15 answers were lost and 0 won by starting it again (McNemar" in why
 
 
@@ -62,4 +62,4 @@ def test_one_whose_margins_move_is_not_unless_the_move_is_too_small_to_matter() 
 def test_more_comparisons_ask_for_more() -> None:
     turned = next(lost for lost in range(1, 30) if 2 * 0.5**lost <= AGAIN_ALPHA / 2)
     assert differs_again(started_again(lost=turned), comparisons=1)
-    assert not differs_again(started_again(lost=turned), comparisons=4)
+    assert not any("McNemar" in why for why in differs_again(started_again(lost=turned), comparisons=4))

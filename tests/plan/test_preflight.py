@@ -39,7 +39,7 @@ echo '{{"sglang": "1", "problems": [], "settings": [], "packages": ""}}'"""
     check_plan(plan)
     request = json.loads((tmp_path / "request").read_text())
     assert request["codecs"] == ["int8_token"]
-    assert request["virtual"] is False
+    assert request["candidates"] == []
     assert request["arms"].keys() == {"baseline", "compressed"}
     for arm in plan.arms:
         asked = request["arms"][arm.name]
