@@ -107,8 +107,7 @@ class Handler(BaseHTTPRequestHandler):
             actual[-1][1] += 1
         if self.mode == "short-top":
             tops[-1].pop()
-        if self.compressed:
-            write_compared(tokens)
+        write_compared(tokens, likely)
         return {"input_token_logprobs": actual, "input_top_logprobs": tops}
 
     def reply(self, content: dict[str, Any] | list[dict[str, Any]], status: int = OK) -> None:
@@ -136,9 +135,9 @@ def write_proof(compressed: bool, tokens: int) -> None:  # noqa: FBT001 - a test
             out.write(json.dumps(line) + "\n")
 
 
-def write_compared(tokens: list[int]) -> None:
-    """What a compressing server's plugin finds: predictions as above, of as many tokens as it takes."""
-    before, after, count = -0.5, -1.0, len(tokens) - 1
+def write_compared(tokens: list[int], after: float) -> None:
+    """What a server's plugin finds: predictions as above, of as many tokens as it takes."""
+    before, count = -0.5, len(tokens) - 1
     kl = math.exp(before) * (before - after) + (1 - math.exp(before)) * math.log(
         (1 - math.exp(before)) / (1 - math.exp(after))
     )

@@ -35,9 +35,8 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
         algorithm="one_shot" if suite.device == "npu" else compression.algorithm,
         claims=compression.claims,
         check_every=compression.live_check.every if options.live_check else 0,
-        predictions=_predictions(name, suite, options),
-        # Beside its logs, so that whoever takes over a stored baseline has it.
-        reference=folder.arm(BASELINE).engagement,
+        # Beside its logs, so that whoever takes over a stored baseline has it. A calibration has nothing to compare.
+        reference=folder.arm(BASELINE).engagement if suite.fidelity and options.baselines is None else None,
     )
     arm = server_arm(
         name, suite, plugin=plugin, plugin_path=options.plugin_path, model_path=model_path, python=python
@@ -48,13 +47,6 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
     apart = ["--base-gpu-id", str(suite.server.tp)] if options.together and suite.device != "cpu" else []
     argv = [*arm.argv, "--enable-quant-communications", *apart]
     return arm.model_copy(update={"compressed": True, "argv": argv})
-
-
-def _predictions(name: str, suite: Suite, options: Options) -> str | None:
-    """Return what an arm does with its predictions of fixed text; a calibration has no arm to compare with."""
-    if suite.fidelity is None or options.baselines is not None:
-        return None
-    return "reference" if name == BASELINE else "compare"
 
 
 def server_arm(

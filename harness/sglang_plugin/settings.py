@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from harness.sglang_plugin.policy import PLAIN, PREDICTIONS, Choice, Policy, uniform
+from harness.sglang_plugin.policy import PLAIN, Choice, Policy, uniform
 
 PREFIX = "HARNESS_PLUGIN_"
 
@@ -23,9 +23,8 @@ class Settings:
         capture: A file for the messages of one prefill: see harness.sglang_plugin.capture.
         study: The folder of what the harness exchanges with the server while it runs: see
             harness.sglang_plugin.study_folder. `dir` where none is named.
-        predictions: What is done with predictions of the fixed texts where the policy does not say it: see
-            harness.sglang_plugin.predictions. None: nothing.
-        reference: The folder whose reference predictions are compared with: another server's `dir`. None: its own.
+        reference: The `dir` of the server whose predictions of the fixed texts all others' are compared with, and
+            which keeps them itself. None: only what the policy says is done with predictions.
         virtual_ranks: The layers of a server of one rank are cut into so many: see
             harness.sglang_plugin.virtual_ranks. 0 is off.
     """
@@ -37,7 +36,6 @@ class Settings:
     check_every: int = 0
     capture: Path | None = None
     study: Path | None = None
-    predictions: str | None = None
     reference: Path | None = None
     virtual_ranks: int = 0
 
@@ -45,6 +43,13 @@ class Settings:
     def claimed(self) -> str:
         """The codec whose bound and bytes hold."""
         return self.claims or self.codec
+
+    @property
+    def predictions(self) -> str | None:
+        """What is done with predictions where the policy does not say it: one of PREDICTIONS, or None."""
+        if self.reference is None:
+            return None
+        return "reference" if self.reference == self.dir else "compare"
 
     def policy(self) -> Policy:
         """Return the policy that is in force as long as the study's folder has none."""
@@ -74,8 +79,6 @@ class Settings:
             for name in ("check_every", "virtual_ranks")
             if not given.get(name, "0").isdecimal()
         ]
-        if given.get("predictions") not in {None, *PREDICTIONS}:
-            problems.append(f"{names['predictions']}={given['predictions']!r} is none of {', '.join(PREDICTIONS)}")
         if given.get("virtual_ranks") == "1":
             problems.append(f"{names['virtual_ranks']}=1 cuts nothing: give 2 or more, or 0")
         if problems:
@@ -88,7 +91,6 @@ class Settings:
             check_every=int(given.get("check_every", cls.check_every)),
             capture=Path(given["capture"]) if given.get("capture") else None,
             study=Path(given["study"]) if given.get("study") else None,
-            predictions=given.get("predictions"),
             reference=Path(given["reference"]) if given.get("reference") else None,
             virtual_ranks=int(given.get("virtual_ranks", cls.virtual_ranks)),
         )

@@ -169,10 +169,8 @@ def test_a_server_compares_with_what_another_kept(
     other_server: Callable[[Settings], Prefill], tmp_path: Path
 ) -> None:
     """As in a run: what is done is in the settings, under one policy, and the texts come while the server is up."""
-    baseline = other_server(Settings(dir=tmp_path / "baseline", predictions="reference"))
-    compressed = other_server(
-        Settings(dir=tmp_path / "compressed", predictions="compare", reference=tmp_path / "baseline")
-    )
+    baseline = other_server(Settings(dir=tmp_path / "baseline", reference=tmp_path / "baseline"))
+    compressed = other_server(Settings(dir=tmp_path / "compressed", reference=tmp_path / "baseline"))
     assert baseline(RUN, TEXTS[0]) == []
     for folder in ("baseline", "compressed"):
         write_texts(tmp_path / folder, TEXTS)
