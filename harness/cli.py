@@ -18,7 +18,7 @@ from harness.config.suite import Source, Suite
 from harness.errors import HarnessError
 from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.places import ROOT
+from harness.places import ROOT, model_place
 from harness.plan.make import make_plan, plan_on_paper, repeat_command
 from harness.plan.options import Options
 from harness.plan.plan import Plan

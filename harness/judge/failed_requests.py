@@ -47,9 +47,7 @@ def settle(
         )
     if pooled_worst and pooled_best and pooled_worst.verdict == pooled_best.verdict:
         pooled = pooled_worst
-    settled = {
-        name: _settled(name, reports[name], worst[name], best[name], found) for name, found in samples.items()
-    }
+    settled = {name: _settled(name, reports[name], worst[name], best[name], found) for name, found in samples.items()}
     return reports | settled, pooled
 
 
