@@ -66,7 +66,7 @@ def test_a_short_run_says_that_it_decides_nothing(
     done, folder = finished
     assert done.returncode == report["exit_code"] == 2, done.stdout + done.stderr
     assert report["verdict"] == "INCONCLUSIVE"
-    assert "decided from 64 questions on: too little data" in report["reasons"][0]
+    assert report["reasons"][0].startswith("nothing was judged")
     assert f"baseline: boolq: {LIMIT} questions in" in done.stdout
     assert "INCONCLUSIVE with " in done.stdout
     assert re.match(r"# INCONCLUSIVE with \d WARNINGS?: smollm2-cpu\n", (folder / "report.md").read_text())
@@ -296,7 +296,7 @@ def test_qwen3_compresses_in_both_sites_too(
     plan = make_plan(suite, thresholds, options, data=data, data_manifest=manifest, repeat="-")
     report = pipeline.run(plan, display)
     assert report.verdict == "INCONCLUSIVE", report.reasons
-    assert report.reasons == ["no task was judged: all are report_only"]
+    assert report.reasons[0].startswith("nothing was judged")
     for rank in report.arms["compressed"].engagement.ranks:
         assert {site: done.calls for site, done in rank.sites.items()} == {
             "attention": 3 * rank.prefills,
