@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from math import log
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from harness.places import THRESHOLDS
 from harness.plan.make import make_plan
 from harness.plan.options import Options
 from harness.plan.plan import Plan
-from harness.records.predictions import TextRecord
-from harness.records.run import ArmRecord, RunRecord, TaskRecord, write_lines, write_record
+from harness.records.predictions import CompareLine, TextRecord
+from harness.records.run import ArmRecord, RunRecord, TaskRecord, Traffic, write_lines, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import Sample, write_samples
 from harness.serve.server import Start
@@ -31,6 +31,7 @@ FACTS = {
     "world_size": 2,
     "tp_size": 2,
     "layers": LAYERS,
+    "hidden": WIDTH,
     "device": "cpu",
     "implementation": "harness.collective",
     "codec": "int8_token",
@@ -167,18 +168,39 @@ def make_choice(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
 def make_predictions(
     name: str = "boolq/0", predictions: int = 3, *, likely: float = 0.6, **changed: Any
 ) -> TextRecord:
-    """Return a text whose every prediction is: token 1 with `likely`, token 2 with 0.2; token 1 follows."""
+    """Return a text whose every prediction is: token 1 with `likely`, another with what is left; token 1 follows."""
     usual: dict[str, Any] = {
         "text": name,
         "text_hash": f"hash of {name}",
+        "token_hash": f"hash of {name}'s tokens",
         "tokens": [9] + [1] * predictions,
         "pieces": [f" {number}" for number in range(1, predictions + 1)],
         "logprobs": [log(likely)] * predictions,
-        "top_tokens": [[1, 2]] * predictions,
-        "top_logprobs": [[log(likely), log(0.2)]] * predictions,
         "best": [" one"] * predictions,
     }
     return TextRecord(**{**usual, **changed})
+
+
+def make_compared(baseline: Iterable[TextRecord], other: Iterable[TextRecord]) -> dict[str, CompareLine]:
+    """Return what the other arm's server writes of texts of `make_predictions`."""
+    return {
+        there.token_hash: CompareLine(
+            policy=0,
+            text=there.token_hash,
+            reference=0,
+            kl=[binary_kl(p, q) for p, q in zip(here.logprobs, there.logprobs, strict=True)],
+            baseline=here.logprobs,
+            candidate=there.logprobs,
+            same_top=[one == another for one, another in zip(here.best, there.best, strict=True)],
+        )
+        for here, there in zip(baseline, other, strict=False)
+        if here.error is None and there.error is None
+    }
+
+
+def binary_kl(p: float, q: float) -> float:
+    """Return the KL divergence between two predictions of two tokens, from the first one's log-probabilities."""
+    return exp(p) * (p - q) + (1 - exp(p)) * log((1 - exp(p)) / (1 - exp(q)))
 
 
 def failed(sample: Sample) -> Sample:
@@ -239,6 +261,7 @@ def checked(call: int, **changed: Any) -> dict[str, Any]:
         "token0": tally(1),
         "rest": tally(),
         "nonfinite": 0,
+        "swallowed": 0,
         "worst": {"row": 1, "column": 2, "served": 1.5, "expected": 1.25, "allowed": 0.5},
         "differing": 0,
         "differing_most": None,
@@ -308,6 +331,9 @@ def write_arm(
         server_args={"tp_size": 2, "port": 1, "enable_quant_communications": compressed, **args},
         known_answer=known_answer,
         seconds_to_ready=12.34,
+        # Of the prefills that `write_engagement` logs: 1 + 2 + 3 + 4 tokens.
+        own_prefill=1,
+        traffic=Traffic(answers=3, prompt=11, cached=2),
         tasks={
             task: TaskRecord(
                 seconds=5.0,
@@ -323,7 +349,12 @@ def write_arm(
         write_samples(folder.samples(task), samples)
     if plan.fidelity is not None:
         names = [f"{source}/{number}" for source, count in plan.fidelity.texts.items() for number in range(count)]
-        write_lines(folder.predictions, [make_predictions(text, 12, likely=likely) for text in names])
+        found = [make_predictions(text, 12, likely=likely) for text in names]
+        write_lines(folder.predictions, found)
+        folder.engagement.mkdir()
+        if name != "baseline":
+            compared = make_compared([make_predictions(text, 12) for text in names], found)
+            write_lines(folder.compared, compared.values())
     write_engagement(folder.engagement, compressed=compressed)
     if compressed:
         write_live_check(folder.engagement)
@@ -336,7 +367,10 @@ def write_run(plan: Plan, errors: Sequence[str] = (), versions: dict[str, str] |
     folder.path.mkdir(parents=True, exist_ok=True)
     write_record(folder.plan, plan)
     record = RunRecord(
-        started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions=versions or {"python": "3.11"}
+        started=NOW.isoformat(),
+        seconds=99.96,
+        errors=list(errors),
+        versions=versions or {"python": "3.11", "sglang": str(FACTS["sglang"])},
     )
     write_record(folder.run, record)
 

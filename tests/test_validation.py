@@ -11,9 +11,10 @@ import typer
 from typer.testing import CliRunner
 
 from harness.stats.planning import Outcomes, drop_outcomes
-from harness.validation.bars import Bar, bars, limit_of, task_bars
+from harness.validation.bars import Bar, bars, limit_of, prediction_bars, task_bars
 from harness.validation.drop_cells import DropCell, simulate, truths
 from harness.validation.other_cells import OtherCell
+from harness.validation.prediction_cells import SHOWN, simulate_predictions
 from harness.validation.task_cells import COIN, NPU_FAIL, NPU_PASS, STEADY, simulate_tasks
 from harness.validation.truth import Truth
 from harness.validation.write import Validation, write
@@ -46,6 +47,20 @@ def test_noise_leaves_accuracy_and_drop_and_makes_two_runs_differ(accuracy: floa
     lost, won = of.table()
     assert lost - won == pytest.approx(0.05)
     assert lost + won == pytest.approx(0.1) if noise == 0 else lost + won > 0.1
+
+
+def test_the_verdicts_on_predictions_err_as_often_as_they_say() -> None:
+    """The short form: 200 runs a cell, whose Monte-Carlo error the bar allows for."""
+    cells = list(simulate_predictions(200, np.random.default_rng(1)))
+    held, unknowable = prediction_bars(cells)
+    assert held.met, held
+    assert held.cells > 30
+    # What cannot be known is shown and not called held.
+    assert unknowable.met is None
+    assert unknowable.worst > 0.08
+    power = [cell.passes for cell in cells if cell.kind == SHOWN]
+    assert power == sorted(power)
+    assert power[1] > 0.75
 
 
 def test_shares_that_cannot_go_together_are_refused() -> None:

@@ -21,6 +21,22 @@ class Calibration(Strict):
     date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
+class KnownAnswers(Strict):
+    """What is known to happen to a task's answers: only what is surely beyond it is a WARNING.
+
+    Attributes:
+        what: Which compression, where and when it was measured.
+        margin_shift: Root mean square by which the margins of scored answers move, in nats.
+        answers_changed: Share of answers that change, for generated ones of those that turn, 0 to 1.
+        changes_by_itself: Share of answers that change from one start of the baseline to the next, 0 to 1.
+    """
+
+    what: str
+    margin_shift: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    answers_changed: Share = 0.0
+    changes_by_itself: Share = 0.0
+
+
 class Threshold(Strict):
     """What one task's result must be for one model.
 
@@ -39,6 +55,7 @@ class Threshold(Strict):
         report_only: The result is shown and judged by nobody.
         protocol: The protocol that the numbers hold for, as the harness words it; another one is refused.
         calibration: The measurement behind the numbers, where there is one.
+        known: What is known to happen to this model's answers.
         source: Where the numbers come from.
     """
 
@@ -53,6 +70,7 @@ class Threshold(Strict):
     report_only: bool = False
     protocol: str | None = None
     calibration: Calibration | None = None
+    known: KnownAnswers | None = None
     source: str
 
     @property
@@ -78,23 +96,63 @@ class Threshold(Strict):
         return self
 
 
+Nats = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class KnownPredictions(Strict):
+    """What is known to happen to a model's predictions of fixed text: what a PASS is no worse than.
+
+    Attributes:
+        what: Which compression, where and when it was measured.
+        mean_kl: Mean KL divergence, in nats a token.
+        text_kl: That of the worst text.
+        loglikelihood_drop: How much less likely the text's tokens become, in nats a token.
+        same_top: Share of predictions whose most likely token stays.
+    """
+
+    what: str
+    mean_kl: Nats
+    text_kl: Nats
+    loglikelihood_drop: Annotated[float, Field(allow_inf_nan=False)]
+    same_top: Annotated[float, Field(ge=0, le=1)]
+
+
 class FidelityThreshold(Strict):
     """How far compression may move one model's predictions of fixed text.
 
     Attributes:
-        max_mean_kl: Largest mean KL divergence of the next token's distribution from the baseline's, in nats.
+        max_mean_kl: Largest mean KL divergence of the next token's distribution from the baseline's, in nats a token.
+        max_text_kl: Largest mean KL divergence of any one text.
+        max_loglikelihood_drop: How much less likely the texts' own tokens may become, in nats a token.
         min_same_top: Smallest share of predictions whose most likely token stays the same, 0 to 1.
+        report_only: The predictions are shown and judged by nobody.
+        known: What is known to happen to this model.
         source: Where the numbers come from.
     """
 
-    max_mean_kl: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_mean_kl: Nats | None = None
+    max_text_kl: Nats | None = None
+    max_loglikelihood_drop: Nats | None = None
     min_same_top: Annotated[float, Field(ge=0, le=1)] | None = None
+    report_only: bool = False
+    known: KnownPredictions | None = None
     source: str
 
+    @property
+    def judges(self) -> bool:
+        """Whether anything is judged."""
+        limits = (self.max_mean_kl, self.max_text_kl, self.max_loglikelihood_drop, self.min_same_top)
+        return any(limit is not None for limit in limits)
+
     @model_validator(mode="after")
-    def _judges(self) -> Self:
-        if self.max_mean_kl is None and self.min_same_top is None:
-            raise ValueError("judges nothing: give a `max_mean_kl` or a `min_same_top`, or leave the row out")
+    def _judges_or_reports(self) -> Self:
+        if self.judges and self.report_only:
+            raise ValueError("has `report_only: true` beside a limit: keep one or the other")
+        if not self.judges and not self.report_only:
+            raise ValueError(
+                "judges nothing: give a `max_mean_kl`, `max_text_kl`, `max_loglikelihood_drop` or `min_same_top`, or "
+                "say `report_only: true`"
+            )
         return self
 
 

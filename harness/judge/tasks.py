@@ -217,19 +217,23 @@ def _report(
 
 
 def _warnings(name: str, measured: _Measured, numbers: TaskNumbers, mcnemar_p: float) -> list[str]:
-    pairing, again = measured.pairing, measured.again
+    pairing, again, known = measured.pairing, measured.again, measured.task.threshold.known
     scored = any(question.baseline.choices for question in pairing.pairs)
     found = [
         shift_concern(
-            name, shift(margin_shifts(pairing.pairs)), shift(margin_shifts(again.pairs)) if again else None
+            name,
+            shift(margin_shifts(pairing.pairs)),
+            shift(margin_shifts(again.pairs)) if again else None,
+            known,
         ),
         # A generated text may change a word and not its answer; for those the flips say more than the answers.
         flips_concern(
             name,
             _excess(pairing, again, changed if scored else flipped),
             judged=measured.task.threshold.max_flips is not None,
+            known=known,
         ),
-        noise_concern(name, sum(map(changed, again.pairs)), len(again.pairs)) if again else None,
+        noise_concern(name, sum(map(changed, again.pairs)), len(again.pairs), known) if again else None,
         lost_concern(name, mcnemar_p),
         missed_upstream(
             name,

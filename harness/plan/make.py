@@ -99,10 +99,12 @@ def make_plan(
         known_answer=suite.known_answer,
         start_timeout_s=suite.server.start_timeout_s,
         request_timeout_s=suite.request_timeout_s,
+        deadlines=suite.deadlines,
         port=options.port,
         together=options.together,
         policy=policy.content() if policy else None,
         reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
+        allow_wider=options.allow_wider,
         repeat=repeat,
         refused=refused,
     )
@@ -129,7 +131,6 @@ def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int 
     return FidelityPlan(
         texts={source: min(count, limit or count) for source, count in run.texts.items()},
         max_tokens=run.max_tokens,
-        top_k=run.top_k,
         concurrency=run.concurrency,
         threshold=threshold,
     )

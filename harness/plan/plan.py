@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.config.suite import KnownAnswer
+from harness.config.suite import Deadlines, KnownAnswer
 from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
 from harness.sglang_plugin.policy import Policy, parse
 from harness.sglang_plugin.settings import Settings
@@ -20,14 +20,12 @@ class FidelityPlan(Strict):
     Attributes:
         texts: How many texts of which source, from the first on.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
         threshold: What is accepted; None: a large shift is a warning.
     """
 
     texts: dict[str, int]
     max_tokens: int
-    top_k: int
     concurrency: int
     threshold: FidelityThreshold | None
 
@@ -37,7 +35,7 @@ class FidelityPlan(Strict):
             "texts": self.texts,
             "from": "the first of each; gsm8k: question and gold solution, boolq: passage",
             "max_tokens": self.max_tokens,
-            "top_k": self.top_k,
+            "compared": "by the server, over the whole vocabulary",
             "concurrency": self.concurrency,
             "bos": "what the tokenizer adds",
             "generated": 0,
@@ -46,11 +44,14 @@ class FidelityPlan(Strict):
     def protocol_text(self) -> str:
         """Return the protocol in one line."""
         texts = ", ".join(f"{count} of {source}" for source, count in self.texts.items())
-        return f"{texts}; to {self.max_tokens} tokens; the {self.top_k} most likely; BOS: what the tokenizer adds"
+        return (
+            f"{texts}; to {self.max_tokens} tokens; compared over the whole vocabulary; BOS: what the tokenizer adds"
+        )
 
 
 PORT = "<free port>"
-API_KEY = "<random key>"
+# A file, for a command line can be read by everybody on the machine.
+KEY_FILE = "<file with a random key>"
 BASELINE = "baseline"
 COMPRESSED = "compressed"
 # The first one's settings, started afresh.
@@ -63,7 +64,7 @@ class Arm(Strict):
     Attributes:
         name: `baseline`, `compressed` or `baseline-again`; of a calibration also `baseline-2` and so on.
         compressed: Whether the flag is on.
-        argv: Its command; PORT and API_KEY stand for what is chosen at the start.
+        argv: Its command; PORT and KEY_FILE stand for what is chosen at the start.
         env: Variables set on top of the harness's own environment.
         engagement: The folder where each rank's plugin writes its log.
     """
@@ -74,9 +75,9 @@ class Arm(Strict):
     env: dict[str, str]
     engagement: str
 
-    def command(self, *, port: int, api_key: str) -> list[str]:
-        """Return the command with a port and a key in it."""
-        chosen = {PORT: str(port), API_KEY: api_key}
+    def command(self, *, port: int, key_file: Path) -> list[str]:
+        """Return the command with a port and the file that holds the key in it."""
+        chosen = {PORT: str(port), KEY_FILE: str(key_file)}
         return [chosen.get(argument, argument) for argument in self.argv]
 
     def environment(self) -> dict[str, str]:
@@ -140,10 +141,12 @@ class Plan(Strict):
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
+        deadlines: When the run is given up.
         port: A fixed port, or None for a free one.
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
+        allow_wider: Whether a calibration may propose a floor below today's.
         repeat: The command that repeats the run.
         refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
     """
@@ -165,10 +168,12 @@ class Plan(Strict):
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
+    deadlines: Deadlines = Deadlines()
     port: int | None
     policy: dict[str, Any] | None = None
     together: bool = False
     reuse_baseline: str | None = None
+    allow_wider: bool = False
     repeat: str
     refused: list[str] = Field(default_factory=list)
 

@@ -6,6 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.judge.predictions import Estimate, PredictionShift
 from harness.judge.results import FidelityReport, JudgedDrop, Paired
+from harness.judge.traffic import traffic_line
 from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import Report
 
@@ -30,6 +31,7 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
     )
     environment.filters["item"] = item
     environment.filters["live_check_line"] = live_check_line
+    environment.filters["traffic_line"] = traffic_line
     environment.filters["worst_layers"] = worst_layers
     environment.filters["decibels"] = decibels
     environment.filters["cell"] = cell
@@ -38,6 +40,7 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
     environment.filters["size"] = size
     environment.filters["interval"] = interval
     environment.filters["small"] = small
+    environment.filters["limit"] = limit
     environment.filters["quoted"] = quoted
     environment.globals["shifts"] = shifts
     environment.globals["judged_drops"] = judged_drops
@@ -73,6 +76,11 @@ def size(count: int) -> str:
 def small(value: float) -> str:
     """Return a number of any size to three digits."""
     return f"{value:.3g}"
+
+
+def limit(value: float | None) -> str:
+    """Return a limit, or a dash for none."""
+    return "-" if value is None else f"{value:g}"
 
 
 def interval(estimate: Estimate) -> str:

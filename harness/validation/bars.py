@@ -10,6 +10,7 @@ from harness.stats import ALPHA
 from harness.stats.planning import Outcomes
 from harness.validation.drop_cells import DropCell, is_error
 from harness.validation.other_cells import OtherCell
+from harness.validation.prediction_cells import TEXTS, UNKNOWABLE
 from harness.validation.task_cells import COIN, NPU_FAIL, NPU_PASS, of_kind, stated_errors
 
 # Power that looking early may cost, and how many times fewer questions a clear case must need.
@@ -104,6 +105,23 @@ def task_bars(cells: Sequence[OtherCell]) -> list[Bar]:
         _limited("an arm that answers by a coin passes never (0.1%)", coins, COIN_PASSES),
         _limited("suites on NPUs: harmless compression does not PASS", harmless, NPU_UNDECIDED),
         _limited("suites on NPUs: a drop of 2 points does not FAIL", harmful, NPU_MISSED),
+    ]
+
+
+def prediction_bars(cells: Sequence[OtherCell]) -> list[Bar]:
+    """Return the bars of `simulate_predictions`."""
+    errors = [
+        (rate, f"{cell.kind}: {cell.what} ({verdict})")
+        for cell in cells
+        for verdict, rate, counts in (("PASS", cell.passes, cell.false_pass), ("FAIL", cell.fails, cell.false_fail))
+        if counts
+    ]
+    unknowable = [(cell.passes, f"{cell.what} (PASS)") for cell in of_kind(cells, UNKNOWABLE)]
+    runs = min(cell.runs for cell in cells)
+    return [
+        _level(f"predictions of {TEXTS[0]} fixed texts and more: false alarms of at most {ALPHA:.0%}", errors, runs),
+        # What no number of texts of this order shows; the worst text's limit is there for it.
+        replace(_level("the same with tails that so few texts do not show", unknowable, runs), met=None),
     ]
 
 

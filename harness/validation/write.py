@@ -97,6 +97,11 @@ at exactly what is accepted, where both verdicts are errors. *Baseline at chance
 *Baseline again*: FAIL says that the baseline is called no measure of compression, since a second start differs from
 it; a shift that is too small to be seen there still makes errors of the verdicts, more the more questions there are.
 
+Predictions of fixed text: the mean over all tokens, whole texts drawn, the limit exactly at the truth. What 64 texts
+cannot show is shown: where one text in thirty diverges twenty times as far, 64 texts have none of these in 11 % of
+runs, and nothing that is computed of them knows of it; the worst text's limit is there for the other 89 %.
+*Log-likelihood drop, no harm*: PASS is power.
+
 {other_table}
 """
 

@@ -22,7 +22,7 @@ def plan_with(
         )
         for name, row in rows.items()
     }
-    texts = FidelityPlan(texts={"boolq": 64}, max_tokens=8, top_k=2, concurrency=1, threshold=fidelity)
+    texts = FidelityPlan(texts={"boolq": 64}, max_tokens=8, concurrency=1, threshold=fidelity)
     return plan.model_copy(update={"tasks": tasks, "fidelity": texts})
 
 
