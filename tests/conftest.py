@@ -12,11 +12,11 @@ from rich.console import Console
 from harness.config.suite import KnownAnswer, Source
 from harness.config.thresholds import Threshold
 from harness.places import CPU_SHIMS, TASKS
-from harness.plan.plan import API_KEY, PORT, Arm, FidelityPlan, Plan, TaskPlan
+from harness.plan.plan import KEY_FILE, PORT, Arm, FidelityPlan, Plan, TaskPlan
 from harness.prepare.data import prepare
 from harness.run.display import Display
 
-FAKE_SERVER = Path(__file__).parent / "fake_server.py"
+FAKE_SERVER = ("-m", "suites.faults.server")
 KNOWN = KnownAnswer(prompt="The capital of France is", right=" Paris", wrong=" banana")
 MakePlan = Callable[..., Plan]
 
@@ -82,7 +82,7 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
 
         def arm(name: str, mode: str) -> Arm:
             engagement = folder / name / "engagement"
-            argv = [sys.executable, str(FAKE_SERVER), mode, "--port", PORT, "--api-key", API_KEY]
+            argv = [sys.executable, *FAKE_SERVER, mode, "--port", PORT, "--config", KEY_FILE]
             if name == "compressed":
                 argv.append("--enable-quant-communications")
             env = {"HARNESS_PLUGIN_DIR": str(engagement), "HARNESS_PLUGIN_CODEC": "none"}

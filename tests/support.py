@@ -17,7 +17,7 @@ from harness.plan.make import make_plan
 from harness.plan.options import Options
 from harness.plan.plan import Plan
 from harness.records.predictions import CompareLine, TextRecord
-from harness.records.run import ArmRecord, RunRecord, TaskRecord, write_lines, write_record
+from harness.records.run import ArmRecord, RunRecord, TaskRecord, Traffic, write_lines, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import Sample, write_samples
 from harness.serve.server import Start
@@ -31,6 +31,7 @@ FACTS = {
     "world_size": 2,
     "tp_size": 2,
     "layers": LAYERS,
+    "hidden": WIDTH,
     "device": "cpu",
     "implementation": "harness.collective",
     "codec": "int8_token",
@@ -260,6 +261,7 @@ def checked(call: int, **changed: Any) -> dict[str, Any]:
         "token0": tally(1),
         "rest": tally(),
         "nonfinite": 0,
+        "swallowed": 0,
         "worst": {"row": 1, "column": 2, "served": 1.5, "expected": 1.25, "allowed": 0.5},
         "differing": 0,
         "differing_most": None,
@@ -329,6 +331,9 @@ def write_arm(
         server_args={"tp_size": 2, "port": 1, "enable_quant_communications": compressed, **args},
         known_answer=known_answer,
         seconds_to_ready=12.34,
+        # Of the prefills that `write_engagement` logs: 1 + 2 + 3 + 4 tokens.
+        own_prefill=1,
+        traffic=Traffic(answers=3, prompt=11, cached=2),
         tasks={
             task: TaskRecord(
                 seconds=5.0,
@@ -362,7 +367,10 @@ def write_run(plan: Plan, errors: Sequence[str] = (), versions: dict[str, str] |
     folder.path.mkdir(parents=True, exist_ok=True)
     write_record(folder.plan, plan)
     record = RunRecord(
-        started=NOW.isoformat(), seconds=99.96, errors=list(errors), versions=versions or {"python": "3.11"}
+        started=NOW.isoformat(),
+        seconds=99.96,
+        errors=list(errors),
+        versions=versions or {"python": "3.11", "sglang": str(FACTS["sglang"])},
     )
     write_record(folder.run, record)
 

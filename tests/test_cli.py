@@ -161,7 +161,7 @@ def test_an_interpreter_whose_sglang_cannot_be_asked(harness: Harness) -> None:
 def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
     ran = harness.accuracy("--dry-run")
     assert ran.code == 0
-    assert ran.out.count("--api-key '<random key>'") == 2
+    assert ran.out.count("--config '<file with a random key>'") == 2
     assert ran.out.count("--enable-quant-communications") == 1
     assert "boolq: 3 questions on each arm, 1 at a time" in ran.out
     assert "gsm8k: 3 questions on each arm, 16 at a time" in ran.out
@@ -236,7 +236,7 @@ def test_a_calibrations_proposals_are_built_again(harness: Harness) -> None:
 def test_a_calibration_plans_its_baselines_alone(harness: Harness) -> None:
     planned: list[Plan] = []
 
-    def carried_out(plan: Plan, _display: object) -> None:
+    def carried_out(plan: Plan, _display: object, **_: bool) -> None:
         planned.append(plan)
         raise HarnessError("enough")
 

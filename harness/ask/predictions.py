@@ -9,7 +9,8 @@ from harness.plan.plan import FidelityPlan
 from harness.records.predictions import DECIMALS, FIDELITY, TextRecord
 from harness.records.run import write_lines
 from harness.records.run_folder import ArmFolder
-from harness.serve.client import Client, Prediction, RequestFailed
+from harness.serve.answers import Prediction, RequestFailed
+from harness.serve.client import Client
 from harness.sglang_plugin.study_folder import hash_tokens, write_texts
 
 

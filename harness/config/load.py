@@ -8,6 +8,7 @@ from harness.config.thresholds import Thresholds
 from harness.config.yaml_file import YamlFile
 from harness.errors import ConfigError, HarnessError, Problem
 from harness.places import SUITES, TASKS, THRESHOLDS
+from harness.safety import names_secret
 from harness.strict import Strict
 
 FileT = TypeVar("FileT", bound=Strict)
@@ -100,15 +101,41 @@ def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | N
         elif thresholds is not None and (rows is None or task not in rows.tasks):
             message = f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
             problems.append(suite.problem(("tasks", task), message))
-    for index, argument in enumerate(content.server.args):
-        if (name := argument.split("=")[0]) in OWN_ARGUMENTS:
-            problems.append(suite.problem(("server", "args", index), f"{name} is set by the harness: remove it"))
+    problems += [
+        suite.problem(("server", "args", index), why)
+        for index, argument in enumerate(content.server.args)
+        if (why := _argument_problem(argument.split("=")[0]))
+    ]
+    problems += [
+        suite.problem(
+            ("server", "env", name),
+            "looks like a secret, which belongs in no file: set it where the harness is started, whose environment "
+            "the servers get",
+        )
+        for name in content.server.env
+        if names_secret(name)
+    ]
     problems += [
         suite.problem(("server", "env", name), "is set by the harness: remove it")
         for name in content.server.env
         if name in OWN_VARIABLES or name.startswith("HARNESS_")
     ]
     return problems
+
+
+def _argument_problem(name: str) -> str:
+    """Say why a suite may not give an argument; empty where it may."""
+    if name in OWN_ARGUMENTS:
+        return f"{name} is set by the harness: remove it"
+    # SGLang's parser takes any beginning of a name that is no other's.
+    if len(name) > len("--") and (own := [whole for whole in sorted(OWN_ARGUMENTS) if whole.startswith(name)]):
+        return f"{name} may stand for {own[0]}, which is set by the harness: write arguments in full"
+    if name == "--trust-remote-code":
+        return (
+            "--trust-remote-code runs the model repository's own code as this user: remove it, or say why it is "
+            "needed with `model.trust_remote_code`"
+        )
+    return ""
 
 
 # Arguments that differ between arms or are decided at the start; a suite that set them could make the
@@ -120,6 +147,9 @@ OWN_ARGUMENTS = frozenset(
         "--host",
         "--port",
         "--api-key",
+        "--admin-api-key",
+        "--config",
+        "--revision",
         "--device",
         "--tp",
         "--tp-size",

@@ -26,10 +26,14 @@ class Model(Strict):
         name: Its name in thresholds.yaml.
         path: A folder (relative ones from the repository's root; `.cache/` is HARNESS_CACHE where that is set) or a
             hub name `organisation/model`.
+        revision: The commit of a hub model: its name alone may stand for other weights tomorrow.
+        trust_remote_code: Why code from the model's repository is run, as this user; without it, none is.
     """
 
     name: str
     path: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    trust_remote_code: Annotated[str, Field(min_length=1)] | None = None
 
 
 class ServerOptions(Strict):
@@ -153,12 +157,28 @@ class FidelityRun(Strict):
         return self
 
 
+class Deadlines(Strict):
+    """When a run is given up, beside the timeouts of a start and of a request.
+
+    Attributes:
+        run_s: Seconds for the run as a whole; one that is resumed has them anew.
+        answer_s: Seconds without an answer within one task of one arm.
+        failures: Requests that fail in a row.
+    """
+
+    run_s: Positive = 6 * 3600
+    answer_s: Positive = 1800
+    failures: Positive = 3
+
+
 class Suite(Strict):
     """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks.
 
     Attributes:
         fidelity: How far the arms' predictions of fixed text are apart, or None where that is not measured.
         noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
+        request_timeout_s: Seconds until a request counts as failed, from its first byte to its answer's last.
+        deadlines: When the run is given up.
     """
 
     description: str
@@ -172,3 +192,4 @@ class Suite(Strict):
     fidelity: FidelityRun | None = None
     noise_floor: bool = False
     request_timeout_s: Positive = 600
+    deadlines: Deadlines = Deadlines()

@@ -132,7 +132,7 @@ def build_calibration(folder: RunFolder, thresholds: Path = THRESHOLDS) -> Calib
     """
     plan = read_record(folder.plan, Plan)
     run = read_record(folder.run, RunRecord)
-    errors, tasks = list(run.errors), dict[str, TaskCalibration]()
+    errors, tasks = run.ended_by, dict[str, TaskCalibration]()
     if not errors:
         for name, task in plan.tasks.items():
             try:

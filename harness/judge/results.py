@@ -7,6 +7,7 @@ from harness.judge.choices import Choices
 from harness.judge.engagement import Engagement
 from harness.judge.live_check import CheckedSums
 from harness.judge.predictions import Fidelity
+from harness.records.run import Traffic
 from harness.stats.shift import Shift
 from harness.strict import Strict
 
@@ -20,6 +21,8 @@ class ArmReport(Strict):
         known_answer: Whether it gave the known answer; None where it never came up.
         seconds_to_ready: From its start to that answer.
         engagement: What each rank compressed.
+        own_prefill: Tokens that its server prefilled before it was asked; None where that is not known.
+        traffic: What its server was asked and answered; None where it never came up.
         live_check: How right the sums were that it checked; None where none were to be checked.
     """
 
@@ -28,6 +31,8 @@ class ArmReport(Strict):
     known_answer: bool | None
     seconds_to_ready: float | None
     engagement: Engagement
+    own_prefill: int | None
+    traffic: Traffic | None
     live_check: CheckedSums | None
 
 

@@ -16,7 +16,8 @@ class Verdict(StrEnum):
 
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2, Verdict.ERROR: 3}
-# Worst first. What could not be measured outweighs what was found: a FAIL beside an ERROR may be its effect.
+# Worst first. What could not be measured outweighs what was found: a FAIL beside an ERROR may be its effect. It is
+# listed all the same.
 _SEVERITY = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
@@ -42,9 +43,13 @@ def judge_run(tasks: Iterable[Judged], errors: Sequence[str]) -> Judged:
     """
     of_tasks = list(tasks)
     judged = [task for task in of_tasks if task.verdict is not Verdict.REPORTED]
-    if errors:
-        of_errors = Judged(verdict=Verdict.ERROR, reasons=tuple(errors))
-        return worst([of_errors, *(task for task in judged if task.verdict is Verdict.ERROR)])
+    if errors or any(task.verdict is Verdict.ERROR for task in judged):
+        # Harm that was found is told, though the ERROR may be its cause.
+        beside = [
+            f"beside that, FAIL: {why}" for task in judged if task.verdict is Verdict.FAIL for why in task.reasons
+        ]
+        unmeasured = [why for task in judged if task.verdict is Verdict.ERROR for why in task.reasons]
+        return Judged(verdict=Verdict.ERROR, reasons=(*errors, *unmeasured, *beside))
     if not judged:
         text = "nothing was judged: all tasks are report_only, and no row says what of the predictions is accepted"
         return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))

@@ -99,6 +99,7 @@ def make_plan(
         known_answer=suite.known_answer,
         start_timeout_s=suite.server.start_timeout_s,
         request_timeout_s=suite.request_timeout_s,
+        deadlines=suite.deadlines,
         port=options.port,
         together=options.together,
         policy=policy.content() if policy else None,

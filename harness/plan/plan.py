@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.config.suite import KnownAnswer
+from harness.config.suite import Deadlines, KnownAnswer
 from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
 from harness.sglang_plugin.policy import Policy, parse
 from harness.sglang_plugin.settings import Settings
@@ -50,7 +50,8 @@ class FidelityPlan(Strict):
 
 
 PORT = "<free port>"
-API_KEY = "<random key>"
+# A file, for a command line can be read by everybody on the machine.
+KEY_FILE = "<file with a random key>"
 BASELINE = "baseline"
 COMPRESSED = "compressed"
 # The first one's settings, started afresh.
@@ -63,7 +64,7 @@ class Arm(Strict):
     Attributes:
         name: `baseline`, `compressed` or `baseline-again`; of a calibration also `baseline-2` and so on.
         compressed: Whether the flag is on.
-        argv: Its command; PORT and API_KEY stand for what is chosen at the start.
+        argv: Its command; PORT and KEY_FILE stand for what is chosen at the start.
         env: Variables set on top of the harness's own environment.
         engagement: The folder where each rank's plugin writes its log.
     """
@@ -74,9 +75,9 @@ class Arm(Strict):
     env: dict[str, str]
     engagement: str
 
-    def command(self, *, port: int, api_key: str) -> list[str]:
-        """Return the command with a port and a key in it."""
-        chosen = {PORT: str(port), API_KEY: api_key}
+    def command(self, *, port: int, key_file: Path) -> list[str]:
+        """Return the command with a port and the file that holds the key in it."""
+        chosen = {PORT: str(port), KEY_FILE: str(key_file)}
         return [chosen.get(argument, argument) for argument in self.argv]
 
     def environment(self) -> dict[str, str]:
@@ -140,6 +141,7 @@ class Plan(Strict):
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
+        deadlines: When the run is given up.
         port: A fixed port, or None for a free one.
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
@@ -166,6 +168,7 @@ class Plan(Strict):
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
+    deadlines: Deadlines = Deadlines()
     port: int | None
     policy: dict[str, Any] | None = None
     together: bool = False

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+# The mode of a run's folder: a server's log holds its key, and the environment of who started it.
+PRIVATE = 0o700
+
 
 @dataclass(frozen=True)
 class ArmFolder:

@@ -6,6 +6,9 @@ from pathlib import Path
 from harness.records.run import read_lines, write_lines
 from harness.strict import Strict
 
+# How the error of a request begins whose answer held a log-probability that is no number.
+NO_NUMBERS = "the server gives no numbers"
+
 
 class Sample(Strict):
     """One question, answered or failed, in one arm, as one filter of its task reads the answer.
@@ -54,6 +57,11 @@ class Sample(Strict):
     def key(self) -> tuple[str, str, int]:
         """What a sample is paired by: task, filter and document."""
         return (self.task, self.filter, self.doc_id)
+
+    @property
+    def gives_no_numbers(self) -> bool:
+        """Whether the request failed because a log-probability is no number."""
+        return self.error is not None and self.error.startswith(NO_NUMBERS)
 
 
 def write_samples(file: Path, samples: Iterable[Sample]) -> None:

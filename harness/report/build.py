@@ -3,17 +3,20 @@
 import shlex
 from typing import Any
 
-from harness.judge.engagement import Engagement, read_engagement
+from harness.errors import HarnessError
+from harness.judge.engagement import Engagement, prove
+from harness.judge.failed_requests import settle, texts_without_numbers
 from harness.judge.fidelity import fidelity_report
 from harness.judge.live_check import read_live_check
 from harness.judge.results import ArmReport, FidelityReport, TaskReport
-from harness.judge.run import arm_errors
+from harness.judge.run import run_concerns, run_errors
 from harness.judge.tasks import task_reports
 from harness.judge.verdict import EXIT_CODES, Judged, Verdict, judge_run
 from harness.plan.plan import BASELINE, COMPRESSED, Arm, Plan
-from harness.records.run import ArmRecord, RunRecord, read_record
+from harness.records.run import BROKEN, ArmRecord, RunRecord, read_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.report.model import SCHEMA_VERSION, Report
+from harness.safety import harmless
 
 
 def build_report(folder: RunFolder) -> Report:
@@ -23,22 +26,26 @@ def build_report(folder: RunFolder) -> Report:
         folder: A run's folder, as the pipeline wrote it, finished or not.
 
     Raises:
-        HarnessError: The plan or the run's record is missing or of another version.
+        HarnessError: The plan is missing or of another version.
     """
     plan = read_record(folder.plan, Plan)
-    run = read_record(folder.run, RunRecord)
+    run = _run_record(folder)
     arm_records: dict[str, ArmRecord | None] = {arm.name: _arm_record(folder.arm(arm.name)) for arm in plan.arms}
     arms: dict[str, ArmReport] = {
-        arm.name: _arm_report(folder.arm(arm.name), plan, arm, arm_records[arm.name]) for arm in plan.arms
+        arm.name: _arm_report(
+            folder.arm(arm.name), plan, arm, arm_records[arm.name], run.versions.get("sglang", "unknown")
+        )
+        for arm in plan.arms
     }
-    errors = list(run.errors) or arm_errors(plan, arms)
-    tasks, pooled = task_reports(folder, plan, arm_records)
+    errors = run_errors(plan, arms, arm_records, run.ended_by)
+    tasks, pooled = settle(folder, lambda answered: task_reports(answered, plan, arm_records))
     fidelity = fidelity_report(folder, plan, plan.fidelity) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
     judged = [
         Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons))
         for part in (*measured, *([pooled] if pooled else []))
     ]
+    judged += texts_without_numbers(folder)
     if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
@@ -54,9 +61,13 @@ def build_report(folder: RunFolder) -> Report:
         started=run.started,
         verdict=verdict.verdict,
         exit_code=EXIT_CODES[verdict.verdict],
-        reasons=list(verdict.reasons),
-        warnings=[text for part in measured for text in part.warnings],
-        notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
+        # A folder may hold anybody's words: a model's, a server's, or those of who sent it.
+        reasons=[harmless(text) for text in verdict.reasons],
+        warnings=[
+            harmless(text)
+            for text in (*run_concerns(plan, arms), *(text for part in measured for text in part.warnings))
+        ],
+        notes=_notes(plan, run, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
         pooled=pooled,
@@ -69,25 +80,35 @@ def build_report(folder: RunFolder) -> Report:
     )
 
 
+def _run_record(folder: RunFolder) -> RunRecord:
+    try:
+        return read_record(folder.run, RunRecord)
+    except HarnessError as error:
+        return RunRecord(started="unknown", seconds=0.0, errors=[str(error)], versions={}, state=BROKEN)
+
+
 def _arm_record(folder: ArmFolder) -> ArmRecord | None:
     return read_record(folder.record, ArmRecord) if folder.record.exists() else None
 
 
-def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | None) -> ArmReport:
+def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | None, sglang: str) -> ArmReport:
+    engagement = prove(plan, arm, folder.engagement, sglang=sglang)
     return ArmReport(
         server_args=record.server_args if record else {},
         command=arm.shell(),
         known_answer=record.known_answer if record else None,
         seconds_to_ready=record.seconds_to_ready if record else None,
-        engagement=read_engagement(
-            folder.engagement, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm)
+        engagement=engagement,
+        own_prefill=record.own_prefill if record else None,
+        traffic=record.traffic if record else None,
+        live_check=read_live_check(
+            folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
         ),
-        live_check=read_live_check(folder.engagement, tp=plan.tp, every=arm.check_every),
     )
 
 
-def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
-    notes = []
+def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
+    notes = [harmless(f"the run was resumed after it had ended: {why}") for why in run.resumed]
     for name, task in tasks.items():
         if task.paired.answers_changed:
             share = task.paired.answers_changed / task.n

@@ -9,7 +9,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from harness.judge.calibration import CalibrationReport, build_calibration
-from harness.records.run import write_record
+from harness.records.run import write_record, write_whole
 from harness.records.run_folder import RunFolder
 from harness.report.markdown import share
 
@@ -34,7 +34,7 @@ def write_calibration(folder: RunFolder) -> CalibrationReport:
     environment.filters["share"] = share
     environment.filters["alarms"] = alarms
     environment.filters["cents"] = cents
-    folder.calibration_markdown.write_text(environment.get_template(TEMPLATE).render(found=found), encoding="utf-8")
+    write_whole(folder.calibration_markdown, environment.get_template(TEMPLATE).render(found=found))
     return found
 
 

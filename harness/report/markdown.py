@@ -6,6 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.judge.predictions import Estimate, PredictionShift
 from harness.judge.results import FidelityReport, JudgedDrop, Paired
+from harness.judge.traffic import traffic_line
 from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import Report
 
@@ -30,6 +31,7 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
     )
     environment.filters["item"] = item
     environment.filters["live_check_line"] = live_check_line
+    environment.filters["traffic_line"] = traffic_line
     environment.filters["worst_layers"] = worst_layers
     environment.filters["decibels"] = decibels
     environment.filters["cell"] = cell

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from harness.judge.choices import Choices
 from harness.judge.results import FidelityReport
+from harness.judge.traffic import traffic_line
 from harness.judge.verdict import Verdict
 from harness.records.run_folder import RunFolder
 from harness.report.live_check import live_check_line
@@ -30,6 +31,8 @@ def show(report: Report, console: Console, folder: RunFolder) -> None:
         if task.choices is not None:
             console.print(choices_line(name, task.choices), markup=False, highlight=False)
     console.print(_ranks(report))
+    for name, arm in report.arms.items():
+        console.print(f"{name}: {traffic_line(arm)}", markup=False, highlight=False)
     for arm in report.arms.values():
         if arm.live_check is not None:
             console.print(live_check_line(arm.live_check), markup=False, highlight=False)

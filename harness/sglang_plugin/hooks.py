@@ -253,6 +253,7 @@ class Plugin:
                 "virtual_ranks": settings.virtual_ranks,
                 "tp_size": args.tp_size,
                 "layers": runner.model_config.num_hidden_layers,
+                "hidden": runner.model_config.hidden_size,
                 "device": args.device,
                 "flag": bool(args.enable_quant_communications),
                 "implementation": "sglang" if self.on_npu else implementation,

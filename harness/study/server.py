@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.judge.engagement import is_prefill, policy_faults
 from harness.records.predictions import TextPredictions
 from harness.records.run_folder import ArmFolder
-from harness.serve.client import RequestFailed
+from harness.serve.answers import RequestFailed
 from harness.serve.server import Server
 from harness.sglang_plugin.policy import Policy, Rule
 from harness.sglang_plugin.study_folder import hash_tokens, write_policy, write_texts

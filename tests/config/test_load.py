@@ -146,6 +146,8 @@ def test_a_broken_neighbour_does_not_stop_a_good_suite(files: Files) -> None:
         "--model-path=x",
         "--host",
         "--api-key=k",
+        "--config=c.yaml",
+        "--revision=main",
         "--enable-quant-communications",
     ],
 )
@@ -153,6 +155,41 @@ def test_arguments_that_are_the_harnesss_own(files: Files, argument: str) -> Non
     files.write({**SUITE, "server": {"tp": 2, "args": ["--dtype=float32", argument]}}, THRESHOLDS)
     name = argument.split("=", maxsplit=1)[0]
     assert files.problems() == [f"one.yaml:10: server.args.1: {name} is set by the harness: remove it"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "own"), [("--hos=::", "--host"), ("--api=k", "--api-key"), ("--conf", "--config")]
+)
+def test_beginnings_of_the_harnesss_own_arguments(files: Files, argument: str, own: str) -> None:
+    files.write({**SUITE, "server": {"tp": 2, "args": [argument]}}, THRESHOLDS)
+    (problem,) = files.problems()
+    assert f"may stand for {own}, which is set by the harness: write arguments in full" in problem
+
+
+def test_a_models_own_code_is_run_only_where_a_suite_says_why(files: Files) -> None:
+    files.write({**SUITE, "server": {"tp": 2, "args": ["--trust-remote-code"]}}, THRESHOLDS)
+    (problem,) = files.problems()
+    assert "remove it, or say why it is needed with `model.trust_remote_code`" in problem
+    model = {**SUITE["model"], "trust_remote_code": "its attention is in no release of transformers yet"}
+    files.write({**SUITE, "model": model}, THRESHOLDS)
+    assert files.load()[0].model.trust_remote_code == model["trust_remote_code"]
+
+
+def test_a_suite_holds_no_secret(files: Files) -> None:
+    files.write(
+        {**SUITE, "server": {"tp": 2, "args": [], "env": {"HF_TOKEN": "hf_x", "MAX_TOKENS": "3"}}}, THRESHOLDS
+    )
+    (problem,) = files.problems()
+    assert "server.env.HF_TOKEN: looks like a secret" in problem
+
+
+@pytest.mark.parametrize(("revision", "fits"), [("a" * 40, True), ("main", False), ("", False)])
+def test_a_revision_is_a_commit(files: Files, revision: str, *, fits: bool) -> None:
+    files.write({**SUITE, "model": {**SUITE["model"], "revision": revision}}, THRESHOLDS)
+    if fits:
+        assert files.load()[0].model.revision == revision
+    else:
+        assert "model.revision" in files.problems()[0]
 
 
 def test_arguments_that_merely_look_alike_pass(files: Files) -> None:

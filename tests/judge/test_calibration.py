@@ -215,7 +215,9 @@ def test_what_people_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_whole_calibration(
     fake_plan: Callable[..., Plan], display: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sglang = Sglang(version="fake", settings=frozenset({"tp_size", "enable_quant_communications"}), packages="none")
+    sglang = Sglang(
+        version="fake", settings=frozenset({"tp_size", "enable_quant_communications"}), packages="none", plugin="f00"
+    )
     monkeypatch.setattr(setup, "check_plan", lambda _plan: sglang)
     plan = fake_plan()
     smol = plan.model_copy(update={"model": "SmolLM2-135M-Instruct", "arms": plan.arms[:1]})

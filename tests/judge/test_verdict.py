@@ -20,7 +20,8 @@ def test_the_run_is_as_bad_as_its_worst_task(one: Verdict, other: Verdict) -> No
     order = [Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL, Verdict.ERROR]
     run = judge_run([part(one), part(other), part(Verdict.REPORTED)], [])
     assert run.verdict is max(one, other, key=order.index)
-    assert run.reasons == tuple(entry.lower() for entry in (one, other) if entry is run.verdict)
+    beside = ["beside that, FAIL: fail"] if {one, other} == {Verdict.ERROR, Verdict.FAIL} else []
+    assert run.reasons == (*(entry.lower() for entry in (one, other) if entry is run.verdict), *beside)
 
 
 def test_reported_tasks_alone_are_no_pass() -> None:
@@ -35,7 +36,8 @@ def test_an_error_of_the_run_outweighs_every_task(verdict: Verdict) -> None:
     run = judge_run([part(verdict)], ["compression is not proven", "the server died"])
     assert run.verdict is Verdict.ERROR
     assert run.reasons[:2] == ("compression is not proven", "the server died")
-    assert run.reasons[2:] == (("error",) if verdict is Verdict.ERROR else ())
+    told = {Verdict.ERROR: ("error",), Verdict.FAIL: ("beside that, FAIL: fail",)}
+    assert run.reasons[2:] == told.get(verdict, ())
 
 
 def test_worst_keeps_the_order_of_its_parts() -> None:

@@ -11,7 +11,7 @@ from harness.config.suite import Compression
 from harness.errors import HarnessError
 from harness.places import ROOT
 from harness.plan.make import check_interpreter, make_plan, plan_on_paper, repeat_command
-from harness.plan.plan import API_KEY, PORT, Arm, Plan
+from harness.plan.plan import KEY_FILE, PORT, Arm, Plan
 from tests.support import MANIFEST, make, make_options, safetensors, write_interpreter
 
 SUITES = suite_names()
@@ -104,12 +104,12 @@ def test_a_server_gets_the_outer_environment_and_ours_over_it(
 
 def test_port_and_key_are_put_in_at_the_start_and_nowhere_else(tmp_path: Path) -> None:
     arm = make(tmp_path).arms[1]
-    command = arm.command(port=4711, api_key="s3cret")
+    command = arm.command(port=4711, key_file=Path("/run/key.yaml"))
     assert command[command.index("--port") + 1] == "4711"
-    assert command[command.index("--api-key") + 1] == "s3cret"
-    assert [entry for entry in command if entry not in arm.argv] == ["4711", "s3cret"]
+    assert command[command.index("--config") + 1] == "/run/key.yaml"
+    assert [entry for entry in command if entry not in arm.argv] == ["4711", "/run/key.yaml"]
     assert PORT in arm.argv
-    assert API_KEY in arm.argv
+    assert KEY_FILE in arm.argv
 
 
 def test_nothing_written_holds_a_key_or_the_outer_environment(
@@ -119,7 +119,7 @@ def test_nothing_written_holds_a_key_or_the_outer_environment(
     plan = make(tmp_path)
     written = plan.model_dump_json() + "".join(arm.shell() for arm in plan.arms)
     assert "s3cret" not in written
-    assert "--api-key '<random key>'" in plan.arms[0].shell()
+    assert "--config '<file with a random key>'" in plan.arms[0].shell()
 
 
 def test_the_shell_form_means_the_same_as_the_plan(tmp_path: Path) -> None:

@@ -3,15 +3,20 @@ import math
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.errors import HarnessError
 from harness.judge.pairing import margin
 from harness.plan.plan import Plan
+from harness.records.predictions import TextRecord, read_predictions
+from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
+from harness.report.terminal import show
 from harness.report.write import write_report
+from harness.serve.answers import NoNumbers
 from tests.support import (
     FACTS,
     binary_kl,
@@ -111,7 +116,7 @@ def test_a_report_built_again_is_the_same(plan: Plan) -> None:
     files = (folder.report, folder.markdown, folder.plots)
     before = [file.read_bytes() for file in files]
     again = build_report(folder)
-    write_report(again, folder, latest=False)
+    write_report(again, folder)
     assert again == first
     assert [file.read_bytes() for file in files] == before
 
@@ -154,15 +159,158 @@ def test_margins(plan: Plan) -> None:
     assert shift.largest == pytest.approx(-2.0)
 
 
-def test_a_failed_request_is_an_error_and_no_wrong_answer(plan: Plan) -> None:
+def with_failed(
+    folder: RunFolder, documents: range, arm: str = "compressed", *wrong: int, error: str = "HTTP 500"
+) -> None:
+    """Have the requests of some of boolq's documents fail in an arm that else answers all but some rightly."""
+    samples = boolq(*wrong)
+    broken = [
+        failed(entry).model_copy(update={"error": error}) if entry.doc_id in documents else entry for entry in samples
+    ]
+    rewrite_samples(folder.arm(arm).samples("boolq"), broken)
+
+
+def test_a_failed_request_is_no_wrong_answer_and_the_verdict_stands_if_it_would_either_way(plan: Plan) -> None:
     folder = finished(plan)
-    broken = [failed(entry) if entry.doc_id == 7 else entry for entry in boolq()]
-    rewrite_samples(folder.arm("compressed").samples("boolq"), broken)
+    with_failed(folder, range(7, 8))
     report = build_report(folder)
-    assert (report.verdict, report.exit_code) == ("ERROR", 3)
-    assert report.reasons == ["boolq: 1 request failed; a failed request is not a wrong answer"]
+    assert (report.verdict, report.exit_code) == ("PASS", 0)
+    assert report.warnings[0].startswith(
+        "boolq: 1 requests failed, the first of document 7: HTTP 500; the verdict is"
+    )
     assert (report.tasks["boolq"].n, report.tasks["boolq"].compressed.accuracy) == (127, 1.0)
     assert (report.tasks["boolq"].baseline.failed, report.tasks["boolq"].compressed.failed) == (0, 1)
+
+
+def test_failed_requests_that_could_turn_the_verdict_are_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    with_failed(folder, range(40))
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert (
+        "boolq: 40 requests failed, the first of document 0: HTTP 500; judged with failed requests at their " in why
+    )
+    assert "worst for compression the verdict were FAIL, at their best PASS" in why
+
+
+def test_failed_requests_do_not_hide_harm(plan: Plan) -> None:
+    folder = finished(plan)
+    with_failed(folder, range(3), "compressed", *range(64, 128))
+    report = build_report(folder)
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert report.reasons[0].endswith("(failed requests at their worst)")
+    # Where the run as a whole is an ERROR, harm is told beside it.
+    (folder.arm("compressed").engagement / "rank-1.jsonl").unlink()
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "beside that, FAIL: boolq: accuracy changed by " in why
+
+
+def test_a_compressed_arm_without_numbers_fails_and_a_baseline_without_them_is_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    error = str(NoNumbers("token 5", None))
+    with_failed(folder, range(2), error=error)
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("FAIL", 1)
+    assert why.startswith(
+        "boolq: the compressed arm gives no numbers for 2 of 128 questions for which the baseline does; the server "
+        "gives no numbers: the log-probability of token 5 is None"
+    )
+    with_failed(folder, range(2), "baseline", error=error)
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert why.startswith("boolq: the baseline gives no numbers: the model or its settings are broken, before any")
+
+
+def test_texts_without_numbers_fail(plan: Plan) -> None:
+    folder = finished(plan)
+    file = folder.arm("compressed").predictions
+    first = read_predictions(file)[0]
+    broken = TextRecord(text=first.text, text_hash=first.text_hash, error=str(NoNumbers("token 5", None)))
+    file.write_text(broken.model_dump_json() + "\n" + "".join(file.read_text().splitlines(keepends=True)[1:]))
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "beside that, FAIL: fidelity: the compressed arm gives no numbers for 1 of 32 texts" in why
+
+
+def test_a_log_that_was_cut_between_two_passes_is_no_proof(plan: Plan) -> None:
+    folder = finished(plan)
+    for rank in (0, 1):
+        file = folder.arm("compressed").engagement / f"rank-{rank}.jsonl"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:-3]))
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert (
+        "compressed arm: rank 0 logged prefills of 6 tokens; the 3 answers and the server's own start took 10" in why
+    )
+
+
+def test_a_baseline_with_many_times_the_prefills_is_no_proof(plan: Plan) -> None:
+    folder = finished(plan)
+    for rank in (0, 1):
+        file = folder.arm("baseline").engagement / f"rank-{rank}.jsonl"
+        file.write_text(file.read_text() + 50 * '{"policy": 0, "mode": "EXTEND", "tokens": 10}\n')
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "baseline arm: rank 0 logged prefills of 510 tokens" in why
+
+
+def test_ranks_that_say_none_are_no_proof(plan: Plan) -> None:
+    folder = finished(plan)
+    for rank in (0, 1):
+        file = folder.arm("compressed").engagement / f"rank-{rank}.jsonl"
+        file.write_text(file.read_text().replace('"codec": "int8_token"', '"codec": "none"'))
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "compressed arm: rank 0 ran with codec=none, not int8_token" in why
+
+
+@pytest.mark.parametrize("gone", [("baseline",), ("compressed",), ARMS])
+def test_a_run_without_the_arms_records_is_an_error(plan: Plan, gone: tuple[str, ...]) -> None:
+    folder = finished(plan)
+    for arm in gone:
+        folder.arm(arm).record.unlink()
+    report = build_report(folder)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert report.reasons[: len(gone)] == [
+        f"{arm} arm: it left no record (arm.json), so that nobody knows what its server was" for arm in gone
+    ]
+
+
+def test_a_run_without_live_check_is_warned_of_in_every_form(tmp_path: Path) -> None:
+    folder = finished(make(tmp_path, live_check=False))
+    report = build_report(folder)
+    assert report.verdict == "PASS"
+    assert report.warnings[0].startswith("no compressed sum was checked: the live check was off (--no-live-check")
+    write_report(report, folder)
+    console = Console(width=200, record=True)
+    show(report, console, folder)
+    for text in (folder.report.read_text(), folder.markdown.read_text(), console.export_text()):
+        assert "no compressed sum was checked" in text
+        assert "WARNING" in text or text.startswith("{")
+
+
+def test_a_wrong_sum_is_told_before_the_server_that_died_of_it(plan: Plan) -> None:
+    folder = finished(plan)
+    samples = [checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0))]
+    for rank in (0, 1):
+        (folder.arm("compressed").engagement / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(folder.arm("compressed").engagement, samples)
+    write_run(plan, errors=["compressed: the server ended with exit code 7 during the run"])
+    report = build_report(folder)
+    assert report.verdict == "ERROR"
+    assert report.reasons[0].startswith("compression did not run right: compressed arm: rank 0, layer 0, ffn")
+    assert report.reasons[-1] == "compressed: the server ended with exit code 7 during the run"
+
+
+def test_a_live_check_that_was_cut_is_no_proof(plan: Plan) -> None:
+    folder = finished(plan)
+    for rank in (0, 1):
+        (folder.arm("compressed").engagement / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(folder.arm("compressed").engagement, [checked(0), checked(1)])
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "it is not proven that compression ran right: compressed arm: no call of layer 1, attention was" in why
 
 
 def test_answers_cut_by_length_are_counted_per_arm(plan: Plan) -> None:
@@ -255,12 +403,39 @@ def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> Non
     assert "no longer continues 'The capital of France is' with ' Paris'" in why
 
 
-@pytest.mark.parametrize("name", ["plan.json", "run.json"])
-def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
+def test_a_folder_that_is_no_run(plan: Plan) -> None:
     folder = finished(plan)
-    (folder.path / name).unlink()
-    with pytest.raises(HarnessError, match=f"{name} cannot be read"):
+    folder.plan.unlink()
+    with pytest.raises(HarnessError, match=r"plan.json cannot be read"):
         build_report(folder)
+
+
+@pytest.mark.parametrize("content", [None, "", '{"started": '])
+def test_a_run_without_its_record_is_an_error_whatever_it_measured(plan: Plan, content: str | None) -> None:
+    folder = finished(plan)
+    folder.run.unlink()
+    if content is not None:
+        folder.run.write_text(content)
+    report = build_report(folder)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert "run.json" in report.reasons[0]
+    assert report.tasks["boolq"].n == 128
+
+
+def test_a_run_that_never_said_that_it_ended_was_cut_off(plan: Plan) -> None:
+    folder = finished(plan)
+    record = read_record(folder.run, RunRecord)
+    write_record(folder.run, record.model_copy(update={"state": "running"}))
+    report = build_report(folder)
+    assert (report.verdict, report.reasons[0]) == ("ERROR", CUT_OFF)
+    assert report.tasks["boolq"].n == 128
+
+
+def test_a_report_says_how_often_its_run_was_resumed(plan: Plan) -> None:
+    folder = finished(plan)
+    record = read_record(folder.run, RunRecord)
+    write_record(folder.run, record.model_copy(update={"resumed": ["2026-01-01: the power failed"]}))
+    assert "the run was resumed after it had ended: 2026-01-01: the power failed" in build_report(folder).notes
 
 
 def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
@@ -379,3 +554,22 @@ def test_a_run_without_fixed_texts_says_nothing_of_them(plan: Plan) -> None:
     assert report.fidelity is None
     write_report(report, folder)
     assert "fixed text" not in folder.markdown.read_text()
+
+
+def test_a_report_that_is_built_again_writes_through_no_link(plan: Plan, tmp_path: Path) -> None:
+    folder = finished(plan)
+    mine = tmp_path / "mine"
+    mine.write_text("untouched")
+    for file in (folder.report, folder.markdown, folder.plots):
+        file.symlink_to(mine)
+        file.with_name(file.name + ".partial").symlink_to(mine)
+    write_report(build_report(folder), folder)
+    assert mine.read_text() == "untouched"
+    assert not any(file.is_symlink() for file in (folder.report, folder.markdown, folder.plots))
+
+
+def test_what_a_server_said_steers_nothing_in_any_form(plan: Plan) -> None:
+    folder = finished(plan)
+    write_run(plan, errors=["compressed: the server ended\n  ::error::stolen\n\x1b[2Jgone ##[group]"])
+    report = build_report(folder)
+    assert report.reasons[0] == "compressed: the server ended\n  : :error::stolen\n?gone # #[group]"
