@@ -118,7 +118,7 @@ class TaskRun(Strict):
     """How one task is run.
 
     Attributes:
-        questions: How many of the task's questions, from the first on.
+        questions: How many of the task's questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
@@ -137,14 +137,12 @@ class FidelityRun(Strict):
         gsm8k: How many of GSM8K's questions with their gold solutions.
         boolq: How many of BoolQ's passages.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
     """
 
     gsm8k: Positive | None = None
     boolq: Positive | None = None
     max_tokens: Annotated[int, Field(ge=2)] = 128
-    top_k: Positive = 20
     concurrency: Positive = 1
 
     @property
@@ -159,12 +157,28 @@ class FidelityRun(Strict):
         return self
 
 
+class Deadlines(Strict):
+    """When a run is given up, beside the timeouts of a start and of a request.
+
+    Attributes:
+        run_s: Seconds for the run as a whole; one that is resumed has them anew.
+        answer_s: Seconds without an answer within one task of one arm.
+        failures: Requests that fail in a row.
+    """
+
+    run_s: Positive = 6 * 3600
+    answer_s: Positive = 1800
+    failures: Positive = 3
+
+
 class Suite(Strict):
     """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks.
 
     Attributes:
         fidelity: How far the arms' predictions of fixed text are apart, or None where that is not measured.
         noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
+        request_timeout_s: Seconds until a request counts as failed, from its first byte to its answer's last.
+        deadlines: When the run is given up.
     """
 
     description: str
@@ -178,3 +192,4 @@ class Suite(Strict):
     fidelity: FidelityRun | None = None
     noise_floor: bool = False
     request_timeout_s: Positive = 600
+    deadlines: Deadlines = Deadlines()

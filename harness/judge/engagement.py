@@ -147,7 +147,9 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     lines = file.read_text(encoding="utf-8").splitlines()
     if not lines:
         raise ValueError("is empty")
-    facts, *passes = (json.loads(line) for line in lines)
+    facts, *rest = (json.loads(line) for line in lines)
+    # A run that was resumed started another server, whose ranks add to the same logs.
+    passes = [line for line in rest if line != facts]
     if not isinstance(facts, dict) or not facts.keys() >= JUDGED_FACTS:
         raise ValueError("its first line lacks the rank's facts")
     if not all(isinstance(forward, dict) and {"mode", "tokens"} <= forward.keys() for forward in passes):

@@ -23,6 +23,7 @@ TOKENS = ("token0", "rest")
 NOT_RIGHT = "compression did not run right"
 NOT_CHECKED = "it is not proven that compression ran right"
 FACTS = ("every", "codec", "algorithm")
+COUNTED = ("calls", "pass_seconds", "check_seconds")
 
 
 class Errors(Strict):
@@ -193,9 +194,17 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     if not lines or not isinstance(lines[0], dict) or not all(name in lines[0] for name in FACTS):
         raise ValueError("its first line does not say what was checked")
-    if not all(isinstance(line, dict) and {"calls", "samples"} <= line.keys() for line in lines[1:]):
-        raise ValueError("it holds a line that is no checked pass")
-    return lines[0], lines[1:]
+    # A run that was resumed started another server, whose ranks add to the same logs and count from none.
+    passes, before, last = [], dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, 0)
+    for line in lines[1:]:
+        if line == lines[0]:
+            before = last
+            continue
+        if not isinstance(line, dict) or not {"samples", *COUNTED} <= line.keys():
+            raise ValueError("it holds a line that is no checked pass")
+        last = {name: line[name] + before[name] for name in COUNTED}
+        passes.append({**line, **last})
+    return lines[0], passes
 
 
 def _what(sample: dict[str, Any]) -> tuple[int, str, int]:

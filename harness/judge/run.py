@@ -1,6 +1,7 @@
 """What makes a finished run as a whole unfit to be judged, and what it does not show."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from harness.judge.engagement import NOT_PROVEN
 from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT
@@ -66,15 +67,19 @@ def arm_errors(plan: Plan, arms: dict[str, ArmReport], records: dict[str, ArmRec
     }
     differing = differing_traffic(arms, asked)
     baseline = arms[BASELINE].server_args
-    may_differ = MAY_DIFFER | {"base_gpu_id"} if plan.together else MAY_DIFFER
     differing += [
         f"the arms differ in {name}: {baseline.get(name)!r} in the baseline, {seen.server_args.get(name)!r} in {arm}"
         for arm, seen in arms.items()
         if records[arm] is not None and records[BASELINE] is not None
-        for name in sorted((baseline.keys() | seen.server_args.keys()) - may_differ)
-        if baseline.get(name) != seen.server_args.get(name)
+        for name in differing_settings(baseline, seen.server_args)
+        if not (plan.together and name == "base_gpu_id")
     ]
     return [*gone, *unproven, *unchecked, *traffic, *differing]
+
+
+def differing_settings(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the settings, as two servers told them, that differ and should not."""
+    return [name for name in sorted((one.keys() | other.keys()) - MAY_DIFFER) if one.get(name) != other.get(name)]
 
 
 def run_concerns(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:

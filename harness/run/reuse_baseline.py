@@ -90,13 +90,7 @@ def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint
     Raises:
         HarnessError: It is no run, its fingerprint differs (every difference is named), or it was not finished.
     """
-    theirs = read_record(stored.fingerprint, Fingerprint)
-    names = sorted(fingerprint.facts.keys() | theirs.facts.keys())
-    differing = [
-        f"{name}:\n    then: {theirs.facts.get(name)}\n    now:  {fingerprint.facts.get(name)}"
-        for name in names
-        if theirs.facts.get(name) != fingerprint.facts.get(name) or theirs.facts.get(name) == UNKNOWN
-    ]
+    differing = differences(read_record(stored.fingerprint, Fingerprint), fingerprint)
     if not differing:
         record = read_record(stored.arm(BASELINE).record, ArmRecord)
         for name, task in plan.tasks.items():
@@ -111,7 +105,19 @@ def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint
             f"the baseline of {stored.path} cannot stand for this run's: leave --reuse-baseline out, or name a run "
             f"in which this is the same:\n  {told}"
         )
-    shutil.copytree(stored.arm(BASELINE).path, folder.arm(BASELINE).path)
+    partial = folder.path / f"{BASELINE}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(stored.arm(BASELINE).path, partial)
+    partial.rename(folder.arm(BASELINE).path)
+
+
+def differences(then: Fingerprint, now: Fingerprint) -> list[str]:
+    """Return every fact that is not the same, or is not known, each with both values."""
+    return [
+        f"{name}:\n    then: {then.facts.get(name)}\n    now:  {now.facts.get(name)}"
+        for name in sorted(now.facts.keys() | then.facts.keys())
+        if then.facts.get(name) != now.facts.get(name) or then.facts.get(name) == UNKNOWN
+    ]
 
 
 def hash_of_folder(folder: Path, pattern: str = "*") -> str:

@@ -5,7 +5,6 @@ Nothing is retried: a request that failed once is a finding, and a retry would h
 
 import json
 import secrets
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,10 +28,16 @@ from harness.serve.answers import (
     read_scores,
     read_tokens,
 )
+from harness.serve.within import within
 
 CONNECT_TIMEOUT_S = 10.0
 # The largest honest answers hold the 20 most likely tokens after each token of a batch of texts: some megabytes.
 LARGEST_ANSWER = 64 * 2**20
+# For an answer that takes no model: a server that does not even give that hangs.
+REACHABLE_TIMEOUT_S = 30.0
+# How long SGLang may wait until it is idle.
+FLUSH_TIMEOUT_S = 30
+
 # What SGLang takes once for all texts of a request.
 OF_ALL = frozenset({"return_text_in_logprobs"})
 
@@ -70,10 +75,10 @@ class Client:
         """Close its connections."""
         self._http.close()
 
-    def healthy(self) -> bool:
-        """Return whether the server says it is up and generated a token to be sure."""
+    def healthy(self, timeout_s: float = REACHABLE_TIMEOUT_S) -> bool:
+        """Return whether the server says within `timeout_s` that it is up; it generates a token to be sure."""
         try:
-            status, _ = self._exchange("GET", "/health", None)
+            status, _ = self._exchange("GET", "/health", None, timeout_s=timeout_s)
         except RequestFailed:
             return False
         return status == 200  # noqa: PLR2004 - HTTP's OK
@@ -81,10 +86,14 @@ class Client:
     def reachable(self) -> bool:
         """Return whether anything answers at all, be it with an error."""
         try:
-            with self._http.stream("GET", "/v1/models"):
-                return True
-        except httpx.TransportError:
+            within(REACHABLE_TIMEOUT_S, self._reach)
+        except (httpx.TransportError, TimeoutError):
             return False
+        return True
+
+    def _reach(self) -> None:
+        with self._http.stream("GET", "/v1/models"):
+            pass
 
     def server_info(self) -> dict[str, Any]:
         """Return the arguments that the server runs with.
@@ -103,7 +112,7 @@ class Client:
         Raises:
             RequestFailed: There was no answer, or the server was busy.
         """
-        self._ask("POST", "/flush_cache", as_json=False)
+        self._ask("POST", f"/flush_cache?timeout={FLUSH_TIMEOUT_S}", as_json=False)
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Return the token ids of `text`, with the tokenizer's own special tokens unless `special` is false.
@@ -243,17 +252,24 @@ class Client:
             text = harmless(content.decode(errors="replace")[:200])
             raise RequestFailed(f"{method} {path}: the answer is not JSON: {text}") from error
 
-    def _exchange(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, path: str, body: Body | None, *, timeout_s: float | None = None
+    ) -> tuple[int, bytes]:
         """Return an answer's status and content, within a time from the first byte to the last, and a size."""
-        content, deadline = bytearray(), time.monotonic() + self._timeout_s
+        limit = timeout_s or self._timeout_s
+        try:
+            return within(limit, lambda: self._read(method, path, body))
+        except TimeoutError as error:
+            raise RequestFailed(f"{method} {path}: the answer was not whole after {limit:g} s") from error
+
+    def _read(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:
+        content = bytearray()
         try:
             with self._http.stream(method, path, json=body) as response:
                 for piece in response.iter_raw():
                     content += piece
                     if len(content) > LARGEST_ANSWER:
                         raise RequestFailed(f"{method} {path}: the answer is larger than {LARGEST_ANSWER} bytes")
-                    if time.monotonic() > deadline:
-                        raise RequestFailed(f"{method} {path}: the answer was not whole after {self._timeout_s:g} s")
                 return response.status_code, bytes(content)
         except httpx.HTTPError as error:
             raise RequestFailed(f"{method} {path}: {type(error).__name__}: {error}") from error

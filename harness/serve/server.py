@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from harness.config.suite import KnownAnswer
 from harness.errors import HarnessError
@@ -19,6 +21,7 @@ from harness.safety import harmless
 from harness.serve.answers import RequestFailed
 from harness.serve.client import Client
 from harness.serve.ports import check_port_free, free_port
+from harness.sglang_plugin.settings import PREFIX
 
 TAIL_LINES = 25
 POLL_S = 0.5
@@ -26,6 +29,8 @@ KEY_BYTES = 24
 KEY = re.compile(rf"\b[0-9a-f]{{{2 * KEY_BYTES}}}\b")
 # The guard asks the tree to end, waits, and kills; this is longer than all of that.
 END_TIMEOUT_S = 45.0
+# What a server's processes have in their environment, and no others.
+MARK = f"{PREFIX}DIR"
 # What SGLang's web server says before it hangs.
 PORT_TAKEN = "error while attempting to bind on address"
 
@@ -51,6 +56,15 @@ class Server:
     known_answer: bool
     _process: subprocess.Popen[bytes] = field(repr=False)
 
+    def check_process(self) -> None:
+        """Do nothing if the server's guard is there; it ends when the server does.
+
+        Raises:
+            ServerDiedError: It has ended; the message holds the end of the log.
+        """
+        if (code := self._process.poll()) is not None:
+            raise _died(code, "during the run", self.log)
+
     def check_alive(self) -> None:
         """Do nothing if the server is there; a request that failed on its own account is no reason to stop.
 
@@ -65,8 +79,7 @@ class Server:
             code = self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise HarnessError(f"the server's process runs, but nothing answers\n{tail(self.log)}") from None
-        else:
-            raise ServerDiedError(f"the server ended with exit code {code} during the run\n{tail(self.log)}")
+        raise _died(code, "during the run", self.log)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +162,23 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
     finally:
         end(process)
         key_file.unlink(missing_ok=True)
+        if process.returncode < 0:
+            end_left_behind(arm)
+
+
+def end_left_behind(arm: Arm) -> None:
+    """End what there still is of an arm's server, told by where its plugin writes, and wait until it is gone.
+
+    Of a killed guard's tree the kernel ends the command alone. And a killed harness's guard takes a moment to end
+    the server, which must not add to its logs when the run goes on.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == arm.engagement:
+                process.kill()
+                found.append(process)
+    psutil.wait_procs(found, timeout=END_TIMEOUT_S)
 
 
 def write_key(file: Path, key: str) -> None:
@@ -235,6 +265,12 @@ def server_settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[
     }
 
 
+def _died(code: int, when: str, log: Path) -> ServerDiedError:
+    """Say how a guard ended: with its server's exit code, or by a signal that was meant for itself."""
+    how = f"server ended with exit code {code}" if code >= 0 else f"server's guard was killed by signal {-code}"
+    return ServerDiedError(f"the {how} {when}\n{tail(log)}")
+
+
 def _text(log: Path) -> str:
     try:
         return log.read_text(errors="replace")
@@ -244,9 +280,9 @@ def _text(log: Path) -> str:
 
 def _wait_until_healthy(client: Client, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
-    while not client.healthy():
+    while not client.healthy(max(POLL_S, deadline - time.monotonic())):
         if (code := process.poll()) is not None:
-            raise ServerDiedError(f"the server ended with exit code {code} before it was ready\n{tail(log)}")
+            raise _died(code, "before it was ready", log)
         if PORT_TAKEN in _text(log):
             # SGLang would go on without it, and never answer.
             raise HarnessError(
