@@ -50,6 +50,8 @@ SERVER_SIDE = (
     "tests/collective",
     "tests/server_side",
 )
+# Tests of which `tests` runs only a part.
+CAMPAIGNS = ("tests/test_virtual_ranks.py", "tests/test_sensitivity.py")
 # The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
 GRACE_S = 90.0
 # What `lock` makes of requirements/NAME.txt, in order: for which Python, and its resolver's further options.
@@ -209,12 +211,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-def virtual_ranks(session: nox.Session) -> None:
-    """Hold virtual ranks against real ones in full: two ranks in fp32, as `tests` does, in bf16, and three."""
+def campaigns(session: nox.Session) -> None:
+    """Run the tests that take many servers: virtual ranks against real ones in full, and what a run can see."""
     python, server = harness_environment(session, dev=True), server_cpu_environment(session)
     prepare_plugin(session)
     env = harness_env(server) | {"HARNESS_CAMPAIGNS": "1"}
-    end_with(prepare(session, server) or run(session, python, "-m", "pytest", "tests/test_virtual_ranks.py", env=env))
+    arguments = ("-m", "pytest", *CAMPAIGNS, *session.posargs)
+    end_with(prepare(session, server) or run(session, python, *arguments, env=env))
 
 
 @nox.session
@@ -267,11 +270,13 @@ def audit(session: nox.Session) -> int:
         python = environment(session, "lock")
         install(session, python, "lock.txt")
     found = ENVIRONMENTS / "audit.json"
-    found.unlink(missing_ok=True)
-    locks = [f"--requirement={REQUIREMENTS / name}.lock" for name in LOCKS]
     options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", f"--output={found}")
-    run(session, python, "-m", "pip_audit", *options, *locks)
-    dependencies = json.loads(found.read_text())["dependencies"] if found.exists() else []
+    dependencies = []
+    # One by one: a package may be in several locks.
+    for name in LOCKS:
+        found.unlink(missing_ok=True)
+        run(session, python, "-m", "pip_audit", *options, f"--requirement={REQUIREMENTS / name}.lock")
+        dependencies += json.loads(found.read_text())["dependencies"] if found.exists() else []
     seen = [entry for entry in dependencies if "skip_reason" not in entry]
     if not seen:
         why = f": {dependencies[0]['skip_reason']}" if dependencies else ""

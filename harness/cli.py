@@ -177,6 +177,10 @@ def study(  # noqa: PLR0917 - see above
     site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 6,
     questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 8,
     budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,
+    link: Annotated[
+        str, typer.Option(help="What joins the ranks, for predicted times: nvlink4, pcie5, hccs, or 25GB/s,10us.")
+    ] = "nvlink4",
+    prefill: Annotated[int, typer.Option(min=1, help="Tokens of the prefill whose time is predicted.")] = 8192,
     *,
     sites: Annotated[bool, typer.Option(help="Measure every site alone, and mixes by site.")] = True,
     confirm: Annotated[bool, typer.Option("--confirm", help="Run the recommended policy for real, in full.")] = False,

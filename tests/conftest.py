@@ -21,6 +21,13 @@ KNOWN = KnownAnswer(prompt="The capital of France is", right=" Paris", wrong=" b
 MakePlan = Callable[..., Plan]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what takes many servers to its own session."""
+    for item in items:
+        if item.get_closest_marker("campaign") and "HARNESS_CAMPAIGNS" not in os.environ:
+            item.add_marker(pytest.mark.skip(reason="takes many servers: `nox -s campaigns` runs it"))
+
+
 @pytest.fixture
 def display() -> Display:
     return Display(Console(width=160))

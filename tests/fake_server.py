@@ -72,9 +72,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: dict[str, Any]) -> tuple[dict[str, Any], int]:
         Handler.generated += 1
-        write_proof(self.compressed, len(body["input_ids"]), late=self.mode == "late-rank")
         # The known answer takes three requests; faults begin after it.
         asked = Handler.generated - 3
+        # Another's server, behind the port of ours, tells our folder nothing.
+        for _ in range({"stranger": 0, "asked-by-others": 2}.get(self.mode, 1) if asked > 0 else 1):
+            write_proof(self.compressed, len(body["input_ids"]), late=self.mode == "late-rank")
         if self.mode == "dies-in-task" and asked > 2:
             sys.stdout.write("RuntimeError: the fake server was told to die\n")
             sys.stdout.flush()
@@ -100,7 +102,10 @@ class Handler(BaseHTTPRequestHandler):
             scored = body["input_ids"][start:]
             meta["input_token_logprobs"] = [[-0.1 if best else -5.0, token, None] for token in scored]
             meta["input_top_logprobs"] = [[[-0.1, token, None]] for token in scored]
-        return {"text": right if "France" in text else " 7", "meta_info": meta}, OK
+            if self.mode == "no-number" and asked > 0:
+                meta["input_token_logprobs"][-1][0] = None
+        answer = right if "France" in text else None if self.mode == "null-text" else " 7"
+        return {"text": answer, "meta_info": meta}, OK
 
     def predictions(self, tokens: list[int], top: int) -> dict[str, Any]:
         """The token that follows is the likeliest, less so with compression; the others share what is left."""

@@ -53,6 +53,43 @@ def test_what_is_written_is_what_is_read() -> None:
     assert [choice.claimed for choice in parse(MIXED).choices()] == ["int8_hadamard", "int4_group32", "int8_token"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "label"),
+    [
+        ({"crest": [96.0, 100.0]}, "int8_token one_shot, crest percentiles 96 to 100"),
+        ({"position": [8.0, None]}, "int8_token one_shot, positions from 8"),
+    ],
+)
+def test_some_rows_alone(rows: dict[str, list[float | None]], label: str) -> None:
+    content = {"rules": [{"codec": "int8_token", "algorithm": "one_shot", "rows": rows}]}
+    policy = parse(content)
+    assert parse(policy.content()) == policy
+    assert policy.content()["rules"] == content["rules"]
+    choice = policy.choice("ffn", 0)
+    assert choice is not None
+    assert choice.label == label
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "first",
+        {},
+        {"crest": [0, 50], "position": [0, 1]},
+        {"colour": [0, 1]},
+        {"crest": [50, 101]},
+        {"crest": [50, 50]},
+        {"position": [-1, 2]},
+        {"position": [0, "end"]},
+        {"position": [0, 1, 2]},
+        {"position": [None, 2]},
+    ],
+)
+def test_rows_that_are_none_are_refused(rows: object) -> None:
+    with pytest.raises(PolicyError, match=r"policy.rules\[0\].rows: "):
+        parse({"rules": [{"codec": "int8_token", "rows": rows}]})
+
+
 def test_all_that_is_wrong_is_said_at_once_and_where() -> None:
     wrong = {
         "number": -1,

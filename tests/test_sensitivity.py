@@ -17,7 +17,7 @@ from harness.report.model import Report
 from harness.run import pipeline
 from harness.run.display import Display
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.usefixtures("no_strays")]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.campaign, pytest.mark.usefixtures("no_strays")]
 QUESTIONS = 64
 
 

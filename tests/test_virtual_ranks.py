@@ -145,7 +145,7 @@ def mean_kl(seen: Seen, policy: int) -> float:
 
 
 # Each case starts a real server and a virtual one, and takes minutes.
-CAMPAIGN = pytest.mark.skipif("HARNESS_CAMPAIGNS" not in os.environ, reason="`nox -s virtual_ranks` runs it")
+CAMPAIGN = pytest.mark.campaign
 
 
 @pytest.fixture(

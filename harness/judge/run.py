@@ -29,17 +29,15 @@ def run_errors(
         records: How each arm ran; None for one that left no record.
         ended_by: What ended the run early; empty for a finished one.
     """
+    if any(NOT_RIGHT in error for error in ended_by):
+        return list(ended_by)
     wrong = [
         f"{NOT_RIGHT}: {name} arm: {text}"
         for name, arm in arms.items()
         if arm.live_check is not None
         for text in arm.live_check.wrong
-        # What ended the run may be that very sum.
-        if not any(text in error for error in ended_by)
     ]
-    if ended_by:
-        return [*wrong, *ended_by]
-    return [*wrong, *arm_errors(plan, arms, records)]
+    return [*wrong, *(ended_by or arm_errors(plan, arms, records))]
 
 
 def arm_errors(plan: Plan, arms: dict[str, ArmReport], records: dict[str, ArmRecord | None]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +45,22 @@ def check_plan(plan: Plan) -> Sglang:
     )
 
 
-def check_sglang(server_python: str, arms: list[Arm], *, codecs: list[str], gpus: dict[str, int] | None) -> Sglang:
+def check_sglang(
+    server_python: str,
+    arms: list[Arm],
+    *,
+    gpus: dict[str, int] | None,
+    codecs: Sequence[str] = (),
+    candidates: Sequence[tuple[str, str, int]] = (),
+) -> Sglang:
     """Ask the SGLang that will run whether it takes both arms' arguments, and sees the plugin and enough GPUs.
 
     Args:
         server_python: The interpreter that has it.
         arms: The servers that it is to run.
-        codecs: Every codec that they are to know, by name or as `module:function`.
         gpus: Where they run on NVIDIA GPUs, how many `ranks` each has and how many `servers` are up at once.
+        codecs: Every codec that they are to know, by name or as `module:function`.
+        candidates: What virtual ranks are to compute: codec, algorithm and number of ranks.
 
     Returns:
         What it is.
@@ -62,8 +71,8 @@ def check_sglang(server_python: str, arms: list[Arm], *, codecs: list[str], gpus
     request = {
         # From `serve` on; the parser wants a number where the plan has a placeholder.
         "arms": {arm.name: ["1" if argument == PORT else argument for argument in arm.argv[2:]] for arm in arms},
-        "codecs": codecs,
-        "virtual": bool(arms[0].settings.virtual_ranks),
+        "codecs": list(codecs),
+        "candidates": list(candidates),
         "gpus": gpus,
     }
     try:

@@ -1,17 +1,19 @@
 """Whether a policy's codecs exist in the interpreter that is to run them, and what they are there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
-from harness.collective import find_candidate, get_codec, quant_all_reduce, simulate_all_reduce
+from harness.collective import find_candidate, get_codec, quant_all_reduce, simulate_all_reduce, wire_bytes
 from harness.collective.coordinator import Compressed
 from harness.collective.implementation import load_implementation
 from harness.sglang_plugin.policy import OWN, Choice, Policy
 
 Simulated = Callable[[Tensor], Tensor]
+SOME_WIDTH = 1 << 16
+"""Wide enough for any column that a codec's name may spare."""
 NATIVE = Choice(codec="upstream_bf16", algorithm="one_shot")
 """What SGLang's own code computes on an NPU."""
 
@@ -39,6 +41,25 @@ def codec_problems(*names: str | None, virtual: bool = False) -> list[str]:
     return problems
 
 
+def candidate_problems(candidates: Iterable[tuple[str, str, int]]) -> list[str]:
+    """Say of each way of compressing in virtual ranks why it cannot be measured: over so many ranks, too.
+
+    Args:
+        candidates: Codec, algorithm and ranks.
+    """
+    problems = []
+    for codec, algorithm, ranks in candidates:
+        choice = Choice(codec=codec, algorithm=algorithm)
+        try:
+            if algorithm == OWN or ":" not in codec:
+                wire_bytes((1, SOME_WIDTH), ranks, codec=codec, algorithm=algorithm)
+            else:
+                simulation(choice)
+        except Exception as error:  # noqa: BLE001 - see above
+            problems.append(f"{choice.label} at {ranks} ranks cannot be measured: {error}")
+    return problems
+
+
 def policy_problems(policy: Policy, *, on_npu: bool = False, virtual: bool = False) -> list[str]:
     """Say why a policy cannot be carried out.
 
@@ -58,7 +79,9 @@ def policy_problems(policy: Policy, *, on_npu: bool = False, virtual: bool = Fal
     problems = codec_problems(*names, virtual=virtual)
     if not virtual:
         problems += [
-            f"{choice.label}: only virtual ranks compute this" for choice in choices if choice.algorithm == OWN
+            f"{choice.label}: only virtual ranks compute this"
+            for choice in choices
+            if choice.algorithm == OWN or choice.rows
         ]
     return problems
 

@@ -14,6 +14,7 @@ from sglang.version import __version__ as sglang_version
 
 from harness.collective import ring_bytes, wire_bytes
 from harness.sglang_plugin.capture import Capture
+from harness.sglang_plugin.chosen_rows import chosen, sum_chosen
 from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
 from harness.sglang_plugin.live_check import LiveCheck
 from harness.sglang_plugin.plain_sum import plain_sum
@@ -107,6 +108,7 @@ class Plugin:
         # Virtual ranks stand for a deployment, which sends 16 bits an element, whatever they are computed in.
         self._wire_dtype = torch.bfloat16 if settings.virtual_ranks else None
         self._site = "unknown"
+        self._positions = torch.empty(0)
         self._layers: Counter[str] = Counter()
         self._kernel_calls = 0
 
@@ -122,6 +124,7 @@ class Plugin:
         if self._may_compress and self._policies.refresh():
             self._check.another_policy()
             self.predictions.under(self._policies.policy)
+        self._positions = forward_batch.positions
         # A site's calls come in the order of the layers.
         self._layers.clear()
         with (
@@ -146,7 +149,11 @@ class Plugin:
         if choice is None:
             self._count_plain(site, layer, parts[0], len(parts))
             return plain_sum(parts)
-        result = _like(parts[0], simulation(choice)(parts), choice)
+        if choice.rows:
+            which = chosen(choice.rows, parts, self._positions)
+            result = sum_chosen(plain_sum(parts), which, parts, simulation(choice))
+        else:
+            result = _like(parts[0], simulation(choice)(parts), choice)
         self._count(site, layer, parts[0], len(parts), choice, quantized=True)
         return result
 

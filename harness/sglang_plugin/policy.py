@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 SITES = ("attention", "ffn")
@@ -13,7 +14,9 @@ PLAIN = "plain"
 PREDICTIONS = ("reference", "compare")
 
 _POLICY_KEYS = frozenset({"number", "name", "rules", "predictions"})
-_RULE_KEYS = frozenset({"codec", "algorithm", "claims", "site", "layers"})
+_RULE_KEYS = frozenset({"codec", "algorithm", "claims", "site", "layers", "rows"})
+CREST, POSITION = "crest", "position"
+_MOST = {CREST: 100.0, POSITION: inf}
 
 
 class PolicyError(ValueError):
@@ -29,6 +32,30 @@ class PolicyError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The rows of a message that are compressed; the others are summed plainly. In virtual ranks alone.
+
+    Attributes:
+        by: `crest`: percentiles of the row's crest factor (amax over rms, the largest of the ranks') among the rows
+            of its sum; `position`: the tokens' positions in their sequences.
+        low: From here on.
+        high: Up to here, which does not belong to them.
+    """
+
+    by: str
+    low: float
+    high: float
+
+    def content(self) -> dict[str, list[float | None]]:
+        """Return it as JSON and YAML take it: `{"crest": [96, 100]}`; null where there is no end."""
+        return {self.by: [self.low, None if self.high == inf else self.high]}
+
+    def __str__(self) -> str:
+        what = "crest percentiles" if self.by == CREST else "positions"
+        return f"{what} {self.low:g} to {self.high:g}" if self.high < inf else f"{what} from {self.low:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Choice:
     """How one sum is compressed.
 
@@ -36,11 +63,13 @@ class Choice:
         codec: A codec of harness.collective, or `module:function`.
         algorithm: One of ALGORITHMS.
         claims: In the latter case, the codec whose bound and bytes hold for it.
+        rows: Which rows of the message; None: all.
     """
 
     codec: str
     algorithm: str = "one_shot"
     claims: str | None = None
+    rows: Rows | None = None
 
     @property
     def claimed(self) -> str:
@@ -50,7 +79,7 @@ class Choice:
     @property
     def label(self) -> str:
         """The codec and the algorithm, as the logs name them."""
-        return f"{self.codec} {self.algorithm}"
+        return f"{self.codec} {self.algorithm}{f', {self.rows}' if self.rows else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +103,8 @@ class Rule:
     def content(self) -> dict[str, Any]:
         """Return it as JSON and YAML take it."""
         how = vars(self.choice) if self.choice else {"codec": PLAIN}
+        if self.choice and self.choice.rows:
+            how = {**how, "rows": self.choice.rows.content()}
         where = {"site": self.site, "layers": None if self.layers is None else list(self.layers)}
         return {key: value for key, value in {**how, **where}.items() if value is not None}
 
@@ -121,7 +152,7 @@ def parse(content: object) -> Policy:
     Args:
         content: `{"number": 3, "name": "…", "rules": […], "predictions": "reference" | "compare"}`, all but `rules`
             optional; a rule is `{"codec": "int8_token", "algorithm": "two_shot", "claims": "…", "site": "ffn",
-            "layers": [11]}`, all but `codec` optional.
+            "layers": [11], "rows": {"position": [0, 1]}}`, all but `codec` optional.
 
     Raises:
         PolicyError: It says none; all problems at once.
@@ -151,10 +182,29 @@ def _rule(content: Mapping[str, Any]) -> Rule:
     choice = (
         None
         if content["codec"] == PLAIN
-        else Choice(**{key: content[key] for key in ("codec", "algorithm", "claims") if key in content})
+        else Choice(
+            **{key: content[key] for key in ("codec", "algorithm", "claims") if key in content},
+            rows=_rows(content["rows"]) if "rows" in content else None,
+        )
     )
     layers = content.get("layers")
     return Rule(choice=choice, site=content.get("site"), layers=None if layers is None else tuple(layers))
+
+
+def _rows(content: Mapping[str, Sequence[float | None]]) -> Rows:
+    [(by, (low, high))] = content.items()
+    return Rows(by=by, low=float(low or 0), high=inf if high is None else float(high))
+
+
+def _are_rows(content: object) -> bool:
+    if not isinstance(content, Mapping) or len(content) != 1:
+        return False
+    [(by, ends)] = content.items()
+    if by not in _MOST or not isinstance(ends, list) or len(ends) != 2:  # noqa: PLR2004 - from and to
+        return False
+    low, high = ends[0], _MOST[by] if ends[1] is None else ends[1]
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+    return numbers and 0 <= low < high <= _MOST[by]
 
 
 def _rule_problems(rule: object, where: str) -> list[str]:
@@ -166,7 +216,9 @@ def _rule_problems(rule: object, where: str) -> list[str]:
         problems.append(f"{where}.codec: {codec!r} is no codec's name; `{PLAIN}` compresses nothing")
     elif codec == PLAIN:
         problems += [
-            f"{where}.{key}: a plain sum has none: leave it out" for key in ("algorithm", "claims") if key in rule
+            f"{where}.{key}: a plain sum has none: leave it out"
+            for key in ("algorithm", "claims", "rows")
+            if key in rule
         ]
     elif ":" in codec and rule.get("algorithm") != OWN and not isinstance(claims, str):
         problems.append(f"{where}.claims: name the codec whose bound and bytes {codec} claims")
@@ -175,6 +227,11 @@ def _rule_problems(rule: object, where: str) -> list[str]:
     for key, allowed in (("algorithm", ALGORITHMS), ("site", SITES)):
         if key in rule and rule[key] not in allowed:
             problems.append(f"{where}.{key}: {rule[key]!r} is none of {', '.join(allowed)}")
+    if "rows" in rule and not _are_rows(rule["rows"]):
+        problems.append(
+            f'{where}.rows: {rule["rows"]!r} are none: {{"{CREST}": [FROM, TO]}} in percentiles, 0 to 100, or '
+            f'{{"{POSITION}": [FROM, TO]}}, TO null for all that follow'
+        )
     if layers is not None and not (isinstance(layers, list) and layers and all(map(_is_count, layers))):
         problems.append(f"{where}.layers: {layers!r} is no list of layers, which count from 0")
     return problems

@@ -35,8 +35,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `arms`, the `sglang serve` arguments of each arm by name; `codecs`, every codec's name, or an
-            implementation's, `module:function`; `virtual`, whether they are for virtual ranks; `gpus`, where the
-            servers run on NVIDIA GPUs, how many `ranks` each has and how many `servers` are up at once.
+            implementation's, `module:function`; `candidates`, what virtual ranks are to compute, each a codec, an
+            algorithm and a number of ranks; `gpus`, where the servers run on NVIDIA GPUs, how many `ranks` each has
+            and how many `servers` are up at once.
 
     Returns:
         `sglang`, its version; `settings`, the names of all its server arguments; `packages`, what is installed
@@ -68,7 +69,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return _not_importable(sglang, problems, error)
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
         problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
-    problems += _codec_problems(request["codecs"], virtual=request["virtual"])
+    problems += _codec_problems(request["codecs"], request["candidates"])
     try:
         server_args = import_module("sglang.srt.server_args").ServerArgs
     except Exception as error:  # noqa: BLE001 - see above
@@ -92,12 +93,13 @@ def _not_importable(sglang: str, problems: list[str], error: Exception) -> dict[
     return {"sglang": sglang, "settings": [], "packages": _packages(), "plugin": _plugin(), "problems": problems}
 
 
-def _codec_problems(names: list[str], *, virtual: bool) -> list[str]:
+def _codec_problems(names: list[str], candidates: list[tuple[str, str, int]]) -> list[str]:
     try:
-        problems: list[str] = import_module("harness.sglang_plugin.codecs").codec_problems(*names, virtual=virtual)
+        codecs = import_module("harness.sglang_plugin.codecs")
+        return [*codecs.codec_problems(*names), *codecs.candidate_problems(candidates)]
     except Exception as error:  # noqa: BLE001 - an import of torch can fail in any way
-        return [f"the codec {name!r} cannot be used: {error}" for name in names]
-    return problems
+        named = dict.fromkeys([*names, *(codec for codec, *_ in candidates)])
+        return [f"the codec {name!r} cannot be used: {error}" for name in named]
 
 
 def _packages() -> str:

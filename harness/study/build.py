@@ -1,15 +1,19 @@
 """Builds a study's report from its files alone."""
 
+from math import inf
+
 from harness.errors import HarnessError
+from harness.performance.links import find_link
 from harness.records.run import RunRecord, read_record
 from harness.sglang_plugin.policy import OWN, Rule, parse
-from harness.study.figures import figures, kl_of
+from harness.study.figures import figures, kl_of, scored
 from harness.study.folder import StudyFolder
 from harness.study.model import (
     SCHEMA_VERSION,
     Additivity,
     Confirmation,
     MeasuredPolicy,
+    MeasuredRows,
     MeasuredSite,
     Recommended,
     StudyReport,
@@ -17,6 +21,7 @@ from harness.study.model import (
 from harness.study.plan import StudyPlan, algorithm_for, arm_name
 from harness.study.records import Measured, read_measured
 from harness.study.search import frontier
+from harness.study.times import PredictedTime, measured_kernels, predict_time
 
 
 def build_study(folder: StudyFolder) -> StudyReport:
@@ -29,7 +34,7 @@ def build_study(folder: StudyFolder) -> StudyReport:
     run = read_record(folder.run, RunRecord)
     found = {ranks: read_measured(folder.path / arm_name(ranks)) for ranks in plan.ranks}
     noise = {ranks: _only(measured, "noise") for ranks, measured in found.items()}
-    candidates = [policy for ranks, measured in found.items() for policy in policies(measured, ("candidate", "mix"))]
+    candidates = [policy for measured in found.values() for policy in policies(plan, measured, ("candidate", "mix"))]
     first = found[plan.ranks[0]]
     return StudyReport(
         schema_version=SCHEMA_VERSION,
@@ -39,10 +44,19 @@ def build_study(folder: StudyFolder) -> StudyReport:
         device=plan.device,
         budget_kl=plan.budget_kl,
         ranks=plan.ranks,
+        link=find_link(plan.link).name,
+        prefill=plan.prefill,
         noise={str(ranks): figures(measured, measured).overall.kl for ranks, measured in noise.items()},
+        answers_noise={
+            str(ranks): by_itself
+            for ranks, measured in found.items()
+            for again in measured
+            if again.purpose == "again" and (by_itself := scored(again, noise[ranks]))
+        },
         candidates=candidates,
         sites=[_site(measured) for measured in first if measured.purpose == "site"],
-        spared=policies(first, ("spared",)),
+        rows=[_rows(measured) for measured in first if measured.purpose == "rows"],
+        spared=policies(plan, first, ("spared",)),
         additivity=_additivity(first),
         recommended=recommend(plan, candidates),
         confirmed=read_record(folder.confirmation, Confirmation) if folder.confirmation.exists() else None,
@@ -55,16 +69,23 @@ def _only(measured: list[Measured], purpose: str) -> Measured:
     return next(one for one in measured if one.purpose == purpose)
 
 
-def policies(found: list[Measured], purposes: tuple[str, ...]) -> list[MeasuredPolicy]:
+def policies(plan: StudyPlan, found: list[Measured], purposes: tuple[str, ...]) -> list[MeasuredPolicy]:
     """Return the policies that were measured for some purposes at one number of ranks."""
+    link, kernels = find_link(plan.link), measured_kernels()
     plain = _only(found, "noise")
     chosen = [measured for measured in found if measured.purpose in purposes]
     points = [(measured.traffic.over_ring, kl_of(measured)) for measured in chosen]
     best = {chosen[index].name for index in frontier(points)}
-    return [_policy(measured, plain, on_frontier=measured.name in best) for measured in chosen]
+    times = {
+        measured.name: predict_time(measured, found, link, tokens=plan.prefill, kernels=kernels)
+        for measured in chosen
+    }
+    return [
+        _policy(measured, plain, time=times[measured.name], on_frontier=measured.name in best) for measured in chosen
+    ]
 
 
-def _policy(measured: Measured, plain: Measured, *, on_frontier: bool) -> MeasuredPolicy:
+def _policy(measured: Measured, plain: Measured, *, time: PredictedTime | None, on_frontier: bool) -> MeasuredPolicy:
     found = figures(measured, plain)
     rules = parse({"rules": measured.rules}).rules
     choice = rules[0].choice if len(rules) == 1 else None
@@ -77,6 +98,7 @@ def _policy(measured: Measured, plain: Measured, *, on_frontier: bool) -> Measur
         policy=measured.rules,
         bytes_over_ring=measured.traffic.over_ring,
         texts=found.texts,
+        time=time,
         kl=found.overall.kl,
         same_top=found.overall.same_top,
         loglikelihood=found.overall.loglikelihood,
@@ -97,6 +119,20 @@ def _site(measured: Measured) -> MeasuredSite:
     if rule.choice is None or rule.site is None or rule.layers is None:
         raise HarnessError(f"{measured.name}: its policy compresses more than one site: {measured.rules}")
     return MeasuredSite(codec=rule.choice.codec, site=rule.site, layer=rule.layers[0], kl=kl_of(measured))
+
+
+def _rows(measured: Measured) -> MeasuredRows:
+    choice = _compressed_site(measured).choice
+    if choice is None or choice.rows is None:
+        raise HarnessError(f"{measured.name}: its policy compresses all rows: {measured.rules}")
+    rows = choice.rows
+    return MeasuredRows(
+        by=rows.by,
+        name=str(rows),
+        low=rows.low,
+        high=None if rows.high == inf else rows.high,
+        kl=figures(measured, measured).overall.kl,
+    )
 
 
 def _additivity(found: list[Measured]) -> list[Additivity]:

@@ -4,11 +4,11 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.study.flow import FRONTIER, SPARED
+from harness.study.flow import FRONTIER, ROWS, SPARED
 from harness.study.folder import StudyFolder
 from harness.study.model import StudyReport
-from harness.study.plan import MIX_CODECS, StudyPlan
-from harness.study.write import by_harm
+from harness.study.plan import MIX_CODECS, PR_CODEC, StudyPlan
+from harness.study.write import by_harm, said_time
 
 # Seen on two cores with the small model (2026-11-26): a start, a text, a question. Others differ; the order stays.
 START_S, TEXT_S, QUESTION_S = 45.0, 0.25, 0.35
@@ -32,6 +32,7 @@ def show_plan(plan: StudyPlan, console: Console) -> None:
     seconds = len(plan.ranks) * (START_S + texts * TEXT_S)
     if plan.sites:
         say(f"every site of every layer alone, by 2 codecs, on {plan.site_texts} texts, and {len(SPARED) + 1} curves")
+        say(f"{len(ROWS)} classes of rows alone, by crest factor and position")
         say(f"mixes by site of {', '.join(MIX_CODECS)}")
         count += len(FRONTIER) + 1
     seconds += count * (texts * TEXT_S + plan.questions * QUESTION_S)
@@ -45,7 +46,8 @@ def show_plan(plan: StudyPlan, console: Console) -> None:
 def show_study(report: StudyReport, folder: StudyFolder, console: Console) -> None:
     """Print every policy, the recommendation and where the page is."""
     table = Table(title=f"Compression of {report.model}", title_justify="left")
-    for name in ("ranks", "policy", "bytes", "mean KL (90 % interval)", "token 0", "same top token", "turned"):
+    columns = ("ranks", "policy", "bytes", "time", "mean KL (90 % interval)", "token 0", "same top token", "turned")
+    for name in columns:
         table.add_column(name, justify="left" if name == "policy" else "right")
     for policy in by_harm(report.candidates):
         kl, scored = policy.kl, policy.flips
@@ -53,6 +55,7 @@ def show_study(report: StudyReport, folder: StudyFolder, console: Console) -> No
             str(policy.ranks),
             f"{policy.name}{' *' if policy.on_frontier else ''}",
             f"{policy.bytes_over_ring:.2f}",
+            said_time(policy.time),
             f"{kl.mean:.3g} ({kl.low:.3g} to {kl.high:.3g})",
             f"{policy.positions['token 0'].kl.mean:.3g}",
             f"{policy.same_top.mean:.3f}",
@@ -64,12 +67,18 @@ def show_study(report: StudyReport, folder: StudyFolder, console: Console) -> No
         console.print(text, markup=False, highlight=False, soft_wrap=True, style=style)
 
     say("* no other policy does less harm for as few bytes (a plain ring all-reduce is 1); KL in nats a token")
+    say(
+        f"time: of all sums of a prefill of {report.prefill} tokens over plain ones', predicted for {report.link} "
+        "with kernels measured on an H200; >=: the wire alone, since the codec's kernels were not measured"
+    )
     for row in report.additivity:
         worst = max((site for site in report.sites if site.codec == row.codec), key=lambda site: site.kl)
         say(
             f"{row.codec}: layer {worst.layer} {worst.site} does most harm alone, {worst.kl:.4f} of "
             f"{row.sum_alone:.4f} nats over all sites; all together do {row.together:.4f}"
         )
+    if report.rows:
+        say(f"{PR_CODEC} in some rows alone: {'; '.join(f'{rows.name} {rows.kl.mean:.3g}' for rows in report.rows)}")
     if report.recommended is None:
         say(f"\nno measured policy surely keeps {report.budget_kl:g} nats a token", "bold yellow")
     else:

@@ -5,6 +5,7 @@ from statistics import fmean
 
 from harness.judge.pairing import changed, flipped, margin_shifts, pair
 from harness.judge.predictions import Moved, PredictionShift, by_position, summarise
+from harness.stats.proportion import share_bounds
 from harness.stats.shift import Shift, shift
 from harness.strict import Strict
 from harness.study.records import Measured, TextPredictions
@@ -16,12 +17,16 @@ class Scored(Strict):
     Attributes:
         questions: Questions answered under both policies.
         flips: Questions that turned from right to wrong or back.
+        low: Exact one-sided 95 % lower bound of the share that turns.
+        high: The upper one.
         changed: Questions whose answer changed.
         margins: How the margins of the right answers moved, in nats; None for fewer than two.
     """
 
     questions: int
     flips: int
+    low: float
+    high: float
     changed: int
     margins: Shift | None
 
@@ -54,7 +59,7 @@ def figures(measured: Measured, plain: Measured) -> Figures:
         texts=len(measured.texts),
         overall=summarise(moved),
         positions=by_position(moved),
-        scored=_scored(measured, plain),
+        scored=scored(measured, plain),
     )
 
 
@@ -90,13 +95,23 @@ def kl_of(measured: Measured, *, texts: Collection[str] | None = None, bound: st
     return fmean(value for text in chosen for value in text.kl)
 
 
-def _scored(measured: Measured, plain: Measured) -> Scored | None:
+def scored(measured: Measured, plain: Measured) -> Scored | None:
+    """Return what a policy does to the scored task; None where that was not asked.
+
+    Args:
+        measured: Its measurements.
+        plain: Those of the plain sums.
+    """
     if not measured.samples:
         return None
     pairs = pair(plain.samples, measured.samples).pairs
+    flips = sum(map(flipped, pairs))
+    low, high = share_bounds(flips, len(pairs))
     return Scored(
         questions=len(pairs),
-        flips=sum(map(flipped, pairs)),
+        flips=flips,
+        low=low,
+        high=high,
         changed=sum(map(changed, pairs)),
         margins=shift(margin_shifts(pairs)),
     )

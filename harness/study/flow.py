@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
+from math import inf
 
+from harness.judge.predictions import FIRST
 from harness.run.display import Display
-from harness.sglang_plugin.policy import PLAIN, Choice, Rule
+from harness.sglang_plugin.policy import CREST, PLAIN, POSITION, Choice, Rows, Rule
 from harness.study.figures import kl_of
 from harness.study.measure import UNCOMPRESSED_RULES, Measurer
 from harness.study.plan import MIX_CODECS, PR_CODEC, Candidate, StudyPlan, algorithm_for
@@ -13,6 +16,11 @@ from harness.study.search import Option, Site, choose, order_by_harm, rules_of
 
 # Sites that are left plain in turn, the most harmful first: how fast the harm of the PR's codec goes.
 SPARED = (1, 2, 3, 5, 8, 12)
+# The rows that are compressed alone, by the PR's codec: by percentiles of crest factor, and by position.
+ROWS = (
+    *(Rows(by=CREST, low=low, high=high) for low, high in ((0, 84), (84, 96), (96, 99), (99, 100))),
+    *(Rows(by=POSITION, low=low, high=high) for low, high in ((0, 1), (1, FIRST), (FIRST, inf))),
+)
 # A candidate is clearly worse than the budget where its harm is surely so many times as large.
 CLEARLY = 25.0
 # Budgets of the mixes that draw the frontier, as shares of the way from the best codec's harm to the cheapest's.
@@ -25,6 +33,9 @@ def study_ranks(plan: StudyPlan, measurer: Measurer, ranks: int, display: Displa
     """Measure what is to be measured at one number of ranks."""
     noise = measurer.measure("noise", "plain, again", UNCOMPRESSED_RULES, scored=True)
     _say(display, noise)
+    if plan.questions:
+        # What answers change by themselves: the predictions have that in `noise`.
+        measurer.measure("again", "plain, a second time", UNCOMPRESSED_RULES, texts=plan.site_texts, scored=True)
     for candidate in plan.candidates:
         if candidate.ranks == ranks:
             # What mixes are made of, and what everything is compared with, is measured on all texts.
@@ -52,6 +63,9 @@ def study_sites(plan: StudyPlan, measurer: Measurer, ranks: int, display: Displa
     for count in (count for count in (0, *SPARED) if count < len(order)):
         rules = rules_of({site: None if site in order[:count] else pr for site in order})
         measurer.measure("spared", f"{PR_CODEC}, {count} sites plain", rules, texts=plan.site_texts)
+    for rows in ROWS:
+        rule = Rule(choice=replace(pr, rows=rows))
+        measurer.measure("rows", f"{PR_CODEC} in rows of {rows}", (rule,), texts=plan.site_texts)
     mixes(plan, measurer, ranks, harm[MIX_CODECS[0]], display)
 
 

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.config.suite import ServerOptions, Suite
 from harness.errors import HarnessError
+from harness.performance.links import find_link
 from harness.places import ROOT, model_place
 from harness.plan.arms import BOUND_CORES, server_arm
 from harness.plan.make import check_places
@@ -16,7 +17,7 @@ from harness.records.run_folder import RunFolder
 from harness.sglang_plugin.policy import ALGORITHMS, OWN
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Positive, Strict
-from harness.study.plan import DEFAULT_CANDIDATES, Candidate, StudyPlan, algorithm_for, arm_name
+from harness.study.plan import Candidate, StudyPlan, algorithm_for, arm_name, default_candidates
 
 # Texts of each source where the suite has none.
 TEXTS = 16
@@ -40,6 +41,8 @@ class StudyOptions(Strict):
         budget_kl: Nats a token.
         questions: Of the scored task.
         confirm: Whether the recommended policy is to be confirmed by a real run.
+        link: What joins the ranks.
+        prefill: Tokens of the prefill whose time is predicted.
     """
 
     suite: str
@@ -55,6 +58,14 @@ class StudyOptions(Strict):
     budget_kl: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.002
     questions: Annotated[int, Field(ge=0)] = 8
     confirm: bool = False
+    link: str = "nvlink4"
+    prefill: Positive = 8192
+
+    @field_validator("link")
+    @classmethod
+    def _known(cls, link: str) -> str:
+        find_link(link)
+        return link
 
 
 def make_study(
@@ -86,7 +97,7 @@ def make_study(
     )
     candidates: list[Candidate] = []
     for ranks in dict.fromkeys(options.ranks):
-        for name in dict.fromkeys(options.codecs or DEFAULT_CANDIDATES):
+        for name in dict.fromkeys(options.codecs or default_candidates(ranks)):
             codec, algorithm = split_name(name, ranks)
             candidates.append(Candidate(codec=codec, algorithm=algorithm, ranks=ranks))
     if problems:
@@ -117,6 +128,8 @@ def make_study(
         budget_kl=options.budget_kl,
         questions=options.questions,
         confirm=options.confirm,
+        link=options.link,
+        prefill=options.prefill,
         arms=[
             server_arm(
                 arm_name(ranks),

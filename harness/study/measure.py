@@ -97,7 +97,7 @@ class Measurer:
         count = texts or len(self._texts)
         questions = self._plan.questions if scored and self._task is not None else 0
         content = [rule.content() for rule in rules]
-        key = self._store.key(content, texts=count, questions=questions, stop_above=stop_above)
+        key = self._store.key(purpose, content, texts=count, questions=questions, stop_above=stop_above)
         measured = self._store.get(key)
         if measured is None:
             measured = self._measure(purpose, name, rules, count=count, scored=bool(questions), stop_above=stop_above)

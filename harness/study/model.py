@@ -5,8 +5,9 @@ from typing import Any
 from harness.judge.predictions import Estimate, PredictionShift
 from harness.strict import Strict
 from harness.study.figures import Scored
+from harness.study.times import PredictedTime
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class MeasuredPolicy(Strict):
@@ -21,6 +22,7 @@ class MeasuredPolicy(Strict):
         policy: The rules.
         bytes_over_ring: Bytes that a rank sends, over those of a plain ring all-reduce.
         texts: Texts it was measured on.
+        time: Its sums of one prefill on the study's link, predicted; None for what the model does not know.
         kl: Mean KL divergence over the whole vocabulary, in nats a token.
         same_top: Share of predictions whose most likely token stays.
         loglikelihood: Change of the text's log-likelihood, in nats a token.
@@ -38,6 +40,7 @@ class MeasuredPolicy(Strict):
     policy: list[dict[str, Any]]
     bytes_over_ring: float
     texts: int
+    time: PredictedTime | None
     kl: Estimate
     same_top: Estimate
     loglikelihood: Estimate
@@ -61,6 +64,24 @@ class MeasuredSite(Strict):
     site: str
     layer: int
     kl: float
+
+
+class MeasuredRows(Strict):
+    """The PR's codec in some rows of every sum alone.
+
+    Attributes:
+        by: `crest` or `position`.
+        name: Which rows.
+        low: From this percentile of crest factors, or this position, on.
+        high: Up to here; None: all that follow.
+        kl: Mean KL divergence, in nats a token.
+    """
+
+    by: str
+    name: str
+    low: float
+    high: float | None
+    kl: Estimate
 
 
 class Additivity(Strict):
@@ -124,9 +145,13 @@ class StudyReport(Strict):
         device: `cpu`, `cuda` or `npu`.
         budget_kl: The harm that was to be kept, in nats a token.
         ranks: Virtual ranks; sites and recommendation are those of the first.
+        link: What joins the ranks, for the predicted times.
+        prefill: Tokens of the prefill whose time is predicted.
         noise: What changes by itself: the plain sums, measured again, by ranks.
+        answers_noise: How the scored task's answers change by themselves, by ranks.
         candidates: Every policy that treats all sums alike, and every mix.
         sites: Every site alone.
+        rows: The PR's codec in some rows alone, by their crest factor and by their position.
         spared: The PR's codec with its most harmful sites left plain, on fewer texts.
         additivity: Whether the harms add up, by codec.
         recommended: None where no policy surely keeps the budget.
@@ -142,9 +167,13 @@ class StudyReport(Strict):
     device: str
     budget_kl: float
     ranks: list[int]
+    link: str
+    prefill: int
     noise: dict[str, Estimate]
+    answers_noise: dict[str, Scored]
     candidates: list[MeasuredPolicy]
     sites: list[MeasuredSite]
+    rows: list[MeasuredRows]
     spared: list[MeasuredPolicy]
     additivity: list[Additivity]
     recommended: Recommended | None

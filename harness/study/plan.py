@@ -23,6 +23,8 @@ DEFAULT_CANDIDATES = (
     "quickreduce_int8:own",
     "flashinfer_fp8:own",
 )
+# Over how many ranks others' mechanisms work: at other numbers the shipped list leaves them out.
+DEFAULT_RANKS = {"quickreduce_int8:own": (2, 4, 8), "flashinfer_fp8:own": (2, 4, 8, 16)}
 # The codec whose harm is drawn site by site: what SGLang's flag means.
 PR_CODEC = "int8_token"
 # The codecs that a mix by site is made of, from the fewest bytes to the most.
@@ -30,6 +32,11 @@ MIX_CODECS = ("int4_hadamard", "int6_hadamard", "int8_hadamard")
 
 
 MOST_RANKS_OF_ONE_SHOT = 3
+
+
+def default_candidates(ranks: int) -> list[str]:
+    """Return what is measured at so many ranks without --codecs."""
+    return [name for name in DEFAULT_CANDIDATES if ranks in DEFAULT_RANKS.get(name, (ranks,))]
 
 
 def algorithm_for(ranks: int) -> str:
@@ -77,6 +84,8 @@ class StudyPlan(Strict):
         budget_kl: The harm that the recommended policy may do, in nats a token.
         questions: Questions of BoolQ that every candidate is scored on; 0 for none.
         confirm: Whether what a real run is compared with is measured too.
+        link: What joins the ranks, for the times that are predicted; as `find_link` takes it.
+        prefill: Tokens of the prefill whose time is predicted.
         arms: The server for each number of virtual ranks.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
@@ -101,6 +110,8 @@ class StudyPlan(Strict):
     budget_kl: float
     questions: int
     confirm: bool
+    link: str
+    prefill: int
     arms: list[Arm]
     known_answer: KnownAnswer
     start_timeout_s: int

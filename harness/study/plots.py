@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from harness.sglang_plugin.policy import SITES
-from harness.study.model import MeasuredPolicy, MeasuredSite, StudyReport
+from harness.study.model import MeasuredPolicy, MeasuredRows, MeasuredSite, StudyReport
 from harness.study.plan import PR_CODEC
 
 # Of a colour-blind-safe palette (Okabe and Ito, 2008).
@@ -28,13 +28,15 @@ def draw(report: StudyReport, file: Path) -> None:
         OSError: The file cannot be written.
     """
     codecs = list(dict.fromkeys(site.codec for site in report.sites))
-    panels = 1 + len(codecs) + bool(report.spared)
+    panels = 1 + len(codecs) + bool(report.rows) + bool(report.spared)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "study", "font.size": 8}):
         figure = Figure(figsize=(4.6 * panels, 3.8), layout="constrained")
         axes = figure.subplots(1, panels, squeeze=False)[0]
         _harm_against_bytes(axes[0], report)
         for panel, codec in zip(axes[1:], codecs, strict=False):
             _map(figure, panel, report, codec)
+        if report.rows:
+            _rows(axes[1 + len(codecs)], report.rows)
         if report.spared:
             _spared(axes[-1], report.spared)
         figure.savefig(file, metadata={"Date": None})
@@ -92,6 +94,19 @@ def harm_map(sites: Sequence[MeasuredSite]) -> NDArray[np.float64]:
     for site in sites:
         grid[site.layer, SITES.index(site.site)] = max(site.kl, SMALLEST)
     return grid
+
+
+def _rows(axes: Axes, rows: list[MeasuredRows]) -> None:
+    """Draw the harm of rows, by what tells them apart."""
+    places = range(len(rows))
+    kinds = list(dict.fromkeys(one.by for one in rows))
+    colours = [COLOURS[kinds.index(one.by)] for one in rows]
+    axes.barh(places, [max(one.kl.mean, SMALLEST) for one in rows], color=colours)
+    axes.set_yticks(places, [one.name for one in rows])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("mean KL divergence")
+    axes.set_title(f"{PR_CODEC} in some rows alone")
 
 
 def _spared(axes: Axes, spared: list[MeasuredPolicy]) -> None:

@@ -35,12 +35,16 @@ class Traffic(Strict):
         plain: For those it leaves plain, by a ring all-reduce.
         ring: What a ring all-reduce would send for all of them.
         sums: How many sums there were.
+        tokens: How many tokens were prefilled.
+        prefills: In how many forward passes.
     """
 
     compressed: int
     plain: int
     ring: float
     sums: int
+    tokens: int
+    prefills: int
 
     @property
     def over_ring(self) -> float:
@@ -52,7 +56,7 @@ class Measured(Strict):
     """One policy, measured.
 
     Attributes:
-        purpose: `noise`, `candidate`, `site`, `spared` or `mix`.
+        purpose: `noise`, `again` (the noise of the answers), `candidate`, `site`, `rows`, `spared` or `mix`.
         name: What people call it.
         ranks: Virtual ranks.
         rules: The policy's rules, as policy.yaml has them.

@@ -24,7 +24,7 @@ from harness.study.flow import study_ranks
 from harness.study.folder import RECOMMENDED, UNCOMPRESSED, StudyFolder
 from harness.study.measure import UNCOMPRESSED_RULES, Measurer
 from harness.study.model import StudyReport
-from harness.study.plan import MIX_CODECS, PR_CODEC, StudyPlan, arm_name
+from harness.study.plan import StudyPlan, arm_name
 from harness.study.records import read_measured
 from harness.study.store import Store
 from harness.study.write import write_study
@@ -41,8 +41,8 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
         HarnessError: The plan cannot be carried out, a server failed, or a measurement cannot be proven.
     """
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
-    named = dict.fromkeys([*(candidate.codec for candidate in plan.candidates), PR_CODEC, *MIX_CODECS])
-    sglang = check_sglang(plan.server_python, plan.arms, codecs=list(named), gpus=plan.gpus)
+    candidates = [(one.codec, one.algorithm, one.ranks) for one in plan.candidates]
+    sglang = check_sglang(plan.server_python, plan.arms, candidates=candidates, gpus=plan.gpus)
     folder = StudyFolder(Path(plan.folder))
     started, clock = datetime.now(UTC), time.monotonic()
     try:
@@ -78,7 +78,7 @@ def _predict_for_confirmation(
     plan: StudyPlan, measurer: Measurer, files: ArmFolder, texts: FixedTexts, display: Display
 ) -> None:
     """Have the recommended policy's predictions and the uncompressed ones read as a real run reads them."""
-    best = recommend(plan, policies(read_measured(files.path), ("candidate", "mix")))
+    best = recommend(plan, policies(plan, read_measured(files.path), ("candidate", "mix")))
     if best is None:
         return
     display.say(f"{best.name}: predictions to compare a real run with")

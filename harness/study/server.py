@@ -169,6 +169,8 @@ def _traffic(prefills: list[dict[str, Any]], ranks: int) -> Traffic:
         plain=plain,
         ring=ring + plain,
         sums=sum(site["calls"] + site["plain"] for site in counts),
+        tokens=sum(forward["tokens"] for forward in prefills),
+        prefills=len(prefills),
     )
 
 

@@ -38,9 +38,17 @@ class Store:
         digest = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
         self._folder = cache() / "studies" / digest[:24]
 
-    def key(self, rules: Sequence[Mapping[str, Any]], *, texts: int, questions: int, stop_above: float | None) -> str:
-        """Return the name of a measurement."""
-        what = [list(rules), texts, questions, stop_above]
+    def key(
+        self,
+        purpose: str,
+        rules: Sequence[Mapping[str, Any]],
+        *,
+        texts: int,
+        questions: int,
+        stop_above: float | None,
+    ) -> str:
+        """Return the name of a measurement; the same for all purposes but `again`, which is to be another."""
+        what = [purpose == "again", list(rules), texts, questions, stop_above]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
 
     def get(self, key: str) -> Measured | None:

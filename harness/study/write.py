@@ -10,7 +10,9 @@ from harness.places import point_latest
 from harness.records.run import write_record, write_whole
 from harness.study.folder import StudyFolder
 from harness.study.model import MeasuredPolicy, StudyReport
+from harness.study.plan import PR_CODEC
 from harness.study.plots import draw
+from harness.study.times import PredictedTime
 
 LATEST = "latest-study"
 TEMPLATE = "study.md.jinja"
@@ -52,8 +54,13 @@ def markdown(report: StudyReport) -> str:
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
-    environment.globals["by_harm"] = by_harm
+    environment.globals |= {"by_harm": by_harm, "said_time": said_time, "pr_codec": PR_CODEC}
     return environment.get_template(TEMPLATE).render(report=report)
+
+
+def said_time(time: PredictedTime | None) -> str:
+    """Return a predicted time over a plain one's, as tables have it."""
+    return "-" if time is None else f"{'' if time.kernels else '>= '}{time.over_plain:.2f}"
 
 
 def by_harm(policies: list[MeasuredPolicy]) -> list[MeasuredPolicy]:

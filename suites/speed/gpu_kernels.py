@@ -15,9 +15,9 @@ from harness.collective.backends.base import Backend
 from harness.collective.backends.choice import choose_backend
 from harness.collective.codec import Codec, Parts
 from harness.collective.messages import MessageFormat
+from harness.performance.measurements import Measurement, Run, to_json
 from suites.publish import publish, table
 from suites.speed.gpu_timing import Call, copy_microseconds, microseconds, sets_beyond_cache
-from suites.speed.measurements import Measurement, Run, to_json
 
 SHAPES = ((8192, 4096), (8192, 5120), (512, 4096))
 CODECS = ("int8_token", "int8_group128", "int8_group32", "fp8_e4m3_token", "int4_group32", "int8_hadamard")

@@ -9,11 +9,13 @@ from typing import Any, cast
 import pytest
 from torch import distributed
 
+from harness.performance.links import BASE_S, LINKS
+from harness.performance.measurements import Measurement
+from harness.performance.model import WIDTH, kernel_seconds
 from suites import publish
 from suites.ranks.pool import WITHOUT_MULTICAST, Pool, WorkerError, multicast_off
 from suites.ranks.timing import PLAIN
-from suites.speed.measurements import Measurement
-from suites.speed.model.formulas import BASE_S, LINKS, WIDTH, kernel_seconds, plain_seconds
+from suites.speed.model.formulas import plain_seconds
 from suites.speed.multi_gpu import __main__ as multi_gpu
 from suites.speed.multi_gpu import calls as calls_module
 from suites.speed.multi_gpu.__main__ import Found, main, notes, parse
@@ -160,7 +162,10 @@ def kernel(operation: str, ranks: int, size: int, microseconds: float, codec: st
 
 def test_between_sizes_a_kernel_is_on_the_line_of_its_neighbours() -> None:
     run = Local(tuple(kernel("quantize", 1, size, time) for size, time in ((100, 10), (200, 20), (400, 100))))
-    times = {size: kernel_seconds(run, "quantize", 1, size) * 1e6 for size in (50, 100, 150, 200, 300, 400, 500)}
+    times = {
+        size: kernel_seconds(run, "quantize", 1, size, "int8_token") * 1e6
+        for size in (50, 100, 150, 200, 300, 400, 500)
+    }
     assert times == pytest.approx({50: 5, 100: 10, 150: 15, 200: 20, 300: 60, 400: 100, 500: 140})
 
 

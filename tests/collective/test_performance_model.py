@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from harness.collective.candidate import ALGORITHMS
+from harness.performance.links import LINKS, Link
+from harness.performance.measurements import Run, from_json, to_json
+from harness.performance.model import kernel_seconds
 from suites.speed.gpu_kernels import as_text, of_copy
-from suites.speed.measurements import Run, from_json, to_json
 from suites.speed.model.__main__ import as_text as model_text
-from suites.speed.model.formulas import LINKS, SIZES, Link, kernel_seconds, pays_from, ratio
+from suites.speed.model.formulas import SIZES, pays_from, ratio
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +47,7 @@ def test_short_messages_never_pay(run: Run, algorithm: str) -> None:
 
 def test_an_operation_that_was_not_measured_is_refused(run: Run) -> None:
     with pytest.raises(ValueError, match="has no transpose of int8_token"):
-        kernel_seconds(run, "transpose", 2, 1e6)
+        kernel_seconds(run, "transpose", 2, 1e6, "int8_token")
 
 
 def cells(text: str, *begins: str) -> list[str]:

@@ -40,7 +40,7 @@ echo '{{"sglang": "1", "problems": [], "settings": [], "packages": "", "plugin":
     check_plan(plan)
     request = json.loads((tmp_path / "request").read_text())
     assert request["codecs"] == ["int8_token"]
-    assert request["virtual"] is False
+    assert request["candidates"] == []
     assert request["arms"].keys() == {"baseline", "compressed"}
     for arm in plan.arms:
         asked = request["arms"][arm.name]
@@ -236,6 +236,24 @@ def test_sums_that_would_pass_the_plugin_by_are_refused(tmp_path: Path) -> None:
     assert [entry.split(": ")[0] for entry in said] == [
         "prefills would be replayed from CUDA graphs, in which nothing counts or checks a compressed sum",
         "FlashInfer may fuse attention's sum with what follows, whatever the flag says",
+    ]
+
+
+STORED = """
+        parser.add_argument('--enable-hierarchical-cache', default=True)
+        parser.add_argument('--hicache-storage-backend', default='file')
+        parser.add_argument('--enable-mixed-chunk', default=True)
+        parser.add_argument('--disaggregation-mode', default='decode')
+"""
+
+
+def test_answers_that_rest_on_other_prefills_than_the_logged_ones_are_refused(tmp_path: Path) -> None:
+    said = on_gpus(tmp_path, stand_in(tmp_path, 2, STORED), together=False).splitlines()
+    assert [entry.split(" ", 1)[0] for entry in said] == [
+        "--enable-hierarchical-cache",
+        "--hicache-storage-backend",
+        "--enable-mixed-chunk",
+        "--disaggregation-mode",
     ]
 
 

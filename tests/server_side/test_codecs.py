@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.collective import simulate_all_reduce
-from harness.sglang_plugin.codecs import codec_problems, policy_problems, simulation
+from harness.sglang_plugin.codecs import candidate_problems, codec_problems, policy_problems, simulation
 from harness.sglang_plugin.policy import Choice, Policy, Rule, parse
 
 OWN = """
@@ -55,6 +55,25 @@ def test_what_does_not_exist_is_said_of_each_codec_once() -> None:
     assert first.startswith("the codec 'int9_token' cannot be used: no codec is named 'int9_token'")
     assert second.startswith("the codec 'no.such:thing' cannot be used: No module named 'no'")
     assert codec_problems("int8_token", None) == []
+
+
+def test_what_virtual_ranks_cannot_measure_is_known_before_they_start() -> None:
+    assert candidate_problems([("int8_token", "two_shot", 16), ("int8_token_columns9", "one_shot", 3)]) == []
+    assert candidate_problems([("quickreduce_int8", "own", 8)]) == []
+    found = candidate_problems(
+        [
+            ("quickreduce_int8", "own", 16),
+            ("int9_token", "one_shot", 2),
+            ("tests.broken_codecs.plain:all_reduce", "own", 2),
+        ]
+    )
+    assert [problem.split(" cannot be measured: ")[0] for problem in found] == [
+        "quickreduce_int8 own at 16 ranks",
+        "int9_token one_shot at 2 ranks",
+        "tests.broken_codecs.plain:all_reduce own at 2 ranks",
+    ]
+    assert "works over 2, 4, 8 ranks, not 16" in found[0]
+    assert "has no wire_bytes" in found[2]
 
 
 def test_on_an_npu_there_is_sglangs_own_code_and_plain() -> None:

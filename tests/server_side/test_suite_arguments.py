@@ -30,7 +30,7 @@ def arguments(suite: Path) -> tuple[str, list[str]]:
 def test_the_parser_takes_both_arms(suite: Path) -> None:
     codec, baseline = arguments(suite)
     arms = {"baseline": baseline, "compressed": [*baseline, "--enable-quant-communications"]}
-    found = answer({"arms": arms, "codecs": [codec], "virtual": False})
+    found = answer({"arms": arms, "codecs": [codec], "candidates": []})
     assert [problem for problem in found["problems"] if "not visible" not in problem] == []
     assert found["sglang"]
     assert {"tp_size", "enable_quant_communications", "port"} <= set(found["settings"])
@@ -41,10 +41,10 @@ def test_an_implementation_under_test_and_its_claim_are_looked_up() -> None:
     codec = "tests.broken_codecs.plain:all_reduce"
     assert not [
         one
-        for one in answer({"arms": arms, "codecs": [codec, "int8_token"], "virtual": False})["problems"]
+        for one in answer({"arms": arms, "codecs": [codec, "int8_token"], "candidates": []})["problems"]
         if "codec" in one
     ]
-    problems = answer({"arms": arms, "codecs": ["no.such.module:f", "int9"], "virtual": False})["problems"]
+    problems = answer({"arms": arms, "codecs": ["no.such.module:f", "int9"], "candidates": []})["problems"]
     assert "the codec 'no.such.module:f' cannot be used: No module named 'no'" in problems
     assert any(entry.startswith("the codec 'int9' cannot be used: no codec is named 'int9'") for entry in problems)
 
@@ -52,9 +52,9 @@ def test_an_implementation_under_test_and_its_claim_are_looked_up() -> None:
 def test_arguments_that_moved_are_refused_by_name() -> None:
     """SGLang 0.5.23 refuses what upstream's test gave to the version before."""
     arms = {"baseline": ["--model-path", "m", "--cuda-graph-max-bs", "32"], "compressed": ["--no-such-flag"]}
-    found = answer({"arms": arms, "codecs": ["no-such-codec"], "virtual": False})
+    found = answer({"arms": arms, "codecs": ["no-such-codec"], "candidates": []})
     text = "\n".join(found["problems"])
-    assert "refuses the baseline arm's arguments: ambiguous option: --cuda-graph-max-bs" in text
+    assert "refuses the baseline arm's arguments: unrecognized arguments: --cuda-graph-max-bs" in text
     assert "refuses the compressed arm's arguments" in text
     assert "the codec 'no-such-codec' cannot be used" in text
 
@@ -71,7 +71,7 @@ def test_a_cuda_suite_without_what_shows_its_sums_is_refused(left_out: str, says
     codec, whole = arguments(suite)
     kept = [entry for entry in whole if not entry.startswith(left_out)]
     assert len(kept) == len(whole) - 1
-    problems = answer({"arms": {"baseline": kept, "compressed": kept}, "codecs": [codec], "virtual": False})[
+    problems = answer({"arms": {"baseline": kept, "compressed": kept}, "codecs": [codec], "candidates": []})[
         "problems"
     ]
     assert [entry.startswith(says) for entry in problems if "not visible" not in entry] == [True]
@@ -84,6 +84,29 @@ def test_prefill_graphs_may_be_off_in_any_way(prefill: str) -> None:
     arms = {"baseline": ["--model-path=m", "--device=cuda", "--enforce-disable-flashinfer-allreduce-fusion", prefill]}
     assert [
         one
-        for one in answer({"arms": arms, "codecs": ["none"], "virtual": False})["problems"]
+        for one in answer({"arms": arms, "codecs": ["none"], "candidates": []})["problems"]
         if "not visible" not in one
     ] == []
+
+
+@pytest.mark.parametrize("argument", ["--hos=0.0.0.0", "--api=k", "--trust-remote"])
+def test_beginnings_of_arguments_are_refused(argument: str) -> None:
+    found = answer({"arms": {"baseline": ["--model-path=m", argument]}, "codecs": [], "candidates": []})
+    assert any(f"unrecognized arguments: {argument}" in problem for problem in found["problems"])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--enable-hierarchical-cache",
+        "--enable-lmcache",
+        "--hicache-storage-backend=file",
+        "--enable-mixed-chunk",
+        "--disaggregation-mode=decode",
+    ],
+)
+def test_what_makes_answers_rest_on_other_prefills_is_refused(argument: str) -> None:
+    arms = {"baseline": ["--model-path=m", "--device=cpu", argument]}
+    found = answer({"arms": arms, "codecs": [], "candidates": []})
+    name = argument.split("=", maxsplit=1)[0]
+    assert [problem for problem in found["problems"] if problem.startswith(f"{name} ")]

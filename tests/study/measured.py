@@ -52,7 +52,7 @@ def measured(
         ranks=ranks,
         rules=[rule.content() for rule in rules_of(chosen)],
         texts=predictions(kl, texts=texts),
-        traffic=Traffic(compressed=int(1000 * cost), plain=0, ring=1000.0, sums=4),
+        traffic=Traffic(compressed=int(1000 * cost), plain=0, ring=1000.0, sums=4, tokens=10, prefills=1),
         samples=list(samples),
         seconds=1.0,
     )

@@ -25,6 +25,8 @@ def study_plan(*, ranks: list[int] | None = None, budget_kl: float = 0.002) -> S
         budget_kl=budget_kl,
         questions=0,
         confirm=False,
+        link="pcie5",
+        prefill=8192,
         arms=[],
         known_answer=KnownAnswer(prompt="a", right="b", wrong="c"),
         start_timeout_s=1,

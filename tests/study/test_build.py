@@ -1,10 +1,12 @@
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from harness.config.policy import read_policy
-from harness.sglang_plugin.policy import Choice, Policy
+from harness.sglang_plugin.policy import CREST, POSITION, Choice, Policy, Rows
 from harness.study.build import build_study
 from harness.study.folder import StudyFolder
 from harness.study.model import MeasuredSite
@@ -12,7 +14,7 @@ from harness.study.plan import Candidate, StudyPlan
 from harness.study.plots import SMALLEST, harm_map
 from harness.study.records import Measured
 from harness.study.write import write_study
-from tests.study.measured import measured, write_study_folder
+from tests.study.measured import measured, sample, write_study_folder
 from tests.study.plans import study_plan
 
 SITES = [(site, layer) for layer in range(2) for site in ("attention", "ffn")]
@@ -113,6 +115,27 @@ def test_sites_and_whether_their_harms_add_up(folder: StudyFolder) -> None:
     assert row.together == pytest.approx(
         sum(sum(text.kl) for text in measured("x", "x", all_by(INT8), 0.07).texts[:4]) / (4 * 20)
     )
+
+
+def test_rows_by_crest_and_position_and_what_answers_do_by_themselves(folder: StudyFolder) -> None:
+    rows = Rows(by=CREST, low=99, high=100), Rows(by=POSITION, low=8, high=inf)
+    found = [
+        measured("rows", str(one), all_by(replace(INT8, rows=one)), harm)
+        for one, harm in zip(rows, (0.05, 0.01), strict=True)
+    ]
+    right, wrong = sample(0, yes=-1, no=-2), sample(0, yes=-2, no=-1)
+    noise = measured("noise", "plain, again", all_by(None), 0.0, cost=1.0, samples=(right,))
+    again = measured("again", "plain, a second time", all_by(None), 0.0, cost=1.0, samples=(wrong,))
+    write_study_folder(folder, study_plan(), [noise, again, *found])
+    report = build_study(folder)
+    assert [(one.by, one.low, one.high) for one in report.rows] == [("crest", 99, 100), ("position", 8, None)]
+    assert [one.kl.mean for one in report.rows] == pytest.approx([0.05, 0.01])
+    by_itself = report.answers_noise["2"]
+    assert (by_itself.flips, by_itself.questions) == (1, 1)
+    assert by_itself.low == pytest.approx(0.05)
+    write_study(report, folder)
+    assert "| crest percentiles 99 to 100 | 0.05 |" in folder.markdown.read_text()
+    assert "by themselves 1 of 1 at 2 ranks" in folder.markdown.read_text()
 
 
 def test_the_same_study_gives_the_same_report(folder: StudyFolder) -> None:

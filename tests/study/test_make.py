@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from harness.config.load import load
 from harness.errors import HarnessError
+from harness.plan.preflight import check_sglang
 from harness.study.make import StudyOptions, make_study, split_list, split_name, split_ranks
 from harness.study.plan import DEFAULT_CANDIDATES, StudyPlan
 from tests.support import write_interpreter, write_model
@@ -51,6 +53,19 @@ def test_each_number_of_ranks_has_a_server_and_its_candidates(tmp_path: Path) ->
         (2, "int8_token", "one_shot"),
         (2, "int8_hadamard", "one_shot"),
     ]
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("no_strays")
+def test_the_shipped_candidates_work_at_their_number_of_ranks(tmp_path: Path, server_python: Path) -> None:
+    """What others' mechanisms support is written down where no torch is; SGLang's interpreter knows it."""
+    plugin = Path(os.environ["HARNESS_PLUGIN_PATH"])
+    found = plan(tmp_path, server_python=server_python, plugin_path=plugin, ranks=[2, 3, 4, 6, 8, 16])
+    candidates = [(one.codec, one.algorithm, one.ranks) for one in found.candidates]
+    check_sglang(found.server_python, found.arms[:1], candidates=candidates, gpus=None)
+    assert sum(ranks == 8 for *_, ranks in candidates) == 12
+    with pytest.raises(HarnessError, match="quickreduce_int8 own at 3 ranks cannot be measured"):
+        check_sglang(found.server_python, found.arms[:1], candidates=[("quickreduce_int8", "own", 3)], gpus=None)
 
 
 def test_the_shipped_candidates_are_twelve(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.collective.candidate import ALGORITHMS
+from harness.performance.links import LINKS
+from harness.performance.measurements import Run, from_json
+from harness.performance.model import WIDTH
 from suites.publish import table
-from suites.speed.measurements import Run, from_json
-from suites.speed.model.formulas import CODEC, LINKS, RANKS, SIZES, WIDTH, pays_from, ratio
+from suites.speed.model.formulas import CODEC, RANKS, SIZES, pays_from, ratio
 
 
 def as_text(run: Run) -> str:

@@ -6,8 +6,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from harness.collective.candidate import ALGORITHMS
-from suites.speed.measurements import Measurement, Run
-from suites.speed.model.formulas import LINKS, RANKS, SIZES, ratio
+from harness.performance.links import LINKS
+from harness.performance.measurements import Measurement, Run
+from suites.speed.model.formulas import RANKS, SIZES, ratio
 
 HADAMARD_OPERATIONS = 8
 """An element's seven additions and one multiplication."""

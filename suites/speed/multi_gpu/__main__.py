@@ -21,10 +21,10 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from harness.collective import codec_names
+from harness.performance.links import LINKS
+from harness.performance.measurements import Measurement
 from suites.publish import Marked, Section, publish
 from suites.ranks.pool import COMPILING_TIMEOUT_S, WITHOUT_MULTICAST, Pool, WorkerError, multicast_off
-from suites.speed.measurements import Measurement
-from suites.speed.model.formulas import LINKS
 from suites.speed.multi_gpu.calls import CALLS_A_JOB, CallsRun, refused, without_hanging
 from suites.speed.multi_gpu.link import Fit, Local, fit_in_words, fit_plain, measured_link, predict
 from suites.speed.multi_gpu.times import Timed, all_reduces, local_work

@@ -15,9 +15,11 @@ import numpy as np
 from scipy.optimize import nnls
 
 from harness.collective import ring_bytes
+from harness.performance.links import BASE_S, Link
+from harness.performance.measurements import Measurement
+from harness.performance.model import WIDTH
 from suites.ranks.timing import PLAIN
-from suites.speed.measurements import Measurement
-from suites.speed.model.formulas import BASE_S, WIDTH, Link, compressed_seconds, plain_seconds
+from suites.speed.model.formulas import compressed_seconds, plain_seconds
 from suites.speed.multi_gpu.times import Timed, tokens_of
 
 

@@ -11,10 +11,10 @@ from harness.collective import get_codec, ring_bytes
 from harness.collective.backends.choice import choose_backend
 from harness.collective.candidate import ALGORITHMS
 from harness.collective.messages import MessageFormat
+from harness.performance.measurements import Measurement
+from harness.performance.model import WIDTH
 from suites.ranks.pool import Pool
 from suites.ranks.timing import PLAIN, UNTIMED_ROUNDS, compare, message, now
-from suites.speed.measurements import Measurement
-from suites.speed.model.formulas import WIDTH
 
 DTYPE = torch.bfloat16
 

@@ -1,4 +1,4 @@
-"""Times of kernels: what a run on a GPU has measured, and the file it is kept in."""
+"""Times of kernels that a GPU has shown (`nox -s bench -- --device cuda`), and the file they are kept in."""
 
 import json
 from dataclasses import asdict, dataclass
