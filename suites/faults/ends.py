@@ -35,7 +35,7 @@ def kinds(*, short: bool) -> Iterator[Kind]:
             {arm: f"kills-harness@{when}"},
             KILLED,
             resumes=True,
-            short=moment in {"in prefill", "between tasks"},
+            short=moment == "in prefill",
         )
         yield served(
             f"SIGKILL to the launcher {moment}",
