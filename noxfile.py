@@ -294,11 +294,13 @@ def audit(session: nox.Session) -> int:
         python = environment(session, "lock")
         install(session, python, "lock.txt")
     found = ENVIRONMENTS / "audit.json"
-    found.unlink(missing_ok=True)
-    locks = [f"--requirement={REQUIREMENTS / name}.lock" for name in LOCKS]
     options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", f"--output={found}")
-    run(session, python, "-m", "pip_audit", *options, *locks)
-    dependencies = json.loads(found.read_text())["dependencies"] if found.exists() else []
+    dependencies = []
+    # One by one: a package may be in several locks.
+    for name in LOCKS:
+        found.unlink(missing_ok=True)
+        run(session, python, "-m", "pip_audit", *options, f"--requirement={REQUIREMENTS / name}.lock")
+        dependencies += json.loads(found.read_text())["dependencies"] if found.exists() else []
     seen = [entry for entry in dependencies if "skip_reason" not in entry]
     if not seen:
         why = f": {dependencies[0]['skip_reason']}" if dependencies else ""

@@ -82,7 +82,6 @@ class ArmRecord(Strict):
         server_args: What the server itself says it runs with, less its key.
         known_answer: Whether it gave the known answer.
         seconds_to_ready: From its start to that answer.
-        starts: How many servers answered: one more for each time that the arm was resumed.
         own_prefill: Tokens that the server prefilled on its own account until then: its warm-up, its health check.
             None where that was not yet known.
         traffic: What the server was asked and answered up to the checkpoint.
@@ -93,7 +92,6 @@ class ArmRecord(Strict):
     server_args: dict[str, Any]
     known_answer: bool
     seconds_to_ready: float
-    starts: int = 1
     own_prefill: int | None = None
     traffic: Traffic = Traffic()
     tasks: dict[str, TaskRecord] = Field(default_factory=dict)

@@ -1,6 +1,5 @@
 """The arms of a run: servers started, asked everything, and what they say kept as it comes."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from harness.judge.engagement import NOT_PROVEN, Engagement, prove
 from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT, read_live_check
 from harness.judge.run import differing_settings
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
-from harness.records.predictions import FIDELITY
+from harness.records.predictions import FIDELITY, read_predictions
 from harness.records.run import ArmRecord, Checkpoint, TaskRecord, Traffic, read_record, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import read_samples
@@ -134,7 +133,9 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Wat
             if differing := differing_settings(before.server_args, record.server_args):
                 raise HarnessError(f"the server's {differing[0]} is not what it was before the run broke")
             known = before.known_answer and record.known_answer
-            record = before.model_copy(update={"known_answer": known, "starts": before.starts + 1})
+            # That it was asked again belongs to the start, as a warm-up does: the arms must show the same traffic.
+            server.client.traffic = Traffic()
+            record = before.model_copy(update={"known_answer": known})
         running_arm = RunningArm(arm=arm, server=server, folder=folder, record=record, before=record.traffic)
         running_arm.keep()
         engagement = check_engaged(plan, arm, folder, sglang=ready.sglang.version)
@@ -270,22 +271,24 @@ def ask_leg(
                 after_failure=lambda: failed.append(None),
                 advance=advance,
             )
+            errors = outcomes(arm.folder, name, batch) if failed else [None]
             if failed:
                 arm.server.check_alive()
-                watch.failed(last_error(arm.folder, name))
-            else:
+            if None in errors:
                 watch.answered()
+            else:
+                watch.failed(str(errors[-1]))
     seconds = arm.record.seconds(name) + time.monotonic() - clock
     sizes = sizes_on_disk(arm.folder, tp=plan.tp)
     checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes)
     arm.keep(checkpoint=checkpoint, traffic=arm.traffic)
 
 
-def last_error(folder: ArmFolder, task: str) -> str:
-    """Return why the last request of a task failed that did."""
-    file = folder.predictions if task == FIDELITY else folder.requests
-    errors = [json.loads(line)["error"] for line in file.read_text(encoding="utf-8").split("\n") if line]
-    return next((error for error in reversed(errors) if error is not None), "unknown")
+def outcomes(folder: ArmFolder, task: str, batch: range) -> list[str | None]:
+    """Return for each question of a batch that was just asked why it failed; None for one that was answered."""
+    if task == FIDELITY:
+        return [record.error for record in read_predictions(folder.predictions)[-len(batch) :]]
+    return [sample.error for sample in read_samples(folder.samples(task)) if sample.doc_id in batch]
 
 
 def asked_before(folder: RunFolder, task: str) -> int:

@@ -37,12 +37,12 @@ class Watch:
             raise HarnessError(f"no answer for more than {limits.answer_s} s (deadlines.answer_s of the suite)")
 
     def answered(self) -> None:
-        """Note that all that was asked at once was answered."""
+        """Note that what was asked at once was answered, some of it at least."""
         self._answered = time.monotonic()
         self._failures = 0
 
     def failed(self, why: str) -> None:
-        """Note that a request failed.
+        """Note that all that was asked at once failed.
 
         Args:
             why: What is known of it.

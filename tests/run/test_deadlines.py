@@ -8,8 +8,13 @@ import pytest
 from harness.config.suite import Deadlines
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
-from harness.run import pipeline, setup
+from harness.records.predictions import FIDELITY, TextRecord
+from harness.records.run import write_lines
+from harness.records.run_folder import ArmFolder
+from harness.records.samples import write_samples
+from harness.run import arms, pipeline, setup
 from harness.run.display import Display
+from tests.support import failed, make_choice, make_predictions
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
@@ -56,6 +61,19 @@ def test_failures_that_are_not_in_a_row_give_nothing_up(fake_plan: MakePlan, dis
     assert report.verdict == "ERROR"
     assert any("requests failed" in reason for reason in report.reasons)
     assert (Path(plan.folder) / "compressed" / "fidelity.jsonl").exists()
+
+
+@pytest.mark.parametrize("questions", [1, 2])
+def test_a_request_failed_where_none_of_its_questions_was_answered(tmp_path: Path, questions: int) -> None:
+    folder = ArmFolder(tmp_path)
+    write_samples(folder.samples("boolq"), [make_choice(0), make_choice(1), failed(make_choice(2)), make_choice(3)])
+    write_lines(folder.predictions, [make_predictions("boolq/0"), failed_text()])
+    assert arms.outcomes(folder, "boolq", range(2, 2 + questions)) == ["HTTP 500", None][:questions]
+    assert arms.outcomes(folder, FIDELITY, range(2 - questions, 2)) == [None, "HTTP 500"][-questions:]
+
+
+def failed_text() -> TextRecord:
+    return TextRecord(text="boolq/1", text_hash="hash", error="HTTP 500")
 
 
 def test_a_rank_that_writes_late_is_waited_for(fake_plan: MakePlan, display: Display) -> None:

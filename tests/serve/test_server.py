@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
-from harness.serve.server import KEY_BYTES, ServerDiedError, running, server_settings, tail
+from harness.serve.server import KEY_BYTES, ServerDiedError, end_left_behind, running, server_settings, tail
 from tests.support import start_of
 
 pytestmark = pytest.mark.usefixtures("no_strays")
@@ -73,6 +73,28 @@ def test_a_taken_port_is_named(fake_plan: MakePlan, tmp_path: Path) -> None:
 def test_a_port_that_is_taken_while_the_server_starts_is_not_waited_for(fake_plan: MakePlan, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"(?s)took the server's port while it started.*Errno 98"):
         start(fake_plan("port-taken", start_s=60), tmp_path)
+
+
+def test_a_guard_that_is_killed_is_noticed_and_leaves_nothing_behind(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan("leaves-orphans")
+    with running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", lambda _text: None) as server:
+        server.check_process()
+        server._process.kill()
+        server._process.wait(10)
+        with pytest.raises(ServerDiedError, match="the server's guard was killed by signal 9 during the run"):
+            server.check_process()
+
+
+def test_a_server_of_a_harness_that_was_killed_is_ended_before_another_is_started(
+    fake_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan = fake_plan("leaves-orphans")
+    arm = plan.arm("baseline")
+    with running(arm, start_of(plan), tmp_path / "server.log", lambda _text: None) as server:
+        end_left_behind(arm)
+        assert not server.client.reachable()
+        with pytest.raises(ServerDiedError):
+            server.check_process()
 
 
 def test_the_server_ends_when_the_run_inside_raises(fake_plan: MakePlan, tmp_path: Path) -> None:
