@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import nox
 from nox.command import CommandFailed
@@ -295,7 +295,7 @@ def audit(session: nox.Session) -> int:
         install(session, python, "lock.txt")
     found = ENVIRONMENTS / "audit.json"
     options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", f"--output={found}")
-    dependencies = []
+    dependencies: list[dict[str, Any]] = []
     # One by one: a package may be in several locks.
     for name in LOCKS:
         found.unlink(missing_ok=True)
