@@ -100,6 +100,12 @@ def calibrate(session: nox.Session) -> None:
     end_with(run_accuracy(session, session.posargs, command="calibrate"))
 
 
+@nox.session(name="plan-questions")
+def plan_questions(session: nox.Session) -> None:
+    """Say what a suite's questions can decide, before any is asked: -- --suite NAME. Options: -- --help."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "plan-questions", *session.posargs))
+
+
 @nox.session
 def numerics(session: nox.Session) -> None:
     """Run the numerical tests of the bundled collective, or of another with -- --impl module:function."""

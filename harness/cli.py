@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.places import ROOT, model_place
-from harness.plan.make import make_plan, repeat_command
+from harness.plan.make import make_plan, plan_on_paper, repeat_command
 from harness.plan.options import Options
 from harness.plan.plan import Plan
 from harness.prepare.data import data_place
@@ -136,10 +136,11 @@ def calibrate(  # noqa: PLR0917 - see above
     port: Port = None,
     reports: Reports = ROOT / "reports",
     *,
-    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 3,
+    allow_wider: Annotated[bool, typer.Option("--allow-wider", help="Propose a floor below today's too.")] = False,
     resume: Resume = None,
 ) -> None:
-    """Run a suite's baseline alone and propose thresholds, with reasons and a ready change of thresholds.yaml."""
+    """Run a suite's baseline alone and say what its thresholds take and miss; propose floors, as a ready change."""
     chosen = locals()
     # Taken out first: an argument after `**chosen` is evaluated when that is unpacked already.
     baselines = chosen.pop("runs")
@@ -158,6 +159,14 @@ def calibrate(  # noqa: PLR0917 - see above
     raise SystemExit(code)
 
 
+@app.command(name="plan-questions")
+def plan_questions(suite: SuiteName = DEFAULT_SUITE, limit: Limit = None) -> None:
+    """Say what a suite's questions can decide, before any is asked: chances of PASS, FAIL and INCONCLUSIVE."""
+    from harness.report.outlook import show_outlook  # noqa: PLC0415 - scipy takes a second to import
+
+    show_outlook(plan_on_paper(suite, limit=limit), _console())
+
+
 @app.command()
 def study(  # noqa: PLR0917 - see above
     suite: SuiteName = DEFAULT_SUITE,
@@ -171,9 +180,7 @@ def study(  # noqa: PLR0917 - see above
     codecs: Annotated[
         str | None, typer.Option(help="CODEC, CODEC:ALGORITHM or MODULE:FUNCTION, with commas; default: twelve.")
     ] = None,
-    texts: Annotated[
-        int | None, typer.Option(min=1, help="Fixed texts a source; default: as the suite says.")
-    ] = None,
+    texts: Annotated[int | None, typer.Option(min=1, help="Fixed texts a source; default: 16.")] = None,
     site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 6,
     questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 8,
     budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,

@@ -3,6 +3,7 @@
 This module and lm_eval_model, through which the requests go, are the only ones that know lm-eval.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from ruamel.yaml.constructor import SafeConstructor
 
 from harness.ask.lm_eval_model import Key, Outcome, ServerModel, appending
 from harness.errors import HarnessError
+from harness.plan.order import ORDER_SEED, asking_order
 from harness.plan.plan import TaskPlan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, write_samples
@@ -57,7 +59,8 @@ class LmEvalTask:
         self.plan = plan
         self._task = _load(name, plan, data, folder)
         self._task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
-        available = len(self._task.eval_docs)
+        self._rows = _shuffle(self._task)
+        available = len(self._rows)
         if available < plan.questions:
             raise HarnessError(
                 f"{name}: {plan.questions} questions are asked for, the data in {data} has {available} to score"
@@ -92,6 +95,8 @@ class LmEvalTask:
             "chat_template": "none",
             "thinking": "none: it is a mode of the chat template",
             "metrics": self.metric_and_filter,
+            "order": f"rows by the SHA-256 of seed and number, seed {ORDER_SEED}; the first questions of that order",
+            "cluster": config.metadata.get("cluster", "none: each question stands alone"),
         }
 
     def protocol_text(self) -> str:
@@ -165,7 +170,15 @@ class LmEvalTask:
             )
         metrics = {filter_: metric for metric, filter_ in (name.split(",") for name in self.metric_and_filter)}
         samples = [
-            _sample(self.name, row, metrics[row["filter"]], model.outcomes) for row in results["samples"][self.name]
+            _sample(
+                self.name,
+                found,
+                metrics[found["filter"]],
+                model.outcomes,
+                row=self._rows[found["doc_id"]],
+                cluster=self._task.config.metadata.get("cluster"),
+            )
+            for found in results["samples"][self.name]
         ]
         write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
 
@@ -203,25 +216,46 @@ _PLAIN_YAML = YAML(typ="safe", pure=True)
 _PLAIN_YAML.Constructor = _PlainConstructor
 
 
-def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Key, Outcome]) -> Sample:
-    document = row["doc_id"]
-    own = [outcomes[document, index] for index in range(len(row["resps"]))]
+def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
+    """Put a task's scored documents into the order of asking and return each one's number in the data."""
+    documents = task.eval_docs
+    rows = asking_order(len(documents))
+    shuffled = documents.select(rows)
+    # The examples that are shown come from the data itself, not from here.
+    name = "test_docs" if task.has_test_docs() else "validation_docs"
+    setattr(task, name, lambda: shuffled)
+    return rows
+
+
+def _sample(
+    task: str,
+    found: Mapping[str, Any],
+    metric: str,
+    outcomes: Mapping[Key, Outcome],
+    *,
+    row: int,
+    cluster: str | None,
+) -> Sample:
+    document = found["doc_id"]
+    own = [outcomes[document, index] for index in range(len(found["resps"]))]
     error = next((outcome["error"] for outcome in own if outcome["error"] is not None), None)
     choices = None if own[0]["choice"] is None else [outcome["choice"].strip() for outcome in own]
     logprobs = [outcome["logprob"] for outcome in own] if choices and error is None else None
-    answer, target = row["filtered_resps"][0], str(row["target"])
+    answer, target = found["filtered_resps"][0], str(found["target"])
     if choices:
-        target = choices[int(row["target"])]
+        target = choices[int(found["target"])]
     if choices and logprobs:
         answer = choices[max(range(len(choices)), key=logprobs.__getitem__)]
     return Sample(
         task=task,
-        filter=row["filter"],
+        filter=found["filter"],
         doc_id=document,
-        doc_hash=row["doc_hash"],
+        row=row,
+        doc_hash=found["doc_hash"],
         target=target,
         answer=answer if error is None else None,
-        right=bool(row[metric]) if error is None else None,
+        cluster=hashlib.sha256(str(found["doc"][cluster]).encode()).hexdigest() if cluster else None,
+        right=bool(found[metric]) if error is None else None,
         choices=choices if error is None else None,
         logprobs=logprobs,
         error=error,

@@ -92,9 +92,12 @@ def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | N
     content = suite.content
     tasks = task_names()
     rows = thresholds.content.models.get(content.model.name) if thresholds is not None else None
-    for task in content.tasks:
+    for task, run in content.tasks.items():
         if task not in tasks:
             problems.append(suite.problem(("tasks", task), f"is not a task; there are: {', '.join(tasks)}"))
+        elif rows is not None and rows.pooled is not None and run.early_stop:
+            message = f"ends a task early, and the pooled test of {content.model.name} needs all questions: remove it"
+            problems.append(suite.problem(("tasks", task, "early_stop"), message))
         elif thresholds is not None and (rows is None or task not in rows.tasks):
             message = f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
             problems.append(suite.problem(("tasks", task), message))

@@ -118,7 +118,7 @@ class TaskRun(Strict):
     """How one task is run.
 
     Attributes:
-        questions: How many of the task's questions, from the first on.
+        questions: How many of the task's questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
@@ -137,14 +137,12 @@ class FidelityRun(Strict):
         gsm8k: How many of GSM8K's questions with their gold solutions.
         boolq: How many of BoolQ's passages.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
     """
 
     gsm8k: Positive | None = None
     boolq: Positive | None = None
     max_tokens: Annotated[int, Field(ge=2)] = 128
-    top_k: Positive = 20
     concurrency: Positive = 1
 
     @property

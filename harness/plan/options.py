@@ -28,6 +28,7 @@ class Options(Strict):
         reuse_baseline: The folder of an earlier run whose baseline is taken instead of measuring it again.
         policy: A file that says what is compressed and how, in place of the suite's `compression`.
         baselines: For a calibration: how often the baseline runs, and nothing else does.
+        allow_wider: For a calibration: whether a floor below today's may be proposed.
     """
 
     suite: str
@@ -45,3 +46,4 @@ class Options(Strict):
     reuse_baseline: Annotated[Path, Field(strict=False)] | None = None
     policy: Annotated[Path, Field(strict=False)] | None = None
     baselines: Annotated[int, Field(gt=0)] | None = None
+    allow_wider: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from harness.config.suite import Deadlines, KnownAnswer
-from harness.config.thresholds import FidelityThreshold, Threshold
+from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
 from harness.sglang_plugin.policy import Policy, parse
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Strict
@@ -20,14 +20,12 @@ class FidelityPlan(Strict):
     Attributes:
         texts: How many texts of which source, from the first on.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
         threshold: What is accepted; None: a large shift is a warning.
     """
 
     texts: dict[str, int]
     max_tokens: int
-    top_k: int
     concurrency: int
     threshold: FidelityThreshold | None
 
@@ -37,7 +35,7 @@ class FidelityPlan(Strict):
             "texts": self.texts,
             "from": "the first of each; gsm8k: question and gold solution, boolq: passage",
             "max_tokens": self.max_tokens,
-            "top_k": self.top_k,
+            "compared": "by the server, over the whole vocabulary",
             "concurrency": self.concurrency,
             "bos": "what the tokenizer adds",
             "generated": 0,
@@ -46,7 +44,9 @@ class FidelityPlan(Strict):
     def protocol_text(self) -> str:
         """Return the protocol in one line."""
         texts = ", ".join(f"{count} of {source}" for source, count in self.texts.items())
-        return f"{texts}; to {self.max_tokens} tokens; the {self.top_k} most likely; BOS: what the tokenizer adds"
+        return (
+            f"{texts}; to {self.max_tokens} tokens; compared over the whole vocabulary; BOS: what the tokenizer adds"
+        )
 
 
 PORT = "<free port>"
@@ -105,11 +105,10 @@ class TaskPlan(Strict):
 
     Attributes:
         file: Its lm-eval YAML.
-        questions: How many questions, from the first on.
+        questions: How many questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
-        judged_tasks: How many tasks of the run are judged by a `max_drop`: FAILs are corrected for it.
         threshold: What is accepted.
     """
 
@@ -118,7 +117,6 @@ class TaskPlan(Strict):
     concurrency: int
     max_new_tokens: int | None
     early_stop: bool = False
-    judged_tasks: int = 1
     threshold: Threshold
 
 
@@ -138,6 +136,7 @@ class Plan(Strict):
         data_manifest: What the data is and hashes to.
         arms: The arms, in the order they run.
         tasks: The tasks, in the order they run.
+        pooled: What all tasks that have a `max_drop` may lose together, or None.
         fidelity: The fixed texts that are predicted after the tasks, or None.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
@@ -147,6 +146,7 @@ class Plan(Strict):
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
+        allow_wider: Whether a calibration may propose a floor below today's.
         repeat: The command that repeats the run.
         refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
     """
@@ -163,6 +163,7 @@ class Plan(Strict):
     data_manifest: dict[str, Any]
     arms: list[Arm]
     tasks: dict[str, TaskPlan]
+    pooled: PooledThreshold | None = None
     fidelity: FidelityPlan | None = None
     known_answer: KnownAnswer
     start_timeout_s: int
@@ -172,6 +173,7 @@ class Plan(Strict):
     policy: dict[str, Any] | None = None
     together: bool = False
     reuse_baseline: str | None = None
+    allow_wider: bool = False
     repeat: str
     refused: list[str] = Field(default_factory=list)
 

@@ -38,14 +38,13 @@ def build_report(folder: RunFolder) -> Report:
         for arm in plan.arms
     }
     errors = run_errors(plan, arms, arm_records, run.ended_by)
-    tasks = settle(
-        folder,
-        task_reports(folder, plan.tasks, arm_records),
-        lambda filled: task_reports(filled, plan.tasks, arm_records),
-    )
-    fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
+    tasks, pooled = settle(folder, lambda answered: task_reports(answered, plan, arm_records))
+    fidelity = fidelity_report(folder, plan, plan.fidelity) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
-    judged = [Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons)) for part in measured]
+    judged = [
+        Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons))
+        for part in (*measured, *([pooled] if pooled else []))
+    ]
     judged += texts_without_numbers(folder)
     if arms[COMPRESSED].known_answer is False:
         text = (
@@ -71,6 +70,7 @@ def build_report(folder: RunFolder) -> Report:
         notes=_notes(plan, run, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
+        pooled=pooled,
         fidelity=fidelity,
         data=plan.data_manifest,
         timings=_timings(run, arm_records),
@@ -118,6 +118,10 @@ def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement:
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
         calibration = task.threshold.calibration
+        if calibration is not None and calibration.questions != task.n:
+            notes.append(
+                f"{name}: its threshold was calibrated with {calibration.questions} questions, here are {task.n}"
+            )
         if calibration is not None and calibration.sglang != engagement.facts.get("sglang", calibration.sglang):
             notes.append(
                 f"{name}: its threshold was calibrated with SGLang {calibration.sglang} on {calibration.date}, this "

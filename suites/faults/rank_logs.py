@@ -1,5 +1,6 @@
 """The logs that a server's ranks would leave, by the plugin's own recorder, and the ways to falsify them."""
 
+import math
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from harness.sglang_plugin.policy import SITES
 from harness.sglang_plugin.recorder import Log, Recorder
 from harness.sglang_plugin.settings import Settings
+from harness.sglang_plugin.study_folder import hash_tokens
+from suites.faults.sglang_answers import UNCOMPRESSED
 
 TP = 2
 LAYERS = 2
@@ -69,6 +72,16 @@ class Ranks:
             threading.Timer(LATE_S[self.fault], self._write_locked, (tokens, generated)).start()
         else:
             self._write_locked(tokens, generated)
+
+    def predicted(self, tokens: list[int], after: float) -> None:
+        """Write what the plugin finds of a fixed text: two tokens that can follow, the one that does less likely."""
+        before, count = UNCOMPRESSED, len(tokens) - 1
+        kl = math.exp(before) * (before - after) + (1 - math.exp(before)) * math.log(
+            (1 - math.exp(before)) / (1 - math.exp(after))
+        )
+        found = {"kl": [kl] * count, "baseline": [before] * count, "candidate": [after] * count}
+        head = {"policy": 0, "text": hash_tokens(tokens), "reference": 0}
+        Log(self._settings.dir / "predictions.jsonl").write({**head, **found, "same_top": [True] * count})
 
     def _write_locked(self, tokens: int, generated: int) -> None:
         with self._lock:

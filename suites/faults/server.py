@@ -25,7 +25,7 @@ from typing import Any
 
 from harness.sglang_plugin.settings import Settings
 from suites.faults.rank_logs import TP, Ranks
-from suites.faults.sglang_answers import SPOILED, Answer, answer, is_known, tokenize
+from suites.faults.sglang_answers import SPOILED, Answer, answer, following, is_known, tokenize
 from suites.faults.signals import ACTIONS, Family
 
 OK = 200
@@ -203,6 +203,8 @@ class Handler(BaseHTTPRequestHandler):
             # Another's server, behind the port of ours, tells our folder nothing.
             for _ in range(1 if known else {"stranger": 0, "asked-by-others": 2}.get(mode.what, 1)):
                 server.ranks.answered(len(body["input_ids"]), found["meta_info"]["completion_tokens"])
+            if body.get("return_text_in_logprobs"):
+                server.ranks.predicted(body["input_ids"], following(compressed=server.compressed, mode=mode.what))
         return found, 500 if mode.what == "fails-all" and reached else OK, reached
 
     def reply(self, content: Any, status: int = OK) -> None:

@@ -1,6 +1,7 @@
 """What SGLang's /generate would answer, as far as the harness reads it, and the ways to spoil such an answer."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ GENERATED_TOKENS = 4
 WORDS = {" no": 1_200_000, " yes": 1_200_001}
 PIECES = {token: word for word, token in WORDS.items()}
 LIKELY, UNLIKELY = -0.1, -5.0
+UNCOMPRESSED = -0.5
+_EVEN = re.compile(r"is (\d+) even\?\nAnswer: (yes|no)$")
 
 
 def tokenize(text: str) -> list[int]:
@@ -31,6 +34,12 @@ def is_known(tokens: list[int]) -> bool:
     return KNOWN in "".join(map(piece, tokens))
 
 
+def is_true(text: str) -> bool:
+    """Return whether a prompt with a choice at its end is right: it can tell even numbers from odd ones."""
+    asked = _EVEN.search(text)
+    return text.endswith(" yes") if asked is None else (asked[2] == "yes") is (int(asked[1]) % 2 == 0)
+
+
 def answer(body: Answer, *, compressed: bool, mode: str) -> Answer:
     """Answer one prompt; the known answer rightly, ` yes` to every choice, 7 to every sum."""
     tokens: list[int] = body["input_ids"]
@@ -47,7 +56,8 @@ def answer(body: Answer, *, compressed: bool, mode: str) -> Answer:
     if body.get("return_text_in_logprobs"):
         meta |= _predictions(tokens, body["top_logprobs_num"], compressed=compressed, mode=mode)
     elif body.get("token_ids_logprob"):
-        yes, no = (UNLIKELY, LIKELY) if mode == "harmful" else (LIKELY, UNLIKELY)
+        known = is_true(f"{text} yes") or not _EVEN.search(f"{text} yes")
+        yes, no = (LIKELY, UNLIKELY) if known != (mode == "harmful") else (UNLIKELY, LIKELY)
         scores = {WORDS[" yes"]: yes, WORDS[" no"]: no}
         meta["output_token_ids_logprobs"] = [
             [[scores.get(token, UNLIKELY), token, None] for token in body["token_ids_logprob"]]
@@ -55,7 +65,7 @@ def answer(body: Answer, *, compressed: bool, mode: str) -> Answer:
         meta["output_token_logprobs"] = [[LIKELY, WORDS[" yes"], None]]
     elif body.get("return_logprob"):
         choice = text.rsplit("is", 1)[-1] if KNOWN in text else text
-        best = choice == right or text.endswith(" yes")
+        best = choice == right or is_true(text)
         scored = tokens[body["logprob_start_len"] + 1 :]
         meta["input_token_logprobs"] = [[LIKELY if best else UNLIKELY, token, None] for token in scored]
         meta["input_top_logprobs"] = [[[LIKELY, token, None]] for token in scored]
@@ -67,9 +77,14 @@ def answer(body: Answer, *, compressed: bool, mode: str) -> Answer:
     return {"text": said, "meta_info": meta}
 
 
+def following(*, compressed: bool, mode: str) -> float:
+    """Return the log-probability of the token that follows in a fixed text."""
+    return -1.0 if compressed and mode != "unmoved" else UNCOMPRESSED
+
+
 def _predictions(tokens: list[int], top: int, *, compressed: bool, mode: str) -> Answer:
     """The token that follows is the likeliest, less so with compression; the others share what is left."""
-    likely = -1.0 if compressed and mode != "unmoved" else -0.5
+    likely = following(compressed=compressed, mode=mode)
     others = math.log((1 - math.exp(likely)) / (2 * top))
     actual: list[list[Any]] = [[None, tokens[0], piece(tokens[0])]]
     tops: list[Any] = [None]

@@ -245,6 +245,8 @@ def test_impossible_values_of_a_suite(files: Files, changed: dict[str, Any], key
         ({"source": "s", "metric": "acc,none", "max_truncated": 5, "floor": 0.1}, "less than or equal to 1"),
         ({"source": "s", "metric": "acc,none", "floor": 0.1, "min_questions": 0}, "greater than 0"),
         ({"source": "s", "metric": "acc,none", "floor": 0.1, "flor": 0.1}, "is not a known key"),
+        ({"source": "s", "metric": "acc,none", "max_drop": 0.1, "floor_questions": 9}, "and no `floor`"),
+        ({"source": "s", "metric": "acc,none", "max_drop": 0.1, "floor_rule": "upstream"}, "and no `floor`"),
     ],
 )
 def test_impossible_thresholds(files: Files, row: dict[str, Any], says: str) -> None:
@@ -261,6 +263,34 @@ def test_thresholds_at_the_edges_are_possible(files: Files, row: dict[str, Any])
     assert files.load()[1].models["M"].tasks["boolq"].source == "s"
 
 
+def pooled(**row: Any) -> dict[str, Any]:
+    drops = {"metric": "acc,none", "max_drop": 0.1, "source": "s"}
+    return {"models": {"M": {"boolq": drops, "pooled": {"source": "here", **row}}}}
+
+
+def test_what_all_tasks_may_lose_together_stands_beside_them(files: Files) -> None:
+    files.write(SUITE, pooled(max_drop=0.01))
+    rows = files.load()[1].models["M"]
+    assert list(rows.tasks) == ["boolq"]
+    assert rows.pooled is not None
+    assert rows.pooled.max_drop == 0.01
+
+
+def test_a_pooled_row_needs_a_drop_and_all_questions(files: Files) -> None:
+    files.write(SUITE, pooled())
+    (problem,) = files.problems()
+    assert "models.M.pooled.max_drop: is missing" in problem
+    without = {"models": {"M": {**pooled(max_drop=0.01)["models"]["M"], "boolq": THRESHOLDS["models"]["M"]["boolq"]}}}
+    without["models"]["M"]["boolq"] = {"metric": "acc,none", "floor": 0.5, "source": "s"}
+    files.write(SUITE, without)
+    (problem,) = files.problems()
+    assert "no task with a `max_drop`" in problem
+    early = {**SUITE, "tasks": {"boolq": {**SUITE["tasks"]["boolq"], "early_stop": True}}}
+    files.write(early, pooled(max_drop=0.01))
+    (problem,) = files.problems()
+    assert "the pooled test of M needs all questions" in problem
+
+
 def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -> None:
     row: dict[str, Any] = {"max_mean_kl": 0.02, "min_same_top": 0.9, "source": "here"}
     models = {"models": {"M": {**THRESHOLDS["models"]["M"], "fidelity": row}}}
@@ -269,7 +299,7 @@ def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -
     rows = thresholds.models["M"]
     assert (list(rows.tasks), rows.fidelity) == (["boolq"], FidelityThreshold(**row))
     assert suite.fidelity is not None
-    assert (suite.fidelity.texts, suite.fidelity.max_tokens, suite.fidelity.top_k) == ({"boolq": 4}, 128, 20)
+    assert (suite.fidelity.texts, suite.fidelity.max_tokens) == ({"boolq": 4}, 128)
     files.write(SUITE, models)
     (problem,) = files.problems()
     assert problem.startswith("thresholds.yaml:7: models.M.fidelity: is measured by no suite of M: give one the key")
