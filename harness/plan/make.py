@@ -7,16 +7,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.config.load import is_path, suite_label, task_of, thresholds_file
 from harness.config.policy import read_policy
-from harness.config.suite import FidelityRun, Suite
+from harness.config.suite import Compression, FidelityRun, Suite, TaskRun
 from harness.config.thresholds import FidelityThreshold, Thresholds
 from harness.errors import HarnessError
-from harness.places import ROOT, TASKS, model_place
+from harness.places import ROOT, model_place
 from harness.plan.arms import arm_names, make_arm, shared_cores
 from harness.plan.model_folder import check_model
 from harness.plan.options import Options
-from harness.plan.plan import FidelityPlan, Plan, TaskPlan
+from harness.plan.plan import Chat, FidelityPlan, Plan, TaskPlan
 from harness.records.run_folder import RunFolder
+
+
+# Variables of the user's that decide what runs: without them a command typed again is another.
+REPEATED = ("PYTHONPATH", "HARNESS_CACHE")
 
 
 def make_plan(
@@ -44,7 +49,8 @@ def make_plan(
         HarnessError: The model's folder is missing or broken, or the interpreter or the plugin is missing; all
             at once. With `options.dry_run` the plan says so instead.
     """
-    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{options.suite}"
+    label = suite_label(options.suite)
+    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{label}"
     folder = RunFolder(options.reports.resolve() / run_id)
     model_path, python, refused = check_places(
         options.model_path or model_place(suite.model.path), options.server_python
@@ -59,12 +65,13 @@ def make_plan(
         refused.append(f"--together takes a core for each rank of both servers, but {why}: leave --together out")
     if refused and not options.dry_run:
         raise HarnessError("\n".join(refused))
+    suite = with_codec(suite, options)
     policy = read_policy(options.policy or suite.compression.policy)
     rows = thresholds.models[suite.model.name]
     judged_tasks = sum(rows.tasks[name].max_drop is not None for name in suite.tasks)
     return Plan(
         run_id=run_id,
-        suite=options.suite,
+        suite=label,
         device=suite.device,
         model=suite.model.name,
         model_path=model_path,
@@ -79,13 +86,15 @@ def make_plan(
         ],
         tasks={
             name: TaskPlan(
-                file=str(TASKS / f"{name}.yaml"),
+                file=str(task_of(name, task).path),
                 questions=min(task.questions, options.limit or task.questions),
                 concurrency=task.concurrency,
                 max_new_tokens=task.max_new_tokens,
                 early_stop=(task.early_stop if options.early_stop is None else options.early_stop)
                 and rows.tasks[name].max_drop is not None,
                 judged_tasks=max(1, judged_tasks),
+                data_files=task.data_files,
+                chat=_chat(task),
                 threshold=rows.tasks[name],
             )
             for name, task in suite.tasks.items()
@@ -99,11 +108,45 @@ def make_plan(
         request_timeout_s=suite.request_timeout_s,
         port=options.port,
         together=options.together,
+        strict=suite.strict if options.strict is None else options.strict,
         policy=policy.content() if policy else None,
         reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
         repeat=repeat,
+        thresholds=str(thresholds_file(options.suite, options.thresholds)),
         refused=refused,
     )
+
+
+def with_codec(suite: Suite, options: Options) -> Suite:
+    """Return the suite with the codec of the command line in place of its own.
+
+    Raises:
+        HarnessError: Codec, claim and policy do not fit together.
+    """
+    if options.codec is None and options.claims is None:
+        return suite
+    if options.policy is not None:
+        raise HarnessError("--policy says how every sum is made: leave --codec and --claims out, or it")
+    file, colon, function = (options.codec or suite.compression.codec).rpartition(":")
+    # An implementation's file is imported by SGLang's processes, whose working directory is another.
+    codec = f"{Path(file).absolute()}{colon}{function}" if file.endswith(".py") else file + colon + function
+    own = {"codec": codec, "claims": options.claims, "algorithm": suite.compression.algorithm}
+    try:
+        compression = Compression(**own, live_check=suite.compression.live_check)
+    except ValueError as error:
+        told = "; ".join(str(found["msg"]).removeprefix("Value error, ") for found in error.errors())
+        raise HarnessError(f"--codec {options.codec}: {told} (--claims)") from error
+    return suite.model_copy(update={"compression": compression})
+
+
+def _chat(task: TaskRun) -> Chat | None:
+    return Chat(system=task.system, thinking=task.thinking) if task.apply_chat_template else None
+
+
+def default_reports(suite: str) -> Path:
+    """Return where a suite's reports go: for a file outside the repository, beside it."""
+    path = Path(suite).absolute()
+    return path.parent / "reports" if is_path(suite) and ROOT not in path.parents else ROOT / "reports"
 
 
 def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int | None) -> FidelityPlan:
@@ -157,4 +200,5 @@ def check_interpreter(python: Path) -> Path:
 def repeat_command(arguments: list[str] | None = None) -> str:
     """Return the command line that started this process, as a person would type it again."""
     given = sys.argv[1:] if arguments is None else arguments
-    return shlex.join(("nox", "-s", *given[:1], "--", *given[1:]))
+    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in REPEATED if os.environ.get(name)]
+    return " ".join((*variables, shlex.join(("nox", "-s", *given[:1], "--", *given[1:]))))

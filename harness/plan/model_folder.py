@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.errors import ConfigError, HarnessError, Problem
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+NO_FOLDER = "there is no model folder at"
 _HEADER_SIZE = struct.Struct("<Q")
 
 
@@ -28,7 +29,7 @@ def check_model(path: str, root: Path) -> str:
             raise ConfigError(problems)
         return str(folder.resolve())
     if path.startswith((".", "/")) or not _HUB_NAME.fullmatch(path):
-        raise HarnessError(f"there is no model folder at {folder}: prepare it, or name another with --model-path")
+        raise HarnessError(f"{NO_FOLDER} {folder}: prepare it, or name another with --model-path")
     return path
 
 

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import HarnessError
 from harness.plan.plan import PORT, Arm, Plan
@@ -34,10 +35,12 @@ def check_plan(plan: Plan) -> Sglang:
     settings = plan.arms[0].settings
     choices = parse(plan.policy).choices() if plan.policy else []
     named = [settings.codec, settings.claims, *(name for choice in choices for name in (choice.codec, choice.claims))]
+    ways = [(choice.codec, choice.algorithm) for choice in choices] or [(settings.codec, settings.algorithm)]
     return check_sglang(
         plan.server_python,
         plan.arms,
         codecs=[name for name in dict.fromkeys(named) if name],
+        candidates=[(codec, algorithm, plan.tp) for codec, algorithm in ways if ":" not in codec],
         gpus={"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
     )
 
@@ -72,11 +75,39 @@ def check_sglang(
         "candidates": list(candidates),
         "gpus": gpus,
     }
+    found = ask_interpreter(
+        server_python, "harness.sglang_plugin.probe", request, arms[0].environment(), "examine its SGLang"
+    )
+    try:
+        version, problems = str(found["sglang"]), found["problems"]
+        settings, packages = frozenset(found["settings"]), str(found["packages"])
+    except (KeyError, TypeError) as error:
+        raise HarnessError(f"{server_python} cannot examine its SGLang: its answer is none: {error!r}") from error
+    if problems:
+        raise HarnessError("\n".join(problems))
+    return Sglang(version=version, settings=settings, packages=packages)
+
+
+def ask_interpreter(
+    server_python: str, module: str, request: dict[str, Any], environment: dict[str, str], what: str
+) -> Any:  # noqa: ANN401 - JSON
+    """Run a module of the plugin's in the server's interpreter and return its answer.
+
+    Args:
+        server_python: The interpreter.
+        module: The module, which reads a request and writes an answer, both JSON.
+        request: The request.
+        environment: The environment that the servers get.
+        what: What the interpreter is to do, for a failure's message.
+
+    Raises:
+        HarnessError: There was no answer.
+    """
     try:
         done = subprocess.run(
-            [server_python, "-m", "harness.sglang_plugin.probe"],
+            [server_python, "-m", module],
             input=json.dumps(request),
-            env=arms[0].environment(),
+            env=environment,
             # Elsewhere than here: `-m` puts the working directory first, and the server will not see that.
             cwd=Path(server_python).parent,
             capture_output=True,
@@ -84,20 +115,14 @@ def check_sglang(
             timeout=TIMEOUT_S,
             check=True,
         )
-        found = json.loads(done.stdout)
-        version, problems = str(found["sglang"]), found["problems"]
-        settings, packages = frozenset(found["settings"]), str(found["packages"])
+        return json.loads(done.stdout)
     except subprocess.TimeoutExpired as error:
         raise HarnessError(f"{server_python} did not import SGLang within {TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         raise HarnessError(
-            f"{server_python} cannot examine its SGLang (exit code {error.returncode}):\n"
-            f"{error.stderr[-SHOWN_STDERR:]}"
+            f"{server_python} cannot {what} (exit code {error.returncode}):\n{error.stderr[-SHOWN_STDERR:]}"
         ) from error
     except OSError as error:
-        raise HarnessError(f"{server_python} cannot examine its SGLang: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{server_python} cannot examine its SGLang: its answer is none: {error!r}") from error
-    if problems:
-        raise HarnessError("\n".join(problems))
-    return Sglang(version=version, settings=settings, packages=packages)
+        raise HarnessError(f"{server_python} cannot {what}: {error}") from error
+    except ValueError as error:
+        raise HarnessError(f"{server_python} cannot {what}: its answer is none: {error!r}") from error

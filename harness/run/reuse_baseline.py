@@ -36,7 +36,8 @@ def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sg
     """
     facts = server_facts(plan.arm(BASELINE), plan.model_path, sglang) | {
         "harness": hash_of_folder(ROOT / "harness", "*.py"),
-        "data": json.dumps(plan.data_manifest, sort_keys=True),
+        # Not where it was read from: the same rows of another folder are the same data.
+        "data": json.dumps({**plan.data_manifest, "origin": None}, sort_keys=True),
         "order": json.dumps(list(plan.tasks)),
     }
     for asked in questionnaires:
@@ -81,6 +82,16 @@ def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint
         fingerprint: This run's.
 
     Raises:
+        HarnessError: As for `check_baseline`.
+    """
+    check_baseline(plan, stored, fingerprint)
+    shutil.copytree(stored.arm(BASELINE).path, folder.arm(BASELINE).path)
+
+
+def check_baseline(plan: Plan, stored: RunFolder, fingerprint: Fingerprint) -> None:
+    """Do nothing if a stored run's baseline can stand for this run's.
+
+    Raises:
         HarnessError: It is no run, its fingerprint differs (every difference is named), or it was not finished.
     """
     theirs = read_record(stored.fingerprint, Fingerprint)
@@ -104,7 +115,6 @@ def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint
             f"the baseline of {stored.path} cannot stand for this run's: leave --reuse-baseline out, or name a run "
             f"in which this is the same:\n  {told}"
         )
-    shutil.copytree(stored.arm(BASELINE).path, folder.arm(BASELINE).path)
 
 
 def hash_of_folder(folder: Path, pattern: str = "*") -> str:

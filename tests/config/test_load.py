@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.config.load import load, suite_names, task_names
+from harness.config.load import load, suite_names
+from harness.config.task_file import task_names
 from harness.config.suite import Suite
 from harness.config.thresholds import FidelityThreshold, Threshold, Thresholds
 from harness.errors import ConfigError, HarnessError
