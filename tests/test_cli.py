@@ -22,9 +22,14 @@ from tests.support import (
     make_options,
     run_folder,
     write_arm,
+    write_interpreter,
     write_rows,
     write_run,
 )
+
+
+# Stands for an interpreter whose SGLang takes everything.
+WILLING = """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "packages": ""}'"""
 
 
 class Ran:
@@ -148,7 +153,7 @@ def test_a_model_that_is_not_there(harness: Harness) -> None:
 def test_data_that_is_not_there(harness: Harness) -> None:
     ran = harness.accuracy("--data-folder", str(harness.folder / "nowhere"))
     assert ran.code == 3
-    assert "holds none of gsm8k/train.jsonl" in ran.err
+    assert f"there is no folder {harness.folder / 'nowhere'}: it would hold boolq/validation.jsonl" in ran.err
 
 
 def test_an_interpreter_whose_sglang_cannot_be_asked(harness: Harness) -> None:
@@ -159,9 +164,12 @@ def test_an_interpreter_whose_sglang_cannot_be_asked(harness: Harness) -> None:
 
 
 def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
+    write_interpreter(harness.folder / "bin", WILLING)
     ran = harness.accuracy("--dry-run")
-    assert ran.code == 0
-    assert ran.out.count("--api-key '<random key>'") == 2
+    assert ran.code == 0, ran.out
+    assert ran.out.count('--port "$PORT" --api-key "$KEY"') == 2
+    assert ran.out.startswith(f"data: folder ({harness.folder / 'own'}): boolq/validation.jsonl 4 rows, SHA-256 ")
+    assert "expected time: unknown: there is no finished run of smollm2-cpu in" in ran.out
     assert ran.out.count("--enable-quant-communications") == 1
     assert "boolq: 3 questions on each arm, 1 at a time" in ran.out
     assert "gsm8k: 3 questions on each arm, 16 at a time" in ran.out
@@ -176,7 +184,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
 def test_an_unforeseen_failure_is_an_error_and_no_fail(harness: Harness) -> None:
     """Python's own exit code for an exception is 1, which here means that accuracy was lost."""
 
-    def broken(_name: str) -> None:
+    def broken(_name: str, **_options: object) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
     harness.monkeypatch.setattr(cli, "load", broken)
@@ -186,7 +194,7 @@ def test_an_unforeseen_failure_is_an_error_and_no_fail(harness: Harness) -> None
 
 
 def test_ctrl_c(harness: Harness) -> None:
-    def interrupted(_name: str) -> None:
+    def interrupted(_name: str, **_options: object) -> None:
         raise KeyboardInterrupt
 
     harness.monkeypatch.setattr(cli, "load", interrupted)

@@ -35,12 +35,10 @@ def check_plan(plan: Plan) -> Sglang:
     settings = plan.arms[0].settings
     choices = parse(plan.policy).choices() if plan.policy else []
     named = [settings.codec, settings.claims, *(name for choice in choices for name in (choice.codec, choice.claims))]
-    ways = [(choice.codec, choice.algorithm) for choice in choices] or [(settings.codec, settings.algorithm)]
     return check_sglang(
         plan.server_python,
         plan.arms,
         codecs=[name for name in dict.fromkeys(named) if name],
-        candidates=[(codec, algorithm, plan.tp) for codec, algorithm in ways if ":" not in codec],
         gpus={"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
     )
 
