@@ -68,6 +68,18 @@ def accuracy(session: nox.Session) -> None:
 
 
 @nox.session
+def new(session: nox.Session) -> None:
+    """Write a suite of your own to fill in: -- --model PATH [--device npu] [--out FOLDER]."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "new", *session.posargs))
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Build the report of a run, a calibration or a study again: -- reports/RUN."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "report", *session.posargs))
+
+
+@nox.session
 def study(session: nox.Session) -> None:
     """Find which compression is safe for a model, at any number of ranks, on one device. Options: -- --help."""
     end_with(run_accuracy(session, session.posargs, command="study"))

@@ -1,6 +1,7 @@
 """The command line: `accuracy` does the main job, `calibrate`, `report` and `suites` what goes with it."""
 
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -15,10 +16,12 @@ from rich.console import Console
 from typer.exceptions import TyperException
 
 from harness.config.load import load, read_suite, suite_names
+from harness.config.new_suite import write_new_suite
 from harness.config.suite import Source, Suite
 from harness.errors import HarnessError
 from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
+from harness.places import ROOT
 from harness.plan.make import default_reports, make_plan, repeat_command
 from harness.plan.model_folder import NO_FOLDER
 from harness.plan.options import Options
@@ -378,6 +381,24 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
     write_report(built, folder, latest=False)
     show(built, _console(), folder)
     raise SystemExit(built.exit_code)
+
+
+@app.command()
+def new(
+    model: Annotated[str, typer.Option(help="The model's folder, or a hub's name.")],
+    device: Annotated[str, typer.Option(help="cpu, cuda or npu.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="The folder to make; default: beside this repository.")] = None,
+) -> None:
+    """Write a suite, a task, thresholds and a data folder of your own to fill in, and say what to do next."""
+    folder = (out or ROOT.parent / f"{Path(model).name}-accuracy").absolute()
+    suite = shlex.quote(str(write_new_suite(model, device, folder)))
+    typer.echo(
+        f"written: {folder}\n"
+        f"1. put your questions into {folder / 'data' / 'questions.jsonl'} (form: README.md there), read the suite's "
+        f"and thresholds' comments\n"
+        f"2. see what would be done:  nox -s accuracy -- --suite {suite} --dry-run\n"
+        f"3. decide:                  nox -s accuracy -- --suite {suite}"
+    )
 
 
 @app.command()

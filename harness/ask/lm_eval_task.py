@@ -85,7 +85,7 @@ class LmEvalTask:
             "version": config.metadata.get("version", "unknown"),
             "output_type": config.output_type,
             "fewshot": {
-                "count": config.num_fewshot,
+                "count": config.num_fewshot or 0,
                 "rows": "none"
                 if not config.num_fewshot
                 else f"{config.fewshot_config.sampler} of {config.fewshot_split}",

@@ -61,7 +61,7 @@ def build_report(folder: RunFolder) -> Report:
         timings=_timings(run, arm_records),
         versions={**run.versions, **_server_versions(arms)},
         repeat=plan.repeat,
-        rebuild=f"python -m harness report {shlex.quote(str(folder.path))}",
+        rebuild=f"nox -s report -- {shlex.quote(str(folder.path))}",
     )
 
 
