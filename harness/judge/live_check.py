@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.judge.engagement import first_few
+from harness.judge.live_check_summary import in_short
 from harness.sglang_plugin.policy import SITES
 from harness.strict import Strict
 
@@ -110,6 +111,8 @@ def read_live_check(folder: Path, *, tp: int, every: int) -> CheckedSums | None:
     }
     for rank, lines in samples.items():
         faults += _rank_faults(rank, lines)
+    if (said := in_short(samples, tp)) is not None:
+        faults.insert(0, said)
     if len({tuple(_what(sample) for sample in found) for found in samples.values()}) > 1:
         counts = ", ".join(f"rank {rank}: {len(lines)} calls" for rank, lines in samples.items())
         faults.append(f"the ranks checked different calls ({counts})")

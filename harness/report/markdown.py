@@ -6,6 +6,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.judge.predictions import Estimate, PredictionShift
 from harness.judge.results import FidelityReport
+from harness.plan.data_line import data_line
 from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import Report
 
@@ -39,6 +40,7 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
     environment.filters["interval"] = interval
     environment.filters["small"] = small
     environment.filters["quoted"] = quoted
+    environment.filters["data_line"] = data_line
     environment.globals["shifts"] = shifts
     return environment.get_template(TEMPLATE).render(report=report, plots=plots)
 

@@ -9,7 +9,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
-from harness.serve.server import KEY_BYTES, ServerDiedError, running, server_settings, tail
+from harness.serve.log_excerpt import KEY_BYTES, tail
+from harness.serve.server import ServerDiedError, running, server_settings
 from tests.support import start_of
 
 pytestmark = pytest.mark.usefixtures("no_strays")
