@@ -60,7 +60,9 @@ def load_task(name: str, plan: TaskPlan, data: Path, folder: Path) -> Any:  # no
 
 def in_words(error: Exception) -> str:
     """Return an exception in a line, its kind before what it says."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    kind, said = type(error).__name__, " ".join(str(error).split())
+    # `datasets` ends a file without rows with a bare StopIteration.
+    return f"{kind}: {said}" if said else f"without a word ({kind}): is a file of the data empty or cut off?"
 
 
 def _splits(name: str, config: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, None]:

@@ -31,16 +31,17 @@ def suite_label(suite: str) -> str:
     return Path(suite).stem if is_path(suite) else suite
 
 
-def suite_file(suite: str, suites: Path = SUITES) -> Path:
+def suite_file(suite: str, suites: Path | None = None) -> Path:
     """Return a suite's file.
 
     Args:
         suite: A name in `suites`, or a file's path.
-        suites: The folder of suites.
+        suites: The folder of suites; the project's if None.
 
     Raises:
         HarnessError: There is no such suite.
     """
+    suites = suites or SUITES
     if is_path(suite):
         path = Path(suite).absolute()
         if not path.is_file():
@@ -61,10 +62,10 @@ def read_suite(suite: str) -> Suite:
     return YamlFile(suite_file(suite), Suite).content
 
 
-def thresholds_file(suite: str, given: Path | None = None) -> Path:
-    """Return the thresholds of a suite: those given, or those beside a suite's own file, or the project's."""
+def default_thresholds(suite: str) -> Path:
+    """Return a suite's thresholds where none are named: those beside a suite's own file, or the project's."""
     beside = Path(suite).absolute().parent / OWN_THRESHOLDS
-    return given or (beside if is_path(suite) and beside.is_file() else THRESHOLDS)
+    return beside if is_path(suite) and beside.is_file() else THRESHOLDS
 
 
 def load(suite: str, *, suites: Path = SUITES, thresholds: Path | None = None) -> tuple[Suite, Thresholds]:
@@ -82,7 +83,7 @@ def load(suite: str, *, suites: Path = SUITES, thresholds: Path | None = None) -
         ConfigError: Everything that is wrong in both files.
     """
     path = suite_file(suite, suites)
-    chosen = thresholds or thresholds_file(suite)
+    chosen = thresholds or default_thresholds(suite)
     problems: list[Problem] = []
     checked = _read(path, Suite, problems)
     accepted = _read(chosen, Thresholds, problems)

@@ -11,8 +11,8 @@ from harness.places import SUITES
 LIKE = {"cpu": "smollm2-cpu", "cuda": "smollm2-cuda", "npu": "qwen3-8b-npu"}
 
 SUITE = Template("""\
-# Is $name still as accurate with compressed all-reduces? Every key: suites/README.md of the harness.
-description: $name on $device, asked questions of our own
+# Is this model still as accurate with compressed all-reduces? Every key: suites/README.md of the harness.
+description: $description
 device: $device
 model:
   name: $name
@@ -59,7 +59,7 @@ metadata:
 """)
 
 THRESHOLDS = Template("""\
-# What is accepted of $name. Every key: docs/thresholds.md of the harness.
+# What is accepted of this model. Every key: docs/thresholds.md of the harness.
 models:
   $name:
     questions:
@@ -108,6 +108,7 @@ def write_new_suite(model: str, device: str, out: Path) -> Path:
     suite = out / f"{re.sub('[^A-Za-z0-9._-]', '-', name)}.yaml"
     said = {
         "name": _quoted(name),
+        "description": _quoted(f"{name} on {device}, asked questions of our own"),
         "path": _quoted(path),
         "device": device,
         "like": LIKE[device],

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.config.load import is_path, suite_label, task_of, thresholds_file
+from harness.config.load import is_path, suite_label, task_of, default_thresholds
 from harness.config.policy import read_policy
 from harness.config.suite import Compression, FidelityRun, Suite, TaskRun
 from harness.config.thresholds import FidelityThreshold, Thresholds
@@ -112,7 +112,7 @@ def make_plan(
         policy=policy.content() if policy else None,
         reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
         repeat=repeat,
-        thresholds=str(thresholds_file(options.suite, options.thresholds)),
+        thresholds=str((options.thresholds or default_thresholds(options.suite)).absolute()),
         refused=refused,
     )
 

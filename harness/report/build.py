@@ -99,9 +99,10 @@ def merge_like(errors: list[str]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for text in errors:
         ranks = _RANK.findall(text)
-        alike.setdefault(_RANK.sub("rank #", text), []).append(ranks[0] if ranks else "")
+        # The first alone: a second rank in a sentence is another one's part in it.
+        alike.setdefault(_RANK.sub("rank #", text, count=1), []).append(ranks[0] if ranks else "")
     return [
-        key.replace("rank #", f"ranks {', '.join(ranks)}" if len(ranks) > 1 else f"rank {ranks[0]}")
+        key.replace("rank #", f"ranks {', '.join(ranks)}" if len(ranks) > 1 else f"rank {ranks[0]}", 1)
         for key, ranks in alike.items()
     ]
 
