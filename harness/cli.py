@@ -67,7 +67,8 @@ SuiteName = Annotated[str, typer.Option(help="A suite of suites/accuracy, or a f
 ThresholdsFile = Annotated[
     Path | None,
     typer.Option(
-        "--thresholds", help="A file of thresholds; default: thresholds.yaml beside the suite's file, or the project's."
+        "--thresholds",
+        help="A file of thresholds; default: thresholds.yaml beside the suite's file, or the project's.",
     ),
 ]
 ServerPython = Annotated[
@@ -267,7 +268,9 @@ def _data(
         usual: Whether the usual files are wanted, as far as they are there, and not those of the suite's tasks.
     """
     if folder is not None and given not in (None, Source.FOLDER):
-        raise HarnessError(f"--data-folder {folder} beside --data {given}, which reads no folder: leave one of them out")
+        raise HarnessError(
+            f"--data-folder {folder} beside --data {given}, which reads no folder: leave one of them out"
+        )
     source = given or (Source.FOLDER if folder is not None else suite.data)
     chosen = folder_of(suite, source, folder)
     place = data_place(source, chosen)
@@ -334,9 +337,7 @@ def _study(
             reports=options.reports,
             policy=folder.policy,
         )
-        run_plan = make_plan(
-            content, accepted, real, data=place, data_manifest=manifest, repeat=repeat_command()
-        )
+        run_plan = make_plan(content, accepted, real, data=place, data_manifest=manifest, repeat=repeat_command())
         report = confirm_study(plan, folder, run_plan, display)
     show_study(report, folder, console)
     return exit_code(report)

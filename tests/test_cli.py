@@ -30,7 +30,6 @@ from tests.support import (
     write_run,
 )
 
-
 # Stands for an interpreter whose SGLang takes everything.
 WILLING = """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "packages": ""}'"""
 
@@ -180,8 +179,10 @@ def test_a_dry_run_asks_no_hub(harness: Harness) -> None:
         if source is Source.HUB:
             assert not fetch
             raise NotFetchedError("the hub's data is not here yet")
-        write_rows(place / "gsm8k" / "test.jsonl", GSM8K_ROWS * 9)
-        write_rows(place / "boolq" / "validation.jsonl", PASSAGES * 20)
+        problems = [{"question": f"What is {number}?", "answer": f"#### {number}"} for number in range(70)]
+        write_rows(place / "gsm8k" / "test.jsonl", problems)
+        passages = [{**PASSAGES[0], "passage": f"It is {number}."} for number in range(70)]
+        write_rows(place / "boolq" / "validation.jsonl", passages)
         return {"source": "packaged", "origin": "x", "files": {}}
 
     harness.monkeypatch.setattr(cli, "prepare_data", prepared)
@@ -265,9 +266,10 @@ def test_a_broken_suite_is_listed_as_that_and_stops_no_other(harness: Harness) -
 
 def test_a_run_that_is_refused_leaves_no_husk(harness: Harness) -> None:
     write_interpreter(harness.folder / "bin", WILLING)
-    ran = harness.accuracy("--limit", "4", "--data-folder", str(harness.folder / "own"))
+    # Nine rows of GSM8K, of which the first five are shown.
+    ran = harness.accuracy("--limit", "5")
     assert ran.code == 3
-    assert "gsm8k: 16 questions" in ran.err or "questions are asked for" in ran.err
+    assert "gsm8k: 5 questions are asked for, the data in" in ran.err
     assert list((harness.folder / "reports").glob("*")) == []
 
 

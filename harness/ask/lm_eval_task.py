@@ -236,7 +236,10 @@ def _stop(generation: Mapping[str, Any]) -> list[str] | None:
 
 
 # What lm-eval divides a choice's log-probability by, where its metric is not the plain one.
-_LENGTHS: dict[str, Callable[[str], int]] = {"acc_norm": len, "acc_bytes": lambda choice: len(choice.encode())}
+_LENGTHS: dict[str, Callable[[str], int]] = {
+    "acc_norm": lambda choice: len(choice),
+    "acc_bytes": lambda choice: len(choice.encode()),
+}
 
 
 def _sample(
@@ -263,13 +266,14 @@ def _sample(
     if choices:
         target = choices[right_choice(row["target"], list(worded)) or 0]
     if choices and logprobs:
-        length = _LENGTHS.get(metric, lambda _choice: 1)
-        norms = [logprob / length(choice) for logprob, choice in zip(logprobs, worded, strict=True)]
+        length = _LENGTHS.get(metric)
+        lengths = [length(choice) if length is not None else 1 for choice in worded]
+        norms = [logprob / size for logprob, size in zip(logprobs, lengths, strict=True)]
         answer = choices[max(range(len(choices)), key=norms.__getitem__)]
     if error is None and row[metric] not in (0, 1):
         raise HarnessError(
-            f"{task}: {metric} is {row[metric]!r} of question {document}, where right and wrong are 1 and 0: arms are "
-            "paired by right and wrong, name another metric"
+            f"{task}: {metric} is {row[metric]!r} of question {document}, where right and wrong are 1 and 0, by "
+            "which arms are paired: name another metric"
         )
     return Sample(
         task=task,

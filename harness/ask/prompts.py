@@ -58,8 +58,8 @@ def check_lengths(plan: Plan, tasks: Sequence[LmEvalTask]) -> None:
         if tokens + max(follow, KEPT) > place:
             what = "context" if place == found.context else "cache (--max-total-tokens)"
             text = (
-                f"is too long: {tokens} tokens and up to {follow} after them, the {what} is of {place}: leave it out; "
-                f"it begins {prompt[:SHOWN]!r}"
+                f"is too long: {tokens} tokens and up to {follow} after them, the {what} is of {place}: leave it "
+                f"out; it begins {prompt[:SHOWN]!r}"
             )
             problems.append(Problem(file=Path(task.name), key=f"question {number}", message=text))
     if problems:

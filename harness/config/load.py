@@ -215,21 +215,15 @@ def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | N
 def _never(run: TaskRun, row: Threshold) -> Iterator[tuple[str, str]]:
     """Yield what a suite asks of a task that its thresholds never let happen: key and message."""
     if run.questions < row.min_questions:
-        yield (
-            "questions",
-            f"is {run.questions}, and fewer than min_questions ({row.min_questions}) decide nothing: ask as many, or "
-            "lower the row's min_questions",
-        )
+        fewest = f"fewer than min_questions ({row.min_questions}) decide nothing"
+        yield "questions", f"is {run.questions}, and {fewest}: ask as many, or lower the row's min_questions"
     if not run.early_stop:
         return
     if row.max_drop is None:
         yield "early_stop", "ends a task once its drop is certain, and the row has no max_drop: leave it out"
     elif run.questions == row.min_questions:
-        yield (
-            "early_stop",
-            f"can never end the task: nothing is looked at before min_questions ({row.min_questions}), which is all "
-            "of them: ask more, or leave it out",
-        )
+        fewest = f"nothing is looked at before min_questions ({row.min_questions}), which is all of them"
+        yield "early_stop", f"can never end the task: {fewest}: ask more, or leave it out"
 
 
 # Arguments that differ between arms or are decided at the start; a suite that set them could make the

@@ -72,30 +72,31 @@ def find_task(name: str, file: Path | None = None) -> TaskFile:
 
 def _why_not(name: str, config: Mapping[str, Any]) -> str:
     """Return why a task cannot be asked here; empty where it can."""
-    if "group" in config or isinstance(config.get("task"), list):
-        return "is a group of tasks: name the tasks themselves, each with its own row of thresholds"
-    if "class" in config:
-        return "is written in Python, which only its own module can ask: give it a YAML definition (`file:`)"
-    if config.get("task") != name:
-        return f"is called {config.get('task')!r} in its file: use that name here"
     kind = config.get("output_type", "generate_until")
-    if kind == "loglikelihood_rolling":
-        return "scores whole texts (loglikelihood_rolling): the suite's `fidelity` measures what fixed text becomes"
-    if kind not in ASKED:
-        return f"is of the kind {kind}: what can be asked is {' or '.join(ASKED)}"
     metrics = [entry.get("metric") for entry in config.get("metric_list") or [] if isinstance(entry, dict)]
-    if "acc_mutual_info" in metrics:
-        return "normalises by unconditional scores (acc_mutual_info), which are not asked: leave that metric out"
-    if config.get("unsafe_code"):
-        return "runs code that the model wrote (unsafe_code), which this harness never does"
-    if config.get("doc_to_image") or config.get("doc_to_audio"):
-        return "shows images or sound: only text can be asked"
-    if int(config.get("repeats") or 1) > 1:
-        return "asks each question several times (repeats): every answer here is the greedy one, once"
     options = config.get("generation_kwargs") or {}
-    if options.get("do_sample") or float(options.get("temperature") or 0.0) > 0:
-        return "samples its answers (do_sample, temperature): arms can be compared by greedy answers alone"
-    return ""
+    reasons = {
+        "is a group of tasks: name the tasks themselves, each with its own row of thresholds": "group" in config
+        or isinstance(config.get("task"), list),
+        "is written in Python, which only its own module can ask: give it a YAML definition (`file:`)": "class"
+        in config,
+        f"is called {config.get('task')!r} in its file: use that name here": config.get("task") != name,
+        "scores whole texts (loglikelihood_rolling): the suite's `fidelity` measures what fixed text becomes": kind
+        == "loglikelihood_rolling",
+        f"is of the kind {kind}: what can be asked is {' or '.join(ASKED)}": kind not in ASKED,
+        "normalises by unconditional scores (acc_mutual_info), which are not asked: leave that metric out": (
+            "acc_mutual_info" in metrics
+        ),
+        "runs code that the model wrote (unsafe_code), which this harness never does": config.get("unsafe_code"),
+        "shows images or sound: only text can be asked": config.get("doc_to_image") or config.get("doc_to_audio"),
+        "asks each question several times (repeats): every answer here is the greedy one, once": (
+            int(config.get("repeats") or 1) > 1
+        ),
+        "samples its answers (do_sample, temperature): arms can be compared by greedy answers alone": (
+            options.get("do_sample") or float(options.get("temperature") or 0.0) > 0
+        ),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def _registered(name: str) -> Path:

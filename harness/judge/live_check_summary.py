@@ -36,7 +36,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _site(sample: Mapping[str, Any]) -> tuple[int, str]:
-    return sample["layer"], sample["site"]
+    return int(sample["layer"]), str(sample["site"])
 
 
 def _beyond(sample: Mapping[str, Any]) -> int:
@@ -46,5 +46,5 @@ def _beyond(sample: Mapping[str, Any]) -> int:
 def _owner(sample: Mapping[str, Any], tp: int) -> int:
     """Return whose part of the row the worst element is in."""
     tally = sample["rest"] if sample["rest"]["tokens"] else sample["token0"]
-    width = tally["elements"] // tally["tokens"]
+    width = int(tally["elements"]) // int(tally["tokens"])
     return int(sample["worst"]["column"]) * tp // width

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.config.load import is_path, suite_label, task_of, default_thresholds
+from pydantic import ValidationError
+
+from harness.config.load import default_thresholds, is_path, suite_label, task_of
 from harness.config.policy import read_policy
 from harness.config.suite import Compression, FidelityRun, Suite, TaskRun
 from harness.config.thresholds import FidelityThreshold, Thresholds
@@ -18,7 +20,6 @@ from harness.plan.model_folder import check_model
 from harness.plan.options import Options
 from harness.plan.plan import Chat, FidelityPlan, Plan, TaskPlan
 from harness.records.run_folder import RunFolder
-
 
 # Variables of the user's that decide what runs: without them a command typed again is another.
 REPEATED = ("PYTHONPATH", "HARNESS_CACHE")
@@ -130,10 +131,12 @@ def with_codec(suite: Suite, options: Options) -> Suite:
     file, colon, function = (options.codec or suite.compression.codec).rpartition(":")
     # An implementation's file is imported by SGLang's processes, whose working directory is another.
     codec = f"{Path(file).absolute()}{colon}{function}" if file.endswith(".py") else file + colon + function
-    own = {"codec": codec, "claims": options.claims, "algorithm": suite.compression.algorithm}
+    own = suite.compression
     try:
-        compression = Compression(**own, live_check=suite.compression.live_check)
-    except ValueError as error:
+        compression = Compression(
+            codec=codec, claims=options.claims, algorithm=own.algorithm, live_check=own.live_check
+        )
+    except ValidationError as error:
         told = "; ".join(str(found["msg"]).removeprefix("Value error, ") for found in error.errors())
         raise HarnessError(f"--codec {options.codec}: {told} (--claims)") from error
     return suite.model_copy(update={"compression": compression})

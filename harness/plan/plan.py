@@ -95,7 +95,7 @@ class Arm(Strict):
         return self.settings.check_every if self.compressed else 0
 
     def shell(self) -> str:
-        """Return the command and its variables as a shell takes them; PORT and KEY stand for what the start chooses."""
+        """Return the command and its variables as a shell takes them; $PORT and $KEY are the start's choice."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
         chosen = {PORT: '"$PORT"', API_KEY: '"$KEY"'}
         words = [chosen.get(argument) or shlex.quote(argument) for argument in self.argv]

@@ -13,6 +13,8 @@ Row = dict[str, Any]
 # Returns the row as it is kept, or what is wrong with it.
 Check = Callable[[Row], Row | str]
 SHOWN = 10
+# The columns of an answer, where the columns are known.
+ANSWERS: tuple[str, ...] = ("answer", "label")
 # What numbers a row and is no part of its question.
 NUMBERS = frozenset(("id", "idx", "ind", "index"))
 
@@ -66,7 +68,8 @@ def _read(file: Path, check: Check, problems: list[Problem]) -> tuple[list[Row],
             problems.append(Problem(file=file, line=number, message=found))
             continue
         asked = {name: value for name, value in found.items() if name not in NUMBERS}
-        answer = {name: asked.pop(name) for name in ("answer", "label") if check is not dict and name in asked}
+        known = ANSWERS if check is not dict else ()
+        answer = {name: asked.pop(name) for name in known if name in asked}
         earlier, its_answer = first.setdefault(json.dumps(asked, sort_keys=True), (number, answer))
         if earlier == number:
             rows.append(found)

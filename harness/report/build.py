@@ -89,7 +89,7 @@ def build_report(folder: RunFolder) -> Report:
 
 
 def _unfinished(plan: Plan, arm_records: dict[str, ArmRecord | None]) -> list[str]:
-    """Return what not every arm was asked in full: after an error that is its consequence, and no finding of its own."""
+    """Return what not every arm was asked in full: after an error that is its consequence, no finding of its own."""
     names = [*plan.tasks, *([FIDELITY] if plan.fidelity is not None else [])]
     return [name for name in names if any(not record or name not in record.tasks for record in arm_records.values())]
 

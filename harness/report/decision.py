@@ -8,7 +8,7 @@ from harness.judge.verdict import Verdict
 # With the fewest harms of what has as many bytes: docs/findings.md.
 SAFER = "int8_hadamard"
 ALREADY = "hadamard"
-TOKEN_0 = "token 0"
+FIRST = "token 0"
 
 
 def decide(
@@ -33,12 +33,12 @@ def decide(
         repeat: The command that repeats it.
     """
     if verdict == Verdict.ERROR:
-        return f"decides nothing, and no figure of it counts: mend what the first reason names, then run again: {repeat}"
+        return f"decides nothing, and no figure counts: mend what the first reason names, then run again: {repeat}"
     advice = _advice(compressed, device)
     if verdict == Verdict.FAIL:
         return f"compression is not to be switched on by your thresholds: {advice}"
     if verdict == Verdict.INCONCLUSIVE:
-        return "compression is not shown to be safe, nor to do harm: do what the reasons say, most often ask more questions"
+        return "compression is not shown to be safe, nor to do harm: ask as many questions as the reasons say"
     if not warnings:
         return "compression may be switched on by your thresholds"
     moved = list(_moved(warnings, tasks, fidelity)) or ["read the WARNINGs"]
@@ -61,5 +61,5 @@ def _moved(warnings: list[str], tasks: dict[str, TaskReport], fidelity: Fidelity
     if fidelity is not None and fidelity.warnings and fidelity.compressed.overall is not None:
         yield f"predictions moved {fidelity.compressed.overall.kl.mean:.3f} nats"
         positions = fidelity.compressed.positions
-        if positions and max(positions, key=lambda name: positions[name].kl.mean) == TOKEN_0:
-            yield f"{TOKEN_0} most"
+        if positions and max(positions, key=lambda name: positions[name].kl.mean) == FIRST:
+            yield f"{FIRST} most"

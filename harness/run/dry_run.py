@@ -28,36 +28,41 @@ def show_plan(plan: Plan, console: Console) -> list[str]:
     def say(text: str = "") -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    refused = list(plan.refused)
     say(data_line(plan.data_manifest))
     say(f"suite {plan.suite}: {plan.model} at {plan.model_path}, on {plan.device}, TP {plan.tp}")
     say(f"thresholds: {plan.thresholds}; SGLang's Python: {plan.server_python}")
     if plan.reuse_baseline is not None:
         say(f"\nbaseline: not started, taken from {plan.reuse_baseline}")
-    for arm in plan.arms:
-        if plan.reuse_baseline is None or arm is not plan.arms[0]:
-            say(f"\n{arm.name} (PORT and KEY are chosen at the start):\n{arm.shell()}")
+    for arm in plan.arms[plan.reuse_baseline is not None :]:
+        say(f"\n{arm.name} (PORT and KEY are chosen at the start):\n{arm.shell()}")
+    refused = [*plan.refused, *_refused(plan, say)]
+    say(f"\nthe run's folder: {plan.folder}")
+    say(f"expected time: {expected_time(plan)}")
+    for reason in refused:
+        say(f"ERROR on this machine the run would be refused: {reason}")
+    return refused
+
+
+def _refused(plan: Plan, say: Callable[[str], None]) -> list[str]:
+    """Show what is asked, and return why the run would be refused once it looks at it, and at SGLang."""
+    asked: list[Questionnaire] = []
+    refused = []
     with tempfile.TemporaryDirectory() as folder:
-        asked: list[Questionnaire] = []
         try:
             asked = load_questionnaires(plan, Path(folder))
             for questionnaire in asked:
                 _show(questionnaire, plan, say)
         except HarnessError as error:
             refused.append(str(error))
-        # An interpreter that is not there cannot be asked.
-        if not plan.refused:
-            try:
-                sglang = check_plan(plan)
-                if plan.reuse_baseline is not None and asked:
-                    stored = RunFolder(Path(plan.reuse_baseline))
-                    check_baseline(plan, stored, make_fingerprint(plan, asked, sglang))
-            except HarnessError as error:
-                refused.append(str(error))
-    say(f"\nthe run's folder: {plan.folder}")
-    say(f"expected time: {expected_time(plan)}")
-    for reason in refused:
-        say(f"ERROR on this machine the run would be refused: {reason}")
+        if plan.refused:
+            # An interpreter that is not there cannot be asked.
+            return refused
+        try:
+            sglang = check_plan(plan)
+            if plan.reuse_baseline is not None and asked:
+                check_baseline(plan, RunFolder(Path(plan.reuse_baseline)), make_fingerprint(plan, asked, sglang))
+        except HarnessError as error:
+            refused.append(str(error))
     return refused
 
 

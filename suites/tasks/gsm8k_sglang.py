@@ -19,7 +19,7 @@ def shots(docs: Dataset) -> Dataset:
         ValueError: There are no more, so that none would be scored.
     """
     if len(docs) <= SHOTS:
-        raise ValueError(f"{len(docs)} rows are too few: the first {SHOTS} are examples, and those after them are scored")
+        raise ValueError(f"{len(docs)} rows are too few: the first {SHOTS} are examples, those after them are scored")
     return docs.select(range(SHOTS))
 
 

@@ -74,9 +74,7 @@ def test_acc_norm_judges_by_length_and_acc_by_the_sum(
         task = arc(data, threshold=Threshold(metric=metric, report_only=True, source="here"))
         folder = ArmFolder(Path(tempfile.mkdtemp(dir=tmp_path)))
         with running(plan.arm("baseline"), start_of(plan), folder.log, lambda _text: None) as server:
-            task.ask(
-                server.client, range(4), folder=folder, after_failure=server.check_alive, advance=lambda: None
-            )
+            task.ask(server.client, range(4), folder=folder, after_failure=server.check_alive, advance=lambda: None)
         samples = read_samples(folder.samples("arc_easy"))
         assert [sample.target for sample in samples] == ["a", "b b b b b b b b"] * 2
         for sample in samples:
@@ -138,7 +136,9 @@ GOOD = [{"question": f"is it {number}", "choices": ["a", "b"], "answer": number 
 def test_short_and_broken_files_end_in_words(tmp_path: Path, text: str) -> None:
     mine(tmp_path, GOOD)
     (tmp_path / "mine.jsonl").write_text(text)
-    with pytest.raises(HarnessError, match=r"lm-eval cannot load the task: (\w+: \S|without a word .* is a file)|mine: "):
+    with pytest.raises(
+        HarnessError, match=r"lm-eval cannot load the task: (\w+: \S|without a word .* is a file)|mine: "
+    ):
         LmEvalTask("mine", task_plan("mine", tmp_path / "mine.yaml"), tmp_path, tmp_path / "loaded")
 
 
@@ -165,7 +165,9 @@ def test_a_question_that_is_too_long_is_named_with_its_tokens_before_any_server(
     plan = tokenizer_plan(fake_plan(), tmp_path, f"cat > {tmp_path}/request; echo '{answer}'")
     with pytest.raises(ConfigError) as caught:
         check_lengths(plan, [task])
-    assert str(caught.value).startswith("mine: question 2: is too long: 1000001 tokens and up to 1 after them, the con")
+    assert str(caught.value).startswith(
+        "mine: question 2: is too long: 1000001 tokens and up to 1 after them, the con"
+    )
     # The long one alone was counted: a token has a byte or more.
     assert len(json.loads((tmp_path / "request").read_text())["texts"]) == 1
 
@@ -183,7 +185,9 @@ def test_short_prompts_ask_no_tokenizer(fake_plan: MakePlan, tmp_path: Path) -> 
     check_lengths(tokenizer_plan(fake_plan(), tmp_path, "exit 9"), [mine(tmp_path, GOOD)])
 
 
-def test_prompts_are_worded_by_the_chat_template_and_the_protocol_says_so(fake_plan: MakePlan, tmp_path: Path) -> None:
+def test_prompts_are_worded_by_the_chat_template_and_the_protocol_says_so(
+    fake_plan: MakePlan, tmp_path: Path
+) -> None:
     task = mine(tmp_path, GOOD, chat=Chat(system="Be brief.", thinking=False))
     rendered = [f"<user>{number}<model>" for number in range(3)]
     answer = json.dumps({"context": 1, "tokens": [], "rendered": rendered, "problem": ""})

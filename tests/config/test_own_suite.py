@@ -51,7 +51,7 @@ class Own:
     def write(file: Path, content: dict[str, Any]) -> None:
         file.write_text(yaml.safe_dump(content, sort_keys=False))
 
-    def load(self, thresholds: Path | None = None) -> Any:  # noqa: ANN401 - both files
+    def load(self, thresholds: Path | None = None) -> Any:
         self.write(self.suite, self.content)
         self.write(thresholds or self.suite.parent / "thresholds.yaml", {"models": {"M": self.rows}})
         return load(str(self.suite), thresholds=thresholds)
@@ -100,7 +100,11 @@ def test_a_row_for_a_task_that_nobody_knows_is_found_in_own_thresholds_too(own: 
 @pytest.mark.parametrize(
     ("changed", "row", "says"),
     [
-        ({"questions": 4}, {"min_questions": 9}, "tasks.mine.questions: is 4, and fewer than min_questions (9) decide"),
+        (
+            {"questions": 4},
+            {"min_questions": 9},
+            "tasks.mine.questions: is 4, and fewer than min_questions (9) decide",
+        ),
         ({"early_stop": True}, {"min_questions": 4}, "tasks.mine.early_stop: can never end the task"),
         ({"system": "s"}, {}, "has `system`, which only a chat template knows"),
         ({"data_files": {"test": "../x.jsonl"}}, {}, "give a .jsonl file within the data's folder"),
@@ -116,7 +120,9 @@ def test_what_could_never_be_is_refused(own: Own, changed: dict[str, Any], row: 
 def test_an_early_stop_without_a_drop_to_judge_is_refused(own: Own) -> None:
     own.content["tasks"]["mine"]["early_stop"] = True
     own.rows["mine"] = {"metric": "acc,none", "report_only": True, "source": "here"}
-    assert "tasks.mine.early_stop: ends a task once its drop is certain, and the row has no max_drop" in own.problems()
+    assert (
+        "tasks.mine.early_stop: ends a task once its drop is certain, and the row has no max_drop" in own.problems()
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +179,9 @@ def test_a_task_of_lm_evals_from_a_folder_has_to_name_its_file(own: Own) -> None
     own.content["tasks"] = {"arc_easy": {"questions": 4}}
     own.rows = {"arc_easy": ROW}
     suite, _ = own.load()
-    with pytest.raises(HarnessError, match=r"data_files: \{test: arc_easy/test.jsonl\}; it reads the splits test, val"):
+    with pytest.raises(
+        HarnessError, match=r"data_files: \{test: arc_easy/test.jsonl\}; it reads the splits test, val"
+    ):
         needed_files(suite, suite.data)
 
 
@@ -187,7 +195,7 @@ def test_a_new_suite_is_whole_and_loads(tmp_path: Path, device: str) -> None:
     assert thresholds.models[model.name].tasks.keys() == content.tasks.keys() == {"questions"}
     assert needed_files(content, content.data) == ["questions.jsonl"]
     assert content.data_folder == str(tmp_path / "out" / "data")
-    with pytest.raises(HarnessError, match="cannot be made: .*exists.*--out"):
+    with pytest.raises(HarnessError, match=r"cannot be made: .*exists.*--out"):
         write_new_suite(str(model), device, tmp_path / "out")
 
 

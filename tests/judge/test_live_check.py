@@ -168,8 +168,8 @@ def test_many_equal_faults_are_cut_short(tmp_path: Path) -> None:
     found = read(tmp_path).faults
     assert len(found) == 9
     assert found[0] == (
-        "in short, of 80 checked calls beyond the bound: always column 2, always row 1, rank 0's part of the row, all "
-        "6 sites, seen by ranks 0, 1"
+        "in short, of 80 checked calls beyond the bound: always column 2, always row 1, rank 0's part of the row, "
+        "all 6 sites, seen by ranks 0, 1"
     )
     assert found[4] == "and 37 more like these on the same rank"
 

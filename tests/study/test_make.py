@@ -64,9 +64,7 @@ def test_the_shipped_candidates_work_at_their_number_of_ranks(tmp_path: Path, se
     candidates = [(one.codec, one.algorithm, one.ranks) for one in found.candidates]
     check_sglang(found.server_python, found.arms[:1], candidates=candidates, gpus=None)
     assert sum(ranks == 8 for *_, ranks in candidates) == 12
-    with pytest.raises(
-        HarnessError, match="quickreduce_int8 own at 3 ranks cannot be measured"
-    ):
+    with pytest.raises(HarnessError, match="quickreduce_int8 own at 3 ranks cannot be measured"):
         check_sglang(found.server_python, found.arms[:1], candidates=[("quickreduce_int8", "own", 3)], gpus=None)
 
 
