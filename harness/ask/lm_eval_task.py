@@ -237,7 +237,7 @@ def _stop(generation: Mapping[str, Any]) -> list[str] | None:
 
 # What lm-eval divides a choice's log-probability by, where its metric is not the plain one.
 _LENGTHS: dict[str, Callable[[str], int]] = {
-    "acc_norm": lambda choice: len(choice),
+    "acc_norm": str.__len__,
     "acc_bytes": lambda choice: len(choice.encode()),
 }
 
