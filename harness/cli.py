@@ -21,18 +21,19 @@ from harness.config.suite import Source, Suite
 from harness.errors import HarnessError
 from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.places import ROOT
-from harness.plan.make import default_reports, make_plan, repeat_command
+from harness.places import ROOT, model_place
+from harness.plan.make import default_reports, make_plan, plan_on_paper, repeat_command
 from harness.plan.model_folder import NO_FOLDER
 from harness.plan.options import Options
 from harness.plan.plan import Plan
 from harness.prepare.data import NotFetchedError, data_place
 from harness.prepare.data import prepare as prepare_data
-from harness.prepare.models import is_made_here, prepare_model
+from harness.prepare.models import fetch_model, is_made_here, prepare_model
 from harness.prepare.needed import data_folder as folder_of
 from harness.prepare.needed import needed_files
 from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
+from harness.safety import harmless
 from harness.study.folder import StudyFolder
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
@@ -48,6 +49,8 @@ UNKNOWN_PLACES = (
 STAND_IN_QUESTIONS = 64
 # Stands where a suite that cannot be read would say its device.
 BROKEN = "broken"
+# What comes after everything else on the terminal.
+LAST_WORDS: list[str] = []
 
 app = typer.Typer(
     help="Proves whether compressed tensor-parallel communication keeps a model's accuracy.",
@@ -84,10 +87,15 @@ Reports = Annotated[
     Path | None,
     typer.Option(help="Where the run's folder goes; default: reports/ here, or beside a suite's file elsewhere."),
 ]
+Resume = Annotated[
+    Path | None,
+    typer.Option(help="The folder of a broken run, which goes on as it was planned."),
+]
 
 
 @app.command()
 def accuracy(  # noqa: PLR0917 - typer makes an option of each
+    context: typer.Context,
     suite: SuiteName = DEFAULT_SUITE,
     thresholds: ThresholdsFile = None,
     server_python: ServerPython = None,
@@ -126,10 +134,15 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     reuse_baseline: Annotated[
         Path | None, typer.Option(help="A run's folder: its baseline is taken, if everything about it is equal.")
     ] = None,
+    resume: Resume = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")] = False,
 ) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report."""
-    plan = _plan(**locals())
+    chosen = locals()
+    del chosen["resume"], chosen["context"]
+    if resume is not None:
+        raise SystemExit(_run(_plan_to_resume(resume, context, calibrates=False), resume=True))
+    plan = _plan(**chosen)
     if dry_run:
         with _no_hub():
             from harness.run.dry_run import show_plan  # noqa: PLC0415 - lm-eval takes seconds to import
@@ -140,6 +153,7 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
 
 @app.command()
 def calibrate(  # noqa: PLR0917 - see above
+    context: typer.Context,
     suite: SuiteName = DEFAULT_SUITE,
     thresholds: ThresholdsFile = None,
     server_python: ServerPython = None,
@@ -151,18 +165,35 @@ def calibrate(  # noqa: PLR0917 - see above
     port: Port = None,
     reports: Reports = None,
     *,
-    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 3,
+    allow_wider: Annotated[bool, typer.Option("--allow-wider", help="Propose a floor below today's too.")] = False,
+    resume: Resume = None,
 ) -> None:
-    """Run a suite's baseline alone and propose thresholds, with reasons and a ready change of thresholds.yaml."""
+    """Run a suite's baseline alone and say what its thresholds take and miss; propose floors, as a ready change."""
     chosen = locals()
     # Taken out first: an argument after `**chosen` is evaluated when that is unpacked already.
     baselines = chosen.pop("runs")
-    plan = _plan(**chosen, early_stop=False, baselines=baselines)
+    del chosen["resume"], chosen["context"]
+    plan = (
+        _plan_to_resume(resume, context, calibrates=True)
+        if resume is not None
+        else _plan(**chosen, early_stop=False, baselines=baselines)
+    )
     from harness.run.display import Display  # noqa: PLC0415 - lm-eval takes seconds to import
     from harness.run.pipeline import calibrate as run_calibration  # noqa: PLC0415
 
-    found = run_calibration(plan, Display(_console()))
-    raise SystemExit(_show_calibration(found, RunFolder(Path(plan.folder))))
+    with _telling_how_to_resume(plan):
+        found = run_calibration(plan, Display(_console()), resume=resume is not None)
+        code = _show_calibration(found, RunFolder(Path(plan.folder)))
+    raise SystemExit(code)
+
+
+@app.command(name="plan-questions")
+def plan_questions(suite: SuiteName = DEFAULT_SUITE, limit: Limit = None) -> None:
+    """Say what a suite's questions can decide, before any is asked: chances of PASS, FAIL and INCONCLUSIVE."""
+    from harness.report.outlook import show_outlook  # noqa: PLC0415 - scipy takes a second to import
+
+    show_outlook(plan_on_paper(suite, limit=limit), _console())
 
 
 @app.command()
@@ -179,9 +210,7 @@ def study(  # noqa: PLR0917 - see above
     codecs: Annotated[
         str | None, typer.Option(help="CODEC, CODEC:ALGORITHM or MODULE:FUNCTION, with commas; default: twelve.")
     ] = None,
-    texts: Annotated[
-        int | None, typer.Option(min=1, help="Fixed texts a source; default: as the suite says.")
-    ] = None,
+    texts: Annotated[int | None, typer.Option(min=1, help="Fixed texts a source; default: 16.")] = None,
     site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 6,
     questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 8,
     budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,
@@ -222,8 +251,9 @@ def _plan(
     chosen["reports"] = chosen["reports"] or default_reports(chosen["suite"])
     options = _checked(Options, server_python=_interpreter(server_python), plugin_path=plugin_path, **chosen)
     content, accepted = load(options.suite, thresholds=options.thresholds)
-    if not options.dry_run and options.model_path is None:
-        prepare_model(content.model.path, options.server_python, device=content.device)
+    if not options.dry_run:
+        model = _model_place(content, options.model_path, options.server_python)
+        options = options.model_copy(update={"model_path": model})
     try:
         place, manifest = _data(content, data, data_folder, fetch=not options.dry_run)
     except NotFetchedError as error:
@@ -317,8 +347,8 @@ def _study(
         **chosen,
     )
     content, accepted = load(suite, thresholds=thresholds)
-    if options.model_path is None and not dry_run:
-        prepare_model(content.model.path, python, device=content.device)
+    if not dry_run:
+        options = options.model_copy(update={"model_path": _model_place(content, options.model_path, python)})
     place, manifest = _data(content, data, data_folder, usual=True)
     plan = make_study(content, options, data=place, data_manifest=manifest, repeat=repeat_command())
     console = _console()
@@ -341,6 +371,14 @@ def _study(
         report = confirm_study(plan, folder, run_plan, display)
     show_study(report, folder, console)
     return exit_code(report)
+
+
+def _model_place(content: Suite, named: str | None, python: Path) -> str:
+    """Return where a suite's model is, or the one named in its place; made ready or fetched if it isn't there."""
+    if named is not None:
+        return fetch_model(named, None)
+    prepare_model(content.model.path, python, device=content.device)
+    return fetch_model(model_place(content.model.path), content.model.revision)
 
 
 def _checked(kind: type[OptionsT], **chosen: Any) -> OptionsT:  # noqa: ANN401 - checked here
@@ -379,7 +417,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
 
         raise SystemExit(_show_calibration(write_calibration(folder), folder))
     built = build_report(folder)
-    write_report(built, folder, latest=False)
+    write_report(built, folder)
     show(built, _console(), folder)
     raise SystemExit(built.exit_code)
 
@@ -426,15 +464,42 @@ def _show_calibration(found: CalibrationReport, folder: RunFolder) -> int:
     return ERROR if found.errors else 0
 
 
-def _run(plan: Plan) -> int:
+def _run(plan: Plan, *, resume: bool = False) -> int:
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.run.display import Display  # noqa: PLC0415
     from harness.run.pipeline import run  # noqa: PLC0415 - lm-eval takes seconds to import
 
     console = _console()
-    done = run(plan, Display(console))
-    show(done, console, RunFolder(Path(plan.folder)))
+    with _telling_how_to_resume(plan):
+        done = run(plan, Display(console), resume=resume)
+        show(done, console, RunFolder(Path(plan.folder)))
     return done.exit_code
+
+
+def _plan_to_resume(folder: Path, context: typer.Context, *, calibrates: bool) -> Plan:
+    from harness.run.journal import plan_to_resume  # noqa: PLC0415 - see above
+
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    typed = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if others := [f"--{name.replace('_', '-')}" for name in typed if name != "resume"]:
+        raise HarnessError(f"a run goes on as it was planned: leave {', '.join(others)} out, --resume stands alone")
+    plan = plan_to_resume(folder)
+    if plan.calibrates != calibrates:
+        command = "calibrate" if plan.calibrates else "accuracy"
+        raise HarnessError(f"{plan.folder} is a run of `{command}`: resume it with that")
+    return plan
+
+
+@contextmanager
+def _telling_how_to_resume(plan: Plan) -> Iterator[None]:
+    """Have the last line on the terminal say how a run goes on that breaks within the body."""
+    from harness.run.journal import how_to_resume  # noqa: PLC0415 - see above
+
+    try:
+        yield
+    finally:
+        if command := how_to_resume(plan):
+            LAST_WORDS.append(f"to go on with what is left of the run: {command}")
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
@@ -445,12 +510,24 @@ def main() -> int:
     """Run the command line; return 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR, 130 after Ctrl-C."""
     # A CI job that is cancelled gets SIGTERM: it must end the servers just as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
+    # A terminal that is closed means the same, but not to what was started to outlive it (nohup).
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
+    LAST_WORDS.clear()
+    code = _command_line()
+    sys.stdout.flush()
+    for words in LAST_WORDS:
+        sys.stderr.write(f"{words}\n")
+    return code
+
+
+def _command_line() -> int:
     # Where a shell started it in the background, Ctrl-C is ignored unless this says otherwise.
     signal.signal(signal.SIGINT, _interrupt)
     try:
         result = app(standalone_mode=False)
     except HarnessError as error:
-        sys.stderr.write(f"ERROR\n{error}\n")
+        sys.stderr.write(f"ERROR\n{harmless(str(error))}\n")
         return ERROR
     except TyperException as error:
         # Not typer's own exit code 2, which is INCONCLUSIVE here.

@@ -4,9 +4,12 @@ Imports the standard library only: the numerical suite uses it in another enviro
 """
 
 import os
+import re
+import sys
 from pathlib import Path
 
 NAME = ".cache"
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 IN_REPOSITORY = Path(__file__).resolve().parents[1] / NAME
 
 
@@ -19,6 +22,11 @@ def model_place(path: str) -> str:
     """Return a model's path as a suite gives it, with a leading `.cache/` led to where the cache is."""
     first, *rest = Path(path).parts or ("",)
     return str(cache().joinpath(*rest)) if first == NAME else path
+
+
+def is_hub_name(path: str) -> bool:
+    """Return whether a model's path has the form of a hub's name, `organisation/model`."""
+    return not path.startswith((".", "/")) and HUB_NAME.fullmatch(path) is not None
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,5 +49,11 @@ def point_latest(folder: Path, link: str = LATEST) -> None:
     """
     # Made aside and moved over the old one, so that the link never points nowhere.
     fresh = folder.parent / f".{link}-{os.getpid()}"
+    fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name, target_is_directory=True)
-    fresh.replace(folder.parent / link)
+    try:
+        fresh.replace(folder.parent / link)
+    except IsADirectoryError:
+        # Somebody's own: no report fails for that.
+        fresh.unlink()
+        sys.stderr.write(f"{folder.parent / link} is a folder, so it cannot lead to {folder.name}: move it away\n")

@@ -34,7 +34,9 @@ def tables() -> list[Table]:
 MAY_IMPORT, ALONE_IN = tables()
 # Of these, the plugin's part is what it and the harness tell each other: both sides import it.
 EVERYBODYS = [
-    name for name in MAY_IMPORT if name.startswith("sglang_plugin.") or name in ("errors", "strict", "places")
+    name
+    for name in MAY_IMPORT
+    if name.startswith("sglang_plugin.") or name in ("errors", "strict", "places", "safety")
 ]
 
 

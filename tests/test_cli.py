@@ -290,14 +290,15 @@ def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
     write_interpreter(harness.folder / "bin", WILLING)
     ran = harness.accuracy("--dry-run")
     assert ran.code == 0, ran.out
-    assert ran.out.count('--port "$PORT" --api-key "$KEY"') == 2
+    assert ran.out.count('--config "$KEY_FILE"') == 2
     assert ran.out.startswith(f"data: folder ({harness.folder / 'own'}): boolq/validation.jsonl 4 rows, SHA-256 ")
     assert "expected time: unknown: there is no finished run of smollm2-cpu in" in ran.out
     assert ran.out.count("--enable-quant-communications") == 1
     assert "boolq: 3 questions on each arm, 1 at a time" in ran.out
     assert "gsm8k: 3 questions on each arm, 16 at a time" in ran.out
     assert "What is 5 and 1?\\nAnswer:'" in ran.out
-    assert "'max_drop': 0.1" in ran.out
+    assert "'report_only': True" in ran.out
+    assert "  order: 'rows by the SHA-256 of seed and number, seed 0" in ran.out
     assert "fidelity: 6 texts on each arm, 1 at a time" in ran.out
     assert "  texts: {'gsm8k': 3, 'boolq': 3}" in ran.out
     assert "  threshold: none: a large shift is a WARNING" in ran.out
@@ -366,7 +367,7 @@ def test_a_calibrations_proposals_are_built_again(harness: Harness) -> None:
 def test_a_calibration_plans_its_baselines_alone(harness: Harness) -> None:
     planned: list[Plan] = []
 
-    def carried_out(plan: Plan, _display: object) -> None:
+    def carried_out(plan: Plan, _display: object, **_: bool) -> None:
         planned.append(plan)
         raise HarnessError("enough")
 
@@ -416,3 +417,15 @@ def test_a_studys_options_are_refused_by_name(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_what_a_suites_questions_can_decide_is_said_before_any_is_asked(harness: Harness) -> None:
+    ran = harness("plan-questions", "--suite", "qwen3-8b-npu")
+    assert ran.code == 0, ran.err
+    assert "  pooled.max_drop: 2.50%" in ran.out
+    assert "the run" in ran.out
+    assert "gsm8k: a harmless model misses the floor 0.85 (shown, not judged) in 30% at a true 0.86" in ran.out
+    few = harness("plan-questions", "--suite", "qwen3-8b-npu", "--limit", "50")
+    assert "gsm8k: 50 questions, allowed drop 3 points" in few.out
+    assert "nothing to plan" in harness("plan-questions").out
+    assert harness("plan-questions", "--suite", "no-such").code == 3

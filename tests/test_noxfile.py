@@ -1,13 +1,17 @@
 """The sessions: what they run, with what, and what their exit codes come to."""
 
+import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import nox
 import pytest
+from nox.command import CommandFailed
 
 import noxfile
 
@@ -246,7 +250,7 @@ class Environments:
         asked, env = self.ran[-1]
         # What the harness itself knows goes to it as it was given.
         assert asked == ["-m", "harness", "accuracy", *arguments]
-        assert env["HARNESS_PLUGIN_PATH"] == str(noxfile.PLUGIN)
+        assert env["HARNESS_PLUGIN_PATH"] == str(noxfile.plugin_folder())
         return env["HARNESS_SERVER_PYTHON"]
 
 
@@ -318,3 +322,137 @@ def test_help_is_the_harnesss_own_and_needs_no_server(monkeypatch: pytest.Monkey
 )
 def test_an_option_is_taken_out_and_all_others_stay(arguments: list[str], value: str, rest: list[str]) -> None:
     assert noxfile.pop_option(arguments, "--suite", "default") == (value, rest)
+
+
+class Commands:
+    """A session that notes what it would run, or really runs it; what `fails` says fails, as nox tells it."""
+
+    def __init__(self, *, fails: str = "no such command") -> None:
+        self.ran: list[list[str]] = []
+        self.logged: list[str] = []
+        self.log = self.logged.append
+        self._fails = fails
+
+    def run(self, *command: str, **_: object) -> str:
+        self.ran.append(list(command))
+        if self._fails in command:
+            raise CommandFailed(reason="it failed", return_code=1)
+        if "venv" in command:
+            folder = Path(command[-1])
+            (folder / "bin").mkdir(parents=True)
+            (folder / "bin" / "python").touch()
+            (folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}").mkdir(parents=True)
+        for target in (word.removeprefix("--target=") for word in command if word.startswith("--target=")):
+            (Path(target) / "harness").mkdir(parents=True)
+        return ""
+
+    def made(self) -> int:
+        """Return how many environments were made."""
+        return sum("venv" in command for command in self.ran)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a checkout without environments."""
+    for name in ("noxfile.py", "pyproject.toml"):
+        shutil.copy(noxfile.ROOT / name, tmp_path)
+    for name in ("requirements", "harness"):
+        shutil.copytree(noxfile.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(noxfile, "ROOT", tmp_path)
+    monkeypatch.setattr(noxfile, "ENVIRONMENTS", tmp_path / ".nox")
+    monkeypatch.setattr(noxfile, "PLUGINS", tmp_path / ".nox" / "plugin")
+    noxfile.plugin_folder.cache_clear()
+    yield tmp_path
+    noxfile.plugin_folder.cache_clear()
+
+
+def test_a_package_index_out_of_reach_is_an_error_and_no_fail(checkout: Path) -> None:
+    """The real nox, which makes the environment and cannot fill it."""
+    env = {**os.environ, "PIP_NO_INDEX": "1"}
+    command = [sys.executable, "-m", "nox", "-f", str(checkout / "noxfile.py"), "-s", "accuracy"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == noxfile.ERROR, done.stderr
+    assert "ERROR: what is to be measured cannot be made ready" in done.stderr
+    assert (checkout / ".nox" / ".harness.unfinished").exists()
+
+
+def test_an_environment_that_was_left_half_made_is_made_anew(checkout: Path) -> None:
+    broken: Any = Commands(fails="pip")
+    with pytest.raises(SystemExit) as end:
+        noxfile.harness_environment(broken)
+    assert end.value.code == noxfile.ERROR
+    stray = checkout / ".nox" / "harness" / "half"
+    stray.touch()
+    whole: Any = Commands()
+    noxfile.harness_environment(whole)
+    assert (broken.made(), whole.made()) == (1, 1)
+    assert not stray.exists()
+    again: Any = Commands()
+    noxfile.harness_environment(again)
+    assert not again.ran
+
+
+@pytest.mark.parametrize("lost", ["bin/python", "lib"])
+def test_an_environment_of_a_python_that_is_gone_is_made_anew(checkout: Path, lost: str) -> None:
+    first: Any = Commands()
+    noxfile.harness_environment(first)
+    gone = checkout / ".nox" / "harness" / lost
+    gone.rename(gone.with_name("gone"))
+    second: Any = Commands()
+    noxfile.harness_environment(second)
+    assert second.made() == 1
+
+
+def test_a_plugin_is_named_by_its_contents_and_never_touched_again(checkout: Path) -> None:
+    session: Any = Commands()
+    noxfile.prepare_plugin(session)
+    first = noxfile.plugin_folder()
+    (first / "read by a server").touch()
+    ran = len(session.ran)
+    noxfile.prepare_plugin(session)
+    assert len(session.ran) == ran
+    with (checkout / "harness" / "collective" / "codec.py").open("a") as out:
+        out.write("# changed\n")
+    # Not within one session, both of whose arms are to load the same.
+    assert noxfile.plugin_folder() == first
+    noxfile.plugin_folder.cache_clear()
+    noxfile.prepare_plugin(session)
+    assert noxfile.plugin_folder() != first
+    assert (noxfile.plugin_folder() / "harness").exists()
+    assert (first / "read by a server").exists()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+import noxfile
+noxfile.ENVIRONMENTS = Path(sys.argv[1])
+with noxfile.alone(SimpleNamespace(log=print)):
+    with open(sys.argv[2], "a") as out:
+        for word in ("in", "out"):
+            out.write(word + "\\n")
+            out.flush()
+            time.sleep(0.2)
+"""
+
+
+def test_of_several_sessions_one_makes_what_all_use(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / ".nox"), str(log)]
+    holders = [subprocess.Popen(command, cwd=noxfile.ROOT, stdout=subprocess.DEVNULL) for _ in range(4)]
+    assert [holder.wait(120) for holder in holders] == [0] * 4
+    assert log.read_text().split() == ["in", "out"] * 4
+
+
+@pytest.mark.parametrize("code", [-9, 137, 70])
+def test_a_harness_that_was_killed_is_an_error(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    Environments(monkeypatch, code=code)
+    assert noxfile.run_accuracy(SESSION, []) == noxfile.ERROR
+
+
+def test_a_run_that_goes_on_needs_no_environment_but_the_harnesss(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments = Environments(monkeypatch)
+    monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: pytest.fail("made for nothing"))
+    noxfile.run_accuracy(SESSION, ["--resume", "reports/x"])
+    assert environments.ran[-1][0] == ["-m", "harness", "accuracy", "--resume", "reports/x"]

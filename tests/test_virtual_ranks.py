@@ -18,7 +18,7 @@ from harness.plan.make import make_plan
 from harness.plan.options import Options
 from harness.plan.plan import BASELINE, COMPRESSED
 from harness.prepare.data import prepare
-from harness.serve.client import RequestFailed
+from harness.serve.answers import RequestFailed
 from harness.serve.server import Server, Start, running
 from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
 from harness.sglang_plugin.study_folder import hash_tokens, write_policy, write_texts
@@ -145,7 +145,7 @@ def mean_kl(seen: Seen, policy: int) -> float:
 
 
 # Each case starts a real server and a virtual one, and takes minutes.
-CAMPAIGN = pytest.mark.skipif("HARNESS_CAMPAIGNS" not in os.environ, reason="`nox -s virtual_ranks` runs it")
+CAMPAIGN = pytest.mark.campaign
 
 
 @pytest.fixture(

@@ -19,7 +19,9 @@ from lm_eval.api.model import LM
 from harness.ask.chat import Renderings
 from harness.ask.concurrently import concurrently
 from harness.errors import HarnessError
-from harness.serve.client import Client, RequestFailed
+from harness.records.run import durable
+from harness.serve.answers import RequestFailed
+from harness.serve.client import Client
 from harness.sglang_plugin.study_folder import hash_tokens
 
 Outcome = dict[str, Any]
@@ -222,11 +224,10 @@ def _doc_id(instance: Instance) -> int:
 def appending(file: Path) -> Iterator[Callable[[Outcome], None]]:
     """Give a function that adds one line of JSON to `file`, from any thread, and does not buffer it."""
     lock = Lock()
-    with file.open("a", encoding="utf-8") as out:
+    with durable(file, "a") as out:
 
         def write(outcome: Outcome) -> None:
             with lock:
                 out.write(json.dumps(outcome, ensure_ascii=False) + "\n")
-                out.flush()
 
         yield write

@@ -3,6 +3,7 @@
 This module and lm_eval_model, through which the requests go, are the only ones that know lm-eval.
 """
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from harness.ask.chat import Renderings
 from harness.ask.lm_eval_model import Key, Outcome, ServerModel, appending
 from harness.ask.load_task import check_questions, in_words, load_task, right_choice
 from harness.errors import HarnessError
+from harness.plan.order import ORDER_SEED, asking_order
 from harness.plan.plan import TaskPlan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, write_samples
@@ -60,12 +62,13 @@ class LmEvalTask:
         self._task = load_task(name, plan, data, folder)
         self._task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
         self.chat = Renderings(plan.chat) if plan.chat is not None else None
-        available = len(self._task.eval_docs)
+        self._rows = _shuffle(self._task)
+        available = len(self._rows)
         if available < plan.questions:
             raise HarnessError(
                 f"{name}: {plan.questions} questions are asked for, the data in {data} has {available} to score"
             )
-        check_questions(name, self._task, plan.questions)
+        check_questions(name, self._task, self._rows[: plan.questions])
 
     @property
     def metric_and_filter(self) -> list[str]:
@@ -102,6 +105,8 @@ class LmEvalTask:
             if self.chat is None
             else {None: "as the template has it", True: "on", False: "off"}[self.chat.plan.thinking],
             "metrics": self.metric_and_filter,
+            "order": f"rows by the SHA-256 of seed and number, seed {ORDER_SEED}; the first questions of that order",
+            "cluster": config.metadata.get("cluster", "none: each question stands alone"),
         }
 
     def protocol_text(self) -> str:
@@ -218,16 +223,31 @@ class LmEvalTask:
         judged, of = self.plan.threshold.metric.split(",")
         metrics = {filter_: metric for metric, filter_ in (name.split(",") for name in self.metric_and_filter)}
         metrics |= {of: judged}
-        samples = [self._sample(row, metrics[row["filter"]], model.outcomes) for row in results["samples"][self.name]]
+        samples = [
+            _sample(
+                self.name,
+                found,
+                metrics[found["filter"]],
+                model.outcomes,
+                row=self._rows[found["doc_id"]],
+                cluster=self._task.config.metadata.get("cluster"),
+                worded=self._worded(found["doc"]),
+            )
+            for found in results["samples"][self.name]
+        ]
         write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
 
     def _max_new_tokens(self, generation: Mapping[str, Any]) -> int:
         return self.plan.max_new_tokens or int(generation.get("max_gen_toks", MAX_NEW_TOKENS))
 
-    def _sample(self, row: Mapping[str, Any], metric: str, outcomes: Mapping[Key, Outcome]) -> Sample:
+    def number(self, document: int) -> int:
+        """Return which question of the data, counted from 1, is asked as the document of that number."""
+        return self._rows[document] + 1
+
+    def _worded(self, document: Mapping[str, Any]) -> list[str]:
+        """Return a document's choices as the task words them; none for a generated answer."""
         scored = self._task.config.output_type == "multiple_choice"
-        worded = [str(choice) for choice in self._task.doc_to_choice(row["doc"])] if scored else []
-        return _sample(self.name, row, metric, outcomes, worded)
+        return [str(choice) for choice in self._task.doc_to_choice(document)] if scored else []
 
 
 def _stop(generation: Mapping[str, Any]) -> list[str] | None:
@@ -242,47 +262,69 @@ _LENGTHS: dict[str, Callable[[str], int]] = {
 }
 
 
+def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
+    """Put a task's scored documents into the order of asking and return each one's number in the data."""
+    documents = task.eval_docs
+    rows = asking_order(len(documents))
+    shuffled = documents.select(rows)
+    # The examples that are shown come from the data itself, not from here.
+    name = "test_docs" if task.has_test_docs() else "validation_docs"
+    setattr(task, name, lambda: shuffled)
+    return rows
+
+
 def _sample(
-    task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Key, Outcome], worded: Sequence[str]
+    task: str,
+    found: Mapping[str, Any],
+    metric: str,
+    outcomes: Mapping[Key, Outcome],
+    *,
+    row: int,
+    cluster: str | None,
+    worded: Sequence[str],
 ) -> Sample:
     """Return the sample of a document.
 
     Args:
         task: The task.
-        row: What lm-eval makes of it.
+        found: What lm-eval makes of it.
         metric: The metric that says whether it is right.
         outcomes: What the server said.
+        row: Its number in the data.
+        cluster: The column whose equal values make questions one cluster.
         worded: The choices as the task words them; none for a generated answer.
 
     Raises:
         HarnessError: The metric is no right or wrong.
     """
-    document = row["doc_id"]
-    own = [outcomes[document, index] for index in range(len(row["resps"]))]
+    document = found["doc_id"]
+    own = [outcomes[document, index] for index in range(len(found["resps"]))]
     error = next((outcome["error"] for outcome in own if outcome["error"] is not None), None)
     choices = None if own[0]["choice"] is None else [outcome["choice"].strip() for outcome in own]
     logprobs = [outcome["logprob"] for outcome in own] if choices and error is None else None
-    answer, target = row["filtered_resps"][0], str(row["target"])
+    answer, target = found["filtered_resps"][0], str(found["target"])
     if choices:
-        target = choices[right_choice(row["target"], list(worded)) or 0]
+        target = choices[right_choice(found["target"], list(worded)) or 0]
     if choices and logprobs:
         length = _LENGTHS.get(metric)
         lengths = [length(choice) if length is not None else 1 for choice in worded]
         norms = [logprob / size for logprob, size in zip(logprobs, lengths, strict=True)]
         answer = choices[max(range(len(choices)), key=norms.__getitem__)]
-    if error is None and row[metric] not in (0, 1):
+    if error is None and found[metric] not in (0, 1):
         raise HarnessError(
-            f"{task}: {metric} is {row[metric]!r} of question {document}, where right and wrong are 1 and 0, by "
+            f"{task}: {metric} is {found[metric]!r} of question {document}, where right and wrong are 1 and 0, by "
             "which arms are paired: name another metric"
         )
     return Sample(
         task=task,
-        filter=row["filter"],
+        filter=found["filter"],
         doc_id=document,
-        doc_hash=row["doc_hash"],
+        row=row,
+        doc_hash=found["doc_hash"],
         target=target,
         answer=answer if error is None else None,
-        right=bool(row[metric]) if error is None else None,
+        cluster=hashlib.sha256(str(found["doc"][cluster]).encode()).hexdigest() if cluster else None,
+        right=bool(found[metric]) if error is None else None,
         choices=choices if error is None else None,
         logprobs=logprobs,
         error=error,

@@ -1,7 +1,7 @@
 """Loads lm-eval's tasks with the data of a run in them, and looks at every question before any is asked."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,13 @@ def _splits(name: str, config: Mapping[str, Any], files: Mapping[str, str]) -> d
     }
 
 
-def check_questions(name: str, task: Any, count: int) -> None:  # noqa: ANN401 - lm-eval's task
+def check_questions(name: str, task: Any, rows: Sequence[int]) -> None:  # noqa: ANN401 - lm-eval's task
     """Do nothing if each of the first questions can be asked and has an answer.
 
     Args:
         name: The task.
         task: lm-eval's.
-        count: How many are asked.
+        rows: The numbers, in the data, of those that are asked, in their order.
 
     Raises:
         ConfigError: Some cannot, or have none; at most ten of a kind are named.
@@ -103,10 +103,10 @@ def check_questions(name: str, task: Any, count: int) -> None:  # noqa: ANN401 -
     if task.config.output_type == "multiple_choice" and task.multiple_target:
         raise HarnessError(f"{name}: has several right choices a question, by which arms are not compared here")
     problems = []
-    for number in range(count):
+    for number, document in sorted(zip(rows, range(len(rows)), strict=True)):
         try:
-            document = task.eval_docs[number]
-            found = list(_wrong(task, document, task.doc_to_text(document)))
+            row = task.eval_docs[document]
+            found = list(_wrong(task, row, task.doc_to_text(row)))
         except Exception as error:  # noqa: BLE001 - a template or a function of the task's own, on somebody's row
             found = [f"cannot be made of its row: {in_words(error)}"]
         problems += [Problem(file=Path(name), key=f"question {number + 1}", message=text) for text in found]

@@ -45,7 +45,7 @@ def check_lengths(plan: Plan, tasks: Sequence[LmEvalTask]) -> None:
     suspects = [
         (task, number, prompt, choice, follow)
         for task in tasks
-        for number, (prompt, choice, follow) in enumerate(task.sizes(), start=1)
+        for number, (prompt, choice, follow) in enumerate(task.sizes())
         if len((prompt + choice).encode()) + follow + 1 > bytes_fit
     ]
     if not suspects:
@@ -61,7 +61,7 @@ def check_lengths(plan: Plan, tasks: Sequence[LmEvalTask]) -> None:
                 f"is too long: {tokens} tokens and up to {follow} after them, the {what} is of {place}: leave it "
                 f"out; it begins {prompt[:SHOWN]!r}"
             )
-            problems.append(Problem(file=Path(task.name), key=f"question {number}", message=text))
+            problems.append(Problem(file=Path(task.name), key=f"question {task.number(number)}", message=text))
     if problems:
         raise ConfigError(list(limited(problems)))
 

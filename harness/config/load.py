@@ -10,6 +10,7 @@ from harness.config.thresholds import Threshold, Thresholds
 from harness.config.yaml_file import YamlFile
 from harness.errors import ConfigError, HarnessError, Problem
 from harness.places import SUITES, THRESHOLDS
+from harness.safety import names_secret
 from harness.strict import Strict
 
 FileT = TypeVar("FileT", bound=Strict)
@@ -195,15 +196,25 @@ def _suite_problems(suite: YamlFile[Suite], thresholds: YamlFile[Thresholds] | N
         if thresholds is not None and row is None:
             message = f"has no row for {content.model.name} in {thresholds.path.name}: add one, if only report_only"
             problems.append(suite.problem(("tasks", task), message))
-        if row is not None:
+        if rows is not None and rows.pooled is not None and run.early_stop:
+            message = f"ends a task early, and the pooled test of {content.model.name} needs all questions: remove it"
+            problems.append(suite.problem(("tasks", task, "early_stop"), message))
+        elif row is not None:
             problems += [suite.problem(("tasks", task, key), message) for key, message in _never(run, row)]
-    for index, argument in enumerate(content.server.args):
-        name, *more = argument.split("=")[0].split()
-        if name in OWN_ARGUMENTS:
-            problems.append(suite.problem(("server", "args", index), f"{name} is set by the harness: remove it"))
-        elif more and argument.startswith("-"):
-            message = f"is one argument with a space in it: write {name}={' '.join(more)}, or two items of the list"
-            problems.append(suite.problem(("server", "args", index), message))
+    problems += [
+        suite.problem(("server", "args", index), why)
+        for index, argument in enumerate(content.server.args)
+        if (why := _argument_problem(argument))
+    ]
+    problems += [
+        suite.problem(
+            ("server", "env", name),
+            "looks like a secret, which belongs in no file: set it where the harness is started, whose environment "
+            "the servers get",
+        )
+        for name in content.server.env
+        if names_secret(name)
+    ]
     problems += [
         suite.problem(("server", "env", name), "is set by the harness: remove it")
         for name in content.server.env
@@ -226,6 +237,24 @@ def _never(run: TaskRun, row: Threshold) -> Iterator[tuple[str, str]]:
         yield "early_stop", f"can never end the task: {fewest}: ask more, or leave it out"
 
 
+def _argument_problem(argument: str) -> str:
+    """Say why a suite may not give an argument; empty where it may."""
+    name, *more = argument.split("=", maxsplit=1)[0].split() or [""]
+    if name in OWN_ARGUMENTS:
+        return f"{name} is set by the harness: remove it"
+    # SGLang's parser takes any beginning of a name that is no other's.
+    if len(name) > len("--") and (own := [whole for whole in sorted(OWN_ARGUMENTS) if whole.startswith(name)]):
+        return f"{name} may stand for {own[0]}, which is set by the harness: write arguments in full"
+    if name == "--trust-remote-code":
+        return (
+            "--trust-remote-code runs the model repository's own code as this user: remove it, or say why it is "
+            "needed with `model.trust_remote_code`"
+        )
+    if more and name.startswith("-"):
+        return f"is one argument with a space in it: write {name}={' '.join(more)}, or two items of the list"
+    return ""
+
+
 # Arguments that differ between arms or are decided at the start; a suite that set them could make the
 # arms unequal or the compression of one of them a matter of luck.
 OWN_ARGUMENTS = frozenset(
@@ -235,6 +264,9 @@ OWN_ARGUMENTS = frozenset(
         "--host",
         "--port",
         "--api-key",
+        "--admin-api-key",
+        "--config",
+        "--revision",
         "--device",
         "--tp",
         "--tp-size",

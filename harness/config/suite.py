@@ -26,10 +26,14 @@ class Model(Strict):
         name: Its name in thresholds.yaml.
         path: A folder (relative ones from the repository's root; `.cache/` is HARNESS_CACHE where that is set) or a
             hub name `organisation/model`.
+        revision: The commit of a hub model: its name alone may stand for other weights tomorrow.
+        trust_remote_code: Why code from the model's repository is run, as this user; without it, none is.
     """
 
     name: str
     path: str
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    trust_remote_code: Annotated[str, Field(min_length=1)] | None = None
 
 
 class ServerOptions(Strict):
@@ -120,7 +124,7 @@ class TaskRun(Strict):
     """How one task is run.
 
     Attributes:
-        questions: How many of the task's questions, from the first on.
+        questions: How many of the task's questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
@@ -163,14 +167,12 @@ class FidelityRun(Strict):
         gsm8k: How many of GSM8K's questions with their gold solutions.
         boolq: How many of BoolQ's passages.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
     """
 
     gsm8k: Positive | None = None
     boolq: Positive | None = None
     max_tokens: Annotated[int, Field(ge=2)] = 128
-    top_k: Positive = 20
     concurrency: Positive = 1
 
     @property
@@ -185,6 +187,20 @@ class FidelityRun(Strict):
         return self
 
 
+class Deadlines(Strict):
+    """When a run is given up, beside the timeouts of a start and of a request.
+
+    Attributes:
+        run_s: Seconds for the run as a whole; one that is resumed has them anew.
+        answer_s: Seconds without an answer within one task of one arm.
+        failures: Requests that fail in a row.
+    """
+
+    run_s: Positive = 6 * 3600
+    answer_s: Positive = 1800
+    failures: Positive = 3
+
+
 class Suite(Strict):
     """One file of suites/accuracy: a model, a device, two servers that differ in compression alone, tasks.
 
@@ -193,6 +209,8 @@ class Suite(Strict):
         data_folder: The folder of `data: folder`; a relative one is beside the suite's file.
         noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
         strict: Whether a WARNING makes the run a FAIL.
+        request_timeout_s: Seconds until a request counts as failed, from its first byte to its answer's last.
+        deadlines: When the run is given up.
     """
 
     description: str
@@ -208,6 +226,7 @@ class Suite(Strict):
     noise_floor: bool = False
     strict: bool = False
     request_timeout_s: Positive = 600
+    deadlines: Deadlines = Deadlines()
 
     @model_validator(mode="after")
     def _folder_for_the_source(self) -> Self:

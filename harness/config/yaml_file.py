@@ -1,16 +1,19 @@
 """Reads a YAML file into a typed model and reports everything that is wrong with it, by line and key."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, Event
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.errors import ConfigError, Problem
 
+# Far beyond any file of ours, and read within a second.
+LARGEST, DEEPEST, MOST_NODES = 2**18, 32, 20_000
 KeyPath = tuple[str | int, ...]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -31,11 +34,20 @@ class YamlFile(Generic[ModelT]):
         """
         self.path = path
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open("rb") as content:
+                raw = content.read(LARGEST + 1)
+            if len(raw) > LARGEST:
+                raise ConfigError(
+                    [Problem(file=path, message=f"is larger than {LARGEST} bytes: is it the right file?")]
+                )
+            text = raw.decode()
             yaml = YAML(typ="safe", pure=True)
+            # A parser of its own: parsing changes what follows.
+            self._check_depth(YAML(typ="safe", pure=True).parse(text))
             # All of them are found below, each with its line, and not the first alone.
             yaml.allow_duplicate_keys = True
             root = yaml.compose(text)
+            self._check_size(root)
             # Refuses what composes but is no plain data: tags, keys that are lists.
             data = yaml.load(text)
         except OSError as error:
@@ -60,6 +72,42 @@ class YamlFile(Generic[ModelT]):
             ]
         if problems:
             raise ConfigError(sorted(problems, key=lambda problem: problem.line or 0))
+
+    def _check_depth(self, events: Iterable[Event]) -> None:
+        """Refuse what is nested deeper than any of our files, before anything walks down it.
+
+        Raises:
+            ConfigError: It is.
+        """
+        depth = 0
+        for event in events:
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > DEEPEST:
+                line = event.start_mark.line + 1
+                raise ConfigError(
+                    [Problem(file=self.path, line=line, message=f"is nested more than {DEEPEST} levels deep")]
+                )
+
+    def _check_size(self, root: Node | None) -> None:
+        """Refuse what grows out of all measure when its aliases are put in: a few lines can stand for billions.
+
+        Raises:
+            ConfigError: It does, or it holds itself.
+        """
+        sizes: dict[int, int] = {}
+
+        def size(node: Node) -> int:
+            if id(node) not in sizes:
+                # As long as it is not known, a node that is met again holds itself.
+                sizes[id(node)] = MOST_NODES + 1
+                parts = [] if isinstance(node, ScalarNode) else node.value
+                parts = [part for entry in parts for part in (entry if isinstance(entry, tuple) else (entry,))]
+                sizes[id(node)] = min(MOST_NODES + 1, 1 + sum(map(size, parts)))
+            return sizes[id(node)]
+
+        if root is not None and size(root) > MOST_NODES:
+            message = f"stands for more than {MOST_NODES} values once its aliases (*name) are put in: write them out"
+            raise ConfigError([Problem(file=self.path, message=message)])
 
     def problem(self, key: KeyPath, message: str) -> Problem:
         """Return a problem at `key`, on the line of the key itself or of its nearest parent that exists."""

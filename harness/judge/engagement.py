@@ -1,15 +1,19 @@
 """Proof that compression ran, where it should and nowhere else, from the logs that each rank's plugin wrote."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.plan.plan import Arm, Plan
 from harness.sglang_plugin.policy import PLAIN, SITES, Policy
 from harness.strict import Strict
 
 # SGLang's gate: the modes in which it never compresses (ForwardMode.is_decode_or_idle).
 NEVER_COMPRESSED = frozenset({"DECODE", "IDLE", "OUTSIDE"})
-JUDGED_FACTS = frozenset({"flag", "tp_size", "layers"})
+# Passes of speculative decoding, which may compress: their tokens are no prompt's.
+OF_DRAFTS = frozenset({"TARGET_VERIFY", "DRAFT_EXTEND", "DRAFT_EXTEND_V2"})
+JUDGED_FACTS = frozenset({"flag", "tp_size", "layers", "hidden"})
 SHOWN_FAULTS = 3
 NOT_PROVEN = "compression is not proven"
 
@@ -33,7 +37,7 @@ class RankCounts(Strict):
         wire_bytes: Bytes this rank sent for them.
         sites: The same by site.
         prefills: Forward passes that may compress and had tokens.
-        prefill_tokens: Their tokens.
+        prefill_tokens: Their tokens, but for those of drafts.
         decodes: Forward passes of decode.
     """
 
@@ -61,7 +65,35 @@ class Engagement(Strict):
     faults: list[str]
 
 
-def read_engagement(folder: Path, *, tp: int, compressed: bool, policy: Policy) -> Engagement:
+def prove(plan: Plan, arm: Arm, folder: Path, *, sglang: str) -> Engagement:
+    """Read the logs of one of a plan's arms and judge them: see `read_engagement`.
+
+    Args:
+        plan: The plan.
+        arm: The arm.
+        folder: Where its plugin wrote.
+        sglang: The version of SGLang that preflight found.
+    """
+    settings, on_npu = arm.settings, plan.device == "npu"
+    own = settings.codec if ":" in settings.codec else "harness.collective"
+    expected = {
+        "world_size": plan.tp,
+        "tp_size": plan.tp,
+        "device": plan.device,
+        "implementation": "sglang" if on_npu else own,
+        # On an NPU: the name of the operator that SGLang calls.
+        "codec": "npu_dynamic_quant" if on_npu else settings.claimed,
+        "algorithm": settings.algorithm,
+        "sglang": sglang,
+    }
+    return read_engagement(
+        folder, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm), expected=expected
+    )
+
+
+def read_engagement(
+    folder: Path, *, tp: int, compressed: bool, policy: Policy, expected: Mapping[str, object]
+) -> Engagement:
     """Read the ranks' logs of one arm and judge them.
 
     The compressed arm must have made the sum of every layer and site in each prefill, on every rank, as the policy
@@ -73,6 +105,7 @@ def read_engagement(folder: Path, *, tp: int, compressed: bool, policy: Policy) 
         tp: How many ranks there must be.
         compressed: Which of the two arms it is.
         policy: What the compressed arm is to compress, and how.
+        expected: What each rank must say of itself.
     """
     ranks: list[RankCounts] = []
     faults: list[str] = []
@@ -91,16 +124,20 @@ def read_engagement(folder: Path, *, tp: int, compressed: bool, policy: Policy) 
         ranks.append(_count(rank, passes))
         if bool(facts["flag"]) != compressed:
             faults.append(f"rank {rank} ran with enable_quant_communications={facts['flag']}")
-        if facts["tp_size"] != tp:
-            faults.append(f"rank {rank} ran with tp_size={facts['tp_size']}, not {tp}")
+        faults += [
+            f"rank {rank} ran with {name}={facts.get(name)}, not {value}"
+            for name, value in expected.items()
+            if facts.get(name) != value
+        ]
         faults += (
-            _compressed_faults(rank, passes, policy, int(facts["layers"]))
+            _compressed_faults(rank, passes, policy, int(facts["layers"]), int(facts["hidden"]))
             if compressed
             else _baseline_faults(rank, passes)
         )
-    if len({(counts.prefills, counts.calls, counts.elements) for counts in ranks}) > 1:
+    if len({(counts.prefills, counts.prefill_tokens, counts.calls, counts.elements) for counts in ranks}) > 1:
         differing = ", ".join(
-            f"rank {counts.rank}: {counts.calls} calls in {counts.prefills} prefills" for counts in ranks
+            f"rank {rank.rank}: {rank.calls} calls in {rank.prefills} prefills of {rank.prefill_tokens} tokens"
+            for rank in ranks
         )
         faults.append(f"the ranks differ: {differing}")
     return Engagement(ranks=ranks, facts=_shared(all_facts), faults=faults)
@@ -110,7 +147,9 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     lines = file.read_text(encoding="utf-8").splitlines()
     if not lines:
         raise ValueError("is empty")
-    facts, *passes = (json.loads(line) for line in lines)
+    facts, *rest = (json.loads(line) for line in lines)
+    # A run that was resumed started another server, whose ranks add to the same logs.
+    passes = [line for line in rest if line != facts]
     if not isinstance(facts, dict) or not facts.keys() >= JUDGED_FACTS:
         raise ValueError("its first line lacks the rank's facts")
     if not all(isinstance(forward, dict) and {"mode", "tokens"} <= forward.keys() for forward in passes):
@@ -142,12 +181,14 @@ def _count(rank: int, passes: list[dict[str, Any]]) -> RankCounts:
         wire_bytes=sum(site.wire_bytes for site in sites.values()),
         sites=sites,
         prefills=len(prefills),
-        prefill_tokens=sum(prefill["tokens"] for prefill in prefills),
+        prefill_tokens=sum(prefill["tokens"] for prefill in prefills if prefill["mode"] not in OF_DRAFTS),
         decodes=sum(forward["mode"] == "DECODE" for forward in passes),
     )
 
 
-def _compressed_faults(rank: int, passes: list[dict[str, Any]], policy: Policy, layers: int) -> list[str]:
+def _compressed_faults(
+    rank: int, passes: list[dict[str, Any]], policy: Policy, layers: int, hidden: int
+) -> list[str]:
     prefills = [forward for forward in passes if is_prefill(forward)]
     faults = [] if prefills else [f"rank {rank} ran no prefill, so nothing could be compressed"]
     faults += policy_faults(f"rank {rank}", prefills, policy, layers)
@@ -158,12 +199,26 @@ def _compressed_faults(rank: int, passes: list[dict[str, Any]], policy: Policy, 
             faults.append(f"rank {rank} compressed {calls_here} times in a pass of mode {forward['mode']}")
         if unknown := sites.keys() - set(SITES):
             faults.append(f"rank {rank} compressed at an unknown site: {', '.join(sorted(unknown))}")
+        if wrong := _wrong_elements(forward, hidden):
+            faults.append(f"rank {rank}: {wrong}")
         if plain := sum(counts["calls"] - counts["quantized"] for counts in sites.values()):
             faults.append(
                 f"rank {rank} fell back to a plain all-reduce {plain} times in one pass: the quantizing kernel "
                 "is missing there"
             )
     return first_few(faults)
+
+
+def _wrong_elements(forward: dict[str, Any], hidden: int) -> str:
+    """Say so if a pass's compressed sums were of other tensors than its tokens make."""
+    for site, counts in forward.get("sites", {}).items():
+        whole = counts["calls"] * forward["tokens"] * hidden
+        if forward["mode"] not in NEVER_COMPRESSED and counts["elements"] != whole:
+            return (
+                f"a pass of {forward['tokens']} tokens compressed {counts['elements']} elements in {site}; "
+                f"{counts['calls']} sums of {hidden} a token have {whole}"
+            )
+    return ""
 
 
 def policy_faults(who: str, prefills: list[dict[str, Any]], policy: Policy, layers: int) -> list[str]:

@@ -8,9 +8,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from harness.judge.engagement import first_few
+from harness.judge.engagement import SHOWN_FAULTS, Engagement, first_few
 from harness.judge.live_check_summary import in_short
-from harness.sglang_plugin.policy import SITES
+from harness.sglang_plugin.policy import SITES, Policy
+from harness.stats.proportion import share_bounds
 from harness.strict import Strict
 
 # Within its bound a sum may still be noisier than the codec that is claimed, and a plain sum keeps every bound. But
@@ -21,7 +22,9 @@ TOLERANCE_DB = 3.0
 FP32_DB = 100.0
 TOKENS = ("token0", "rest")
 NOT_RIGHT = "compression did not run right"
+NOT_CHECKED = "it is not proven that compression ran right"
 FACTS = ("every", "codec", "algorithm")
+COUNTED = ("calls", "pass_seconds", "check_seconds")
 
 
 class Errors(Strict):
@@ -57,14 +60,19 @@ class CheckedSums(Strict):
         every: Every so many calls one was checked, and all of the first pass that compressed.
         codec: The claimed codec.
         algorithm: The claimed algorithm.
-        calls: Compressed calls of rank 0 up to the last checked pass.
+        calls: Compressed calls of rank 0.
         checked: Checked ones of them.
-        nonfinite: Tokens left out, because a message is not finite there, over all ranks and checked calls.
+        excluded: Share of faulty calls that is excluded with 95 %, where no checked call was faulty: of more of them
+            one would have been checked (Clopper-Pearson's bound, the exact rule of three).
+        nonfinite: Tokens that no bound covers, because a message or the sum is not finite there, over all ranks and
+            checked calls.
         seconds: Time that it took on the slowest rank.
         share: That time as a share of the passes that compressed, the check included; None without any.
         sites: Errors by site and kind of token.
         layers: The same by layer.
+        wrong: Sums that are proven to be wrong.
         faults: Why this is no proof; empty where it is one.
+        warnings: What is no fault of compression, and what nobody should overlook.
     """
 
     every: int
@@ -72,25 +80,33 @@ class CheckedSums(Strict):
     algorithm: str
     calls: int
     checked: int
+    excluded: float
     nonfinite: int
     seconds: float
     share: float | None
     sites: list[Errors]
     layers: list[Errors]
+    wrong: list[str]
     faults: list[str]
+    warnings: list[str]
 
 
-def read_live_check(folder: Path, *, tp: int, every: int) -> CheckedSums | None:
+def read_live_check(
+    folder: Path, engagement: Engagement, *, tp: int, every: int, policy: Policy
+) -> CheckedSums | None:
     """Read the ranks' live checks of the compressed arm and judge them.
 
-    Every rank must have checked the same calls, at least one. No served element may be further from the exact sum
-    than the claimed codec's bound, all ranks must have served the same bits, and no call's error may be twice, or
-    less than half, as powerful as the claimed codec's own error of the same inputs.
+    Every rank must have checked the same calls: as many as were due, and one at least of every layer and site. No
+    served element may be further from the exact sum than the claimed codec's bound, or finite where a message is not;
+    all ranks must have served the same bits, and no call's error may be twice, or less than half, as powerful as the
+    claimed codec's own error of the same inputs.
 
     Args:
         folder: Where the plugin wrote.
+        engagement: What the arm's ranks compressed.
         tp: How many ranks there must be.
         every: The interval that was asked for; 0 for no check.
+        policy: What was to be compressed, and how.
 
     Returns:
         None where no check was asked for.
@@ -109,13 +125,18 @@ def read_live_check(folder: Path, *, tp: int, every: int) -> CheckedSums | None:
     samples = {
         rank: [sample for forward in passes for sample in forward["samples"]] for rank, passes in ranks.items()
     }
-    for rank, lines in samples.items():
-        faults += _rank_faults(rank, lines)
+    wrong = [text for rank, lines in samples.items() for text in _wrong(rank, lines)]
     if (said := in_short(samples, tp)) is not None:
-        faults.insert(0, said)
+        wrong.insert(0, said)
+    faults += [
+        f"rank {rank} checked no call, though the live check was on" for rank, lines in samples.items() if not lines
+    ]
     if len({tuple(_what(sample) for sample in found) for found in samples.values()}) > 1:
         counts = ", ".join(f"rank {rank}: {len(lines)} calls" for rank, lines in samples.items())
         faults.append(f"the ranks checked different calls ({counts})")
+    calls = engagement.ranks[0].calls if engagement.ranks else 0
+    if not faults:
+        faults += _gaps(samples[0], engagement, calls, every, policy)
     every_sample = [sample for found in samples.values() for sample in found]
     ends = [passes[-1] for passes in ranks.values() if passes]
     seconds = max((end["check_seconds"] for end in ends), default=0.0)
@@ -125,15 +146,46 @@ def read_live_check(folder: Path, *, tp: int, every: int) -> CheckedSums | None:
         every=every,
         codec=_all(every_sample, "codec") or str(facts.get("codec")),
         algorithm=_all(every_sample, "algorithm") or str(facts.get("algorithm")),
-        calls=ranks[0][-1]["calls"] if ranks.get(0) else 0,
+        calls=calls,
         checked=len(samples.get(0, [])),
+        excluded=share_bounds(0, len(samples.get(0, [])))[1],
         nonfinite=sum(sample["nonfinite"] for sample in every_sample),
         seconds=seconds,
         share=seconds / pass_seconds if pass_seconds else None,
         sites=_table(every_sample, [None]),
         layers=_table(every_sample, layers),
+        wrong=wrong,
         faults=faults,
+        warnings=_nonfinite(samples.get(0, [])),
     )
+
+
+def _gaps(samples: list[dict[str, Any]], engagement: Engagement, calls: int, every: int, policy: Policy) -> list[str]:
+    """Return what a rank's checks leave open: sites without any, and checks that were due and are not there."""
+    layers = range(int(engagement.facts.get("layers", 0)))
+    to_check = {(site, layer) for site in SITES for layer in layers if policy.choice(site, layer) is not None}
+    checked = {(sample["site"], sample["layer"]) for sample in samples}
+    gaps = [f"no call of layer {layer}, {site} was checked" for site, layer in sorted(to_check - checked)]
+    # All calls of the first pass that compressed, then each whose number the interval divides.
+    due = min(len(to_check), calls) + sum(number % every == 0 for number in range(len(to_check), calls))
+    if len(samples) < due:
+        gaps.append(f"{len(samples)} calls were checked; of {calls}, {due} were due: the log was cut")
+    return first_few(gaps)
+
+
+def _nonfinite(samples: list[dict[str, Any]]) -> list[str]:
+    """Return the warning of tokens that no bound covers: a model that overflows does so without compression too."""
+    broken = [sample for sample in samples if sample["nonfinite"]]
+    if not broken:
+        return []
+    sites = dict.fromkeys(f"layer {sample['layer']}, {sample['site']}" for sample in broken)
+    some = ", ".join(list(sites)[:SHOWN_FAULTS]) + (", and others" if len(sites) > SHOWN_FAULTS else "")
+    tokens = sum(sample["nonfinite"] for sample in broken)
+    text = (
+        f"messages or sums of {tokens} checked tokens are not finite ({some}), so that no bound covers them: the "
+        "model overflows there"
+    )
+    return [text]
 
 
 def _all(samples: list[dict[str, Any]], name: str) -> str:
@@ -145,19 +197,25 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     if not lines or not isinstance(lines[0], dict) or not all(name in lines[0] for name in FACTS):
         raise ValueError("its first line does not say what was checked")
-    if not all(isinstance(line, dict) and {"calls", "samples"} <= line.keys() for line in lines[1:]):
-        raise ValueError("it holds a line that is no checked pass")
-    return lines[0], lines[1:]
+    # A run that was resumed started another server, whose ranks add to the same logs and count from none.
+    passes, before, last = [], dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, 0)
+    for line in lines[1:]:
+        if line == lines[0]:
+            before = last
+            continue
+        if not isinstance(line, dict) or not {"samples", *COUNTED} <= line.keys():
+            raise ValueError("it holds a line that is no checked pass")
+        last = {name: line[name] + before[name] for name in COUNTED}
+        passes.append({**line, **last})
+    return lines[0], passes
 
 
 def _what(sample: dict[str, Any]) -> tuple[int, str, int]:
     return sample["call"], sample["site"], sample["layer"]
 
 
-def _rank_faults(rank: int, samples: list[dict[str, Any]]) -> list[str]:
-    if not samples:
-        return [f"rank {rank} checked no call, though the live check was on"]
-    beyond, differing, noise = [], [], []
+def _wrong(rank: int, samples: list[dict[str, Any]]) -> list[str]:
+    beyond, swallowed, differing, noise = [], [], [], []
     for sample in samples:
         claimed = f"{sample['codec']} ({sample['algorithm']})"
         where = f"rank {rank}, layer {sample['layer']}, {sample['site']}"
@@ -171,6 +229,10 @@ def _rank_faults(rank: int, samples: list[dict[str, Any]]) -> list[str]:
                 f"{where}: {count} of {elements} elements are further from the exact sum than {claimed} allows, "
                 f"up to {over:.3g} times as far; the worst: {_element(sample['worst'], 'the exact sum is')}"
             )
+        if sample["swallowed"]:
+            swallowed.append(
+                f"{where}: {sample['swallowed']} elements are finite, though a message is not there: a NaN was hidden"
+            )
         if sample["differing"]:
             differing.append(
                 f"{where}: {sample['differing']} elements are not the bits that rank 0 served; the worst: "
@@ -179,7 +241,8 @@ def _rank_faults(rank: int, samples: list[dict[str, Any]]) -> list[str]:
         for tally, tokens in zip(tallies, ("token 0", "other tokens"), strict=True):
             noise += _noise_faults(f"{where}, {tokens}", tally, claimed)
     # A sum beyond its bound is noisier than it should be, which need not be said again.
-    return first_few(beyond) + first_few(differing) + ([] if beyond else first_few(noise))
+    found = first_few(beyond) + first_few(swallowed) + first_few(differing)
+    return found + ([] if beyond else first_few(noise))
 
 
 def _noise_faults(where: str, tally: dict[str, Any], claimed: str) -> list[str]:

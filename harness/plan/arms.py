@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.config.suite import Suite
 from harness.places import CPU_SHIMS
 from harness.plan.options import Options
-from harness.plan.plan import AGAIN, API_KEY, BASELINE, COMPRESSED, PORT, Arm
+from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, KEY_FILE, PORT, Arm
 from harness.records.run_folder import RunFolder
 from harness.sglang_plugin.settings import Settings
 
@@ -35,6 +35,8 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
         algorithm="one_shot" if suite.device == "npu" else compression.algorithm,
         claims=compression.claims,
         check_every=compression.live_check.every if options.live_check else 0,
+        # Beside its logs, so that whoever takes over a stored baseline has it. A calibration has nothing to compare.
+        reference=folder.arm(BASELINE).engagement if suite.fidelity and options.baselines is None else None,
     )
     arm = server_arm(
         name, suite, plugin=plugin, plugin_path=options.plugin_path, model_path=model_path, python=python
@@ -73,6 +75,8 @@ def server_arm(
     shims = [str(CPU_SHIMS)] if suite.device == "cpu" else []
     outer = [path for path in (os.environ.get("PYTHONPATH"),) if path]
     env = {
+        # All ranks are on this machine. What torch's own store listens on cannot be chosen.
+        "GLOO_SOCKET_IFNAME": "lo",
         **threads(suite.server.env),
         "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath))),
         "PYTHONPATH": os.pathsep.join((*shims, str(plugin_path.resolve()), *outer)),
@@ -81,6 +85,7 @@ def server_arm(
     if allowed := os.environ.get("SGLANG_PLUGINS"):
         # The user's list of plugins would keep ours out.
         env["SGLANG_PLUGINS"] = f"{allowed},{PLUGIN}"
+    revision = suite.model.revision
     argv = [
         str(python.parent / "sglang"),
         "serve",
@@ -94,8 +99,10 @@ def server_arm(
         "127.0.0.1",
         "--port",
         PORT,
-        "--api-key",
-        API_KEY,
+        "--config",
+        KEY_FILE,
+        *(["--trust-remote-code"] if suite.model.trust_remote_code else []),
+        *(["--revision", revision] if revision and not Path(model_path).is_absolute() else []),
         *suite.server.args,
         *more,
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.config.load import default_thresholds, is_path, suite_label, task_of
+from harness.config.load import default_thresholds, is_path, load, suite_label, task_of
 from harness.config.policy import read_policy
 from harness.config.suite import Compression, FidelityRun, Suite, TaskRun
 from harness.config.thresholds import FidelityThreshold, Thresholds
@@ -64,12 +64,13 @@ def make_plan(
         refused.append("--together and --reuse-baseline exclude each other: a reused baseline has no server")
     if options.together and suite.device == "cpu" and (why := shared_cores(suite)):
         refused.append(f"--together takes a core for each rank of both servers, but {why}: leave --together out")
+    rows = thresholds.models[suite.model.name]
+    if options.early_stop and rows.pooled is not None:
+        refused.append(f"--early-stop leaves out questions that {suite.model.name}'s pooled test needs: leave it out")
     if refused and not options.dry_run:
         raise HarnessError("\n".join(refused))
     suite = with_codec(suite, options)
     policy = read_policy(options.policy or suite.compression.policy)
-    rows = thresholds.models[suite.model.name]
-    judged_tasks = sum(rows.tasks[name].max_drop is not None for name in suite.tasks)
     return Plan(
         run_id=run_id,
         suite=label,
@@ -93,13 +94,13 @@ def make_plan(
                 max_new_tokens=task.max_new_tokens,
                 early_stop=(task.early_stop if options.early_stop is None else options.early_stop)
                 and rows.tasks[name].max_drop is not None,
-                judged_tasks=max(1, judged_tasks),
                 data_files=task.data_files,
                 chat=_chat(task),
                 threshold=rows.tasks[name],
             )
             for name, task in suite.tasks.items()
         },
+        pooled=rows.pooled,
         # Calibration has no arm to compare with.
         fidelity=_fidelity(suite.fidelity, rows.fidelity, options.limit)
         if suite.fidelity and options.baselines is None
@@ -107,11 +108,13 @@ def make_plan(
         known_answer=suite.known_answer,
         start_timeout_s=suite.server.start_timeout_s,
         request_timeout_s=suite.request_timeout_s,
+        deadlines=suite.deadlines,
         port=options.port,
         together=options.together,
         strict=suite.strict if options.strict is None else options.strict,
         policy=policy.content() if policy else None,
         reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
+        allow_wider=options.allow_wider,
         repeat=repeat,
         thresholds=str((options.thresholds or default_thresholds(options.suite)).absolute()),
         refused=refused,
@@ -152,11 +155,27 @@ def default_reports(suite: str) -> Path:
     return path.parent / "reports" if is_path(suite) and ROOT not in path.parents else ROOT / "reports"
 
 
+def plan_on_paper(suite: str, *, limit: int | None = None) -> Plan:
+    """Plan a suite that is not to run: tasks and thresholds as they would be, whatever this machine has.
+
+    Args:
+        suite: The suite's name.
+        limit: At most so many questions a task.
+
+    Raises:
+        HarnessError: There is no such suite, or it or the thresholds are wrong.
+    """
+    content, thresholds = load(suite)
+    # No server is started: what it would be started with does not matter.
+    nowhere = Path(sys.executable)
+    options = Options(suite=suite, server_python=nowhere, plugin_path=nowhere.parent, limit=limit, dry_run=True)
+    return make_plan(content, thresholds, options, data=Path(), data_manifest={}, repeat="")
+
+
 def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int | None) -> FidelityPlan:
     return FidelityPlan(
         texts={source: min(count, limit or count) for source, count in run.texts.items()},
         max_tokens=run.max_tokens,
-        top_k=run.top_k,
         concurrency=run.concurrency,
         threshold=threshold,
     )

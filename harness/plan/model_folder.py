@@ -1,13 +1,12 @@
 """Looks at a model's folder before any server does: a missing or cut-off file costs a second, not minutes."""
 
 import json
-import re
 import struct
 from pathlib import Path
 
 from harness.errors import ConfigError, HarnessError, Problem
+from harness.places import is_hub_name
 
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 NO_FOLDER = "there is no model folder at"
 _HEADER_SIZE = struct.Struct("<Q")
 
@@ -28,7 +27,7 @@ def check_model(path: str, root: Path) -> str:
         if problems := folder_problems(folder):
             raise ConfigError(problems)
         return str(folder.resolve())
-    if path.startswith((".", "/")) or not _HUB_NAME.fullmatch(path):
+    if not is_hub_name(path):
         raise HarnessError(f"{NO_FOLDER} {folder}: prepare it, or name another with --model-path")
     return path
 

@@ -32,6 +32,7 @@ class Options(Strict):
         claims: With an implementation under test, the codec whose bound and bytes it claims.
         policy: A file that says what is compressed and how, in place of the suite's `compression`.
         baselines: For a calibration: how often the baseline runs, and nothing else does.
+        allow_wider: For a calibration: whether a floor below today's may be proposed.
     """
 
     suite: str
@@ -53,3 +54,4 @@ class Options(Strict):
     claims: str | None = None
     policy: Annotated[Path, Field(strict=False)] | None = None
     baselines: Annotated[int, Field(gt=0)] | None = None
+    allow_wider: bool = False

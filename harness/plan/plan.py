@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.config.suite import KnownAnswer
-from harness.config.thresholds import FidelityThreshold, Threshold
+from harness.config.suite import Deadlines, KnownAnswer
+from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
 from harness.places import THRESHOLDS
 from harness.sglang_plugin.policy import Policy, parse
 from harness.sglang_plugin.settings import Settings
@@ -21,14 +21,12 @@ class FidelityPlan(Strict):
     Attributes:
         texts: How many texts of which source, from the first on.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
         threshold: What is accepted; None: a large shift is a warning.
     """
 
     texts: dict[str, int]
     max_tokens: int
-    top_k: int
     concurrency: int
     threshold: FidelityThreshold | None
 
@@ -38,7 +36,7 @@ class FidelityPlan(Strict):
             "texts": self.texts,
             "from": "the first of each; gsm8k: question and gold solution, boolq: passage",
             "max_tokens": self.max_tokens,
-            "top_k": self.top_k,
+            "compared": "by the server, over the whole vocabulary",
             "concurrency": self.concurrency,
             "bos": "what the tokenizer adds",
             "generated": 0,
@@ -47,11 +45,14 @@ class FidelityPlan(Strict):
     def protocol_text(self) -> str:
         """Return the protocol in one line."""
         texts = ", ".join(f"{count} of {source}" for source, count in self.texts.items())
-        return f"{texts}; to {self.max_tokens} tokens; the {self.top_k} most likely; BOS: what the tokenizer adds"
+        return (
+            f"{texts}; to {self.max_tokens} tokens; compared over the whole vocabulary; BOS: what the tokenizer adds"
+        )
 
 
 PORT = "<free port>"
-API_KEY = "<random key>"
+# A file, for a command line can be read by everybody on the machine.
+KEY_FILE = "<file with a random key>"
 BASELINE = "baseline"
 COMPRESSED = "compressed"
 # The first one's settings, started afresh.
@@ -64,7 +65,7 @@ class Arm(Strict):
     Attributes:
         name: `baseline`, `compressed` or `baseline-again`; of a calibration also `baseline-2` and so on.
         compressed: Whether the flag is on.
-        argv: Its command; PORT and API_KEY stand for what is chosen at the start.
+        argv: Its command; PORT and KEY_FILE stand for what is chosen at the start.
         env: Variables set on top of the harness's own environment.
         engagement: The folder where each rank's plugin writes its log.
     """
@@ -75,9 +76,9 @@ class Arm(Strict):
     env: dict[str, str]
     engagement: str
 
-    def command(self, *, port: int, api_key: str) -> list[str]:
-        """Return the command with a port and a key in it."""
-        chosen = {PORT: str(port), API_KEY: api_key}
+    def command(self, *, port: int, key_file: Path) -> list[str]:
+        """Return the command with a port and the file that holds the key in it."""
+        chosen = {PORT: str(port), KEY_FILE: str(key_file)}
         return [chosen.get(argument, argument) for argument in self.argv]
 
     def environment(self) -> dict[str, str]:
@@ -95,9 +96,9 @@ class Arm(Strict):
         return self.settings.check_every if self.compressed else 0
 
     def shell(self) -> str:
-        """Return the command and its variables as a shell takes them; $PORT and $KEY are the start's choice."""
+        """Return the command and its variables as a shell takes them; $PORT and $KEY_FILE are the start's."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
-        chosen = {PORT: '"$PORT"', API_KEY: '"$KEY"'}
+        chosen = {PORT: '"$PORT"', KEY_FILE: '"$KEY_FILE"'}
         words = [chosen.get(argument) or shlex.quote(argument) for argument in self.argv]
         return " \\\n    ".join((*variables, " ".join(words)))
 
@@ -119,11 +120,10 @@ class TaskPlan(Strict):
 
     Attributes:
         file: Its lm-eval YAML.
-        questions: How many questions, from the first on.
+        questions: How many questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
-        judged_tasks: How many tasks of the run are judged by a `max_drop`: FAILs are corrected for it.
         data_files: Split to file in the prepared data, where they are not those that the YAML names.
         chat: How its prompts go through the chat template; None where they go as they are.
         threshold: What is accepted.
@@ -134,7 +134,6 @@ class TaskPlan(Strict):
     concurrency: int
     max_new_tokens: int | None
     early_stop: bool = False
-    judged_tasks: int = 1
     data_files: dict[str, str] | None = None
     chat: Chat | None = None
     threshold: Threshold
@@ -156,15 +155,18 @@ class Plan(Strict):
         data_manifest: What the data is and hashes to.
         arms: The arms, in the order they run.
         tasks: The tasks, in the order they run.
+        pooled: What all tasks that have a `max_drop` may lose together, or None.
         fidelity: The fixed texts that are predicted after the tasks, or None.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
+        deadlines: When the run is given up.
         port: A fixed port, or None for a free one.
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
         strict: Whether a WARNING makes the run a FAIL.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
+        allow_wider: Whether a calibration may propose a floor below today's.
         repeat: The command that repeats the run.
         thresholds: The file of thresholds.
         refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
@@ -182,15 +184,18 @@ class Plan(Strict):
     data_manifest: dict[str, Any]
     arms: list[Arm]
     tasks: dict[str, TaskPlan]
+    pooled: PooledThreshold | None = None
     fidelity: FidelityPlan | None = None
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
+    deadlines: Deadlines = Deadlines()
     port: int | None
     policy: dict[str, Any] | None = None
     together: bool = False
     strict: bool = False
     reuse_baseline: str | None = None
+    allow_wider: bool = False
     repeat: str
     thresholds: str = str(THRESHOLDS)
     refused: list[str] = Field(default_factory=list)

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.plan.plan import PORT, Arm, Plan
+from harness.safety import harmless
 from harness.sglang_plugin.policy import parse
 
 TIMEOUT_S = 300
@@ -23,11 +24,13 @@ class Sglang:
         version: Its version.
         settings: The names of all its server arguments.
         packages: What else is installed beside it, in one line that changes when any of it does.
+        plugin: SHA-256 over the plugin and the collective, as its interpreter finds them.
     """
 
     version: str
     settings: frozenset[str]
     packages: str
+    plugin: str
 
 
 def check_plan(plan: Plan) -> Sglang:
@@ -78,12 +81,12 @@ def check_sglang(
     )
     try:
         version, problems = str(found["sglang"]), found["problems"]
-        settings, packages = frozenset(found["settings"]), str(found["packages"])
+        settings, packages, plugin = frozenset(found["settings"]), str(found["packages"]), str(found["plugin"])
     except (KeyError, TypeError) as error:
         raise HarnessError(f"{server_python} cannot examine its SGLang: its answer is none: {error!r}") from error
     if problems:
         raise HarnessError("\n".join(problems))
-    return Sglang(version=version, settings=settings, packages=packages)
+    return Sglang(version=version, settings=settings, packages=packages, plugin=plugin)
 
 
 def ask_interpreter(
@@ -118,7 +121,7 @@ def ask_interpreter(
         raise HarnessError(f"{server_python} did not import SGLang within {TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         raise HarnessError(
-            f"{server_python} cannot {what} (exit code {error.returncode}):\n{error.stderr[-SHOWN_STDERR:]}"
+            f"{server_python} cannot {what} (exit code {error.returncode}):\n{harmless(error.stderr[-SHOWN_STDERR:])}"
         ) from error
     except OSError as error:
         raise HarnessError(f"{server_python} cannot {what}: {error}") from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.plan.plan import PORT, Plan
+from harness.plan.plan import KEY_FILE, PORT, Plan
 from harness.plan.preflight import ask_interpreter
 
 MODULE = "harness.sglang_plugin.tokenizer"
@@ -39,7 +39,8 @@ def ask_tokenizer(plan: Plan, *, texts: Sequence[tuple[str, bool]], chats: Seque
     """
     arm = plan.arms[0]
     request = {
-        "arguments": ["1" if argument == PORT else argument for argument in arm.argv[2:]],
+        # The key's file, which is made at the start, says nothing of the tokenizer.
+        "arguments": [{PORT: "1"}.get(argument, argument) for argument in _without_key(arm.argv[2:])],
         "texts": [list(text) for text in texts],
         "chats": list(chats),
     }
@@ -47,3 +48,8 @@ def ask_tokenizer(plan: Plan, *, texts: Sequence[tuple[str, bool]], chats: Seque
     if found["problem"]:
         raise HarnessError(f"apply_chat_template: there is no chat template: {found['problem']}")
     return Tokenized(context=found["context"], tokens=found["tokens"], rendered=found["rendered"])
+
+
+def _without_key(argv: Sequence[str]) -> list[str]:
+    at = argv.index(KEY_FILE) if KEY_FILE in argv else None
+    return list(argv) if at is None else [*argv[: at - 1], *argv[at + 1 :]]

@@ -7,7 +7,6 @@ A prepared folder holds `gsm8k/train.jsonl`, `gsm8k/test.jsonl` (`question`, `an
 
 import hashlib
 import json
-import shutil
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from harness.errors import HarnessError
 from harness.places import cache
 from harness.prepare.folder import Row, read_folder, read_lines
 from harness.prepare.packages import fetch_packages
+from harness.prepare.whole_folder import partial_folder
 
 GSM8K_TRAIN = "gsm8k/train.jsonl"
 GSM8K_TEST = "gsm8k/test.jsonl"
@@ -35,11 +35,12 @@ class NotFetchedError(HarnessError):
 
 
 def data_place(source: Source, folder: Path | None = None) -> Path:
-    """Return where the prepared data of a source is kept; each of the user's folders has a place of its own."""
-    place = cache() / "data" / source.value
-    if folder is None:
-        return place
-    return place / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    """Return where the prepared data of a source, or of a user's folder, is kept by this version of the module.
+
+    Each has a place of its own: runs at once, of other versions too, take nothing away from each other.
+    """
+    of = f"{_recipe()} {folder.resolve() if folder and source is Source.FOLDER else ''}"
+    return cache() / "data" / f"{source.value}-{hashlib.sha256(of.encode()).hexdigest()[:16]}"
 
 
 def prepare(
@@ -94,18 +95,15 @@ def _prepared(source: Source, out: Path) -> dict[str, Any] | None:
 def _write_all(
     source: Source, out: Path, splits: Mapping[str, list[Row]], origin: Mapping[str, Any]
 ) -> dict[str, Any]:
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    rows = {name: _write(partial / name, split) for name, split in splits.items()}
-    manifest = {
-        "source": source.value,
-        "recipe": _recipe(),
-        **origin,
-        "files": {name: {"rows": count, "sha256": _sha256(partial / name)} for name, count in rows.items()},
-    }
-    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    with partial_folder(out) as partial:
+        rows = {name: _write(partial / name, split) for name, split in splits.items()}
+        manifest = {
+            "source": source.value,
+            "recipe": _recipe(),
+            **origin,
+            "files": {name: {"rows": count, "sha256": _sha256(partial / name)} for name, count in rows.items()},
+        }
+        (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
     return manifest
 
 

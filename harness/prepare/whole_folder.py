@@ -1,12 +1,16 @@
-"""A prepared model's folder, which appears only when it is complete. Run by the server's interpreter."""
+"""A prepared folder, which appears only when it is complete. Run by the server's interpreter too."""
 
 import json
+import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DONE = "prepared.json"
+# Nobody works on one folder for so long: whoever made it is gone.
+ABANDONED_S = 24 * 3600
 
 
 def is_prepared(folder: Path) -> bool:
@@ -16,17 +20,47 @@ def is_prepared(folder: Path) -> bool:
 
 @contextmanager
 def whole_folder(out: Path, made: Mapping[str, object]) -> Iterator[Path]:
-    """Give a folder to write into, which becomes `out` at the end of the body.
-
-    A run that is cut off leaves nothing that looks done.
+    """Give a folder to write a model into, as `partial_folder` does.
 
     Args:
         out: The folder to be; replaced if it exists.
         made: How it was made; kept in it.
     """
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    yield partial
-    (partial / DONE).write_text(json.dumps(made))
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    with partial_folder(out) as partial:
+        yield partial
+        (partial / DONE).write_text(json.dumps(made))
+
+
+@contextmanager
+def partial_folder(out: Path) -> Iterator[Path]:
+    """Give a folder of one's own to write into, which becomes `out` at the end of the body.
+
+    Several may make the same one at once: each has its own until then. One that is cut off leaves nothing that looks
+    done.
+
+    Args:
+        out: The folder to be; replaced if it exists.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f"{out.name}.*.partial"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left)
+    partial, old = (out.with_name(f"{out.name}.{secrets.token_hex(4)}.partial") for _ in range(2))
+    partial.mkdir()
+    try:
+        yield partial
+        with suppress(FileNotFoundError):
+            out.rename(old)
+        try:
+            partial.rename(out)
+        except OSError:
+            # Somebody else's, made in the meantime, is as good.
+            if not out.exists():
+                raise
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+# The mode of a run's folder: a server's log holds its key, and the environment of who started it.
+PRIVATE = 0o700
+
 
 @dataclass(frozen=True)
 class ArmFolder:
@@ -38,6 +41,11 @@ class ArmFolder:
     def predictions(self) -> Path:
         """The predictions of fixed text, a TextRecord a line."""
         return self.path / "fidelity.jsonl"
+
+    @property
+    def compared(self) -> Path:
+        """What the server found of their distance from the baseline's, a CompareLine a line."""
+        return self.engagement / "predictions.jsonl"
 
     def samples(self, task: str) -> Path:
         """One task's samples, a Sample a line."""

@@ -4,19 +4,22 @@ import re
 import shlex
 from typing import Any
 
-from harness.judge.engagement import Engagement, read_engagement
+from harness.errors import HarnessError
+from harness.judge.engagement import Engagement, prove
+from harness.judge.failed_requests import settle, texts_without_numbers
 from harness.judge.fidelity import fidelity_report
 from harness.judge.live_check import read_live_check
 from harness.judge.results import ArmReport, FidelityReport, TaskReport
-from harness.judge.run import arm_errors
+from harness.judge.run import run_concerns, run_errors
 from harness.judge.tasks import task_reports
 from harness.judge.verdict import EXIT_CODES, Judged, Verdict, judge_run
 from harness.plan.plan import BASELINE, COMPRESSED, Arm, Plan
 from harness.records.predictions import FIDELITY
-from harness.records.run import ArmRecord, RunRecord, read_record
+from harness.records.run import BROKEN, ArmRecord, RunRecord, read_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.report.decision import decide
 from harness.report.model import SCHEMA_VERSION, Report
+from harness.safety import harmless
 
 
 def build_report(folder: RunFolder) -> Report:
@@ -26,19 +29,22 @@ def build_report(folder: RunFolder) -> Report:
         folder: A run's folder, as the pipeline wrote it, finished or not.
 
     Raises:
-        HarnessError: The plan or the run's record is missing or of another version.
+        HarnessError: The plan is missing or of another version.
     """
     plan = read_record(folder.plan, Plan)
-    run = read_record(folder.run, RunRecord)
+    run = _run_record(folder)
     arm_records: dict[str, ArmRecord | None] = {arm.name: _arm_record(folder.arm(arm.name)) for arm in plan.arms}
     arms: dict[str, ArmReport] = {
-        arm.name: _arm_report(folder.arm(arm.name), plan, arm, arm_records[arm.name]) for arm in plan.arms
+        arm.name: _arm_report(
+            folder.arm(arm.name), plan, arm, arm_records[arm.name], run.versions.get("sglang", "unknown")
+        )
+        for arm in plan.arms
     }
-    errors = list(run.errors) or arm_errors(plan, arms)
-    tasks = task_reports(folder, plan.tasks, arm_records)
-    fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
+    errors = run_errors(plan, arms, arm_records, run.ended_by)
+    tasks, pooled = settle(folder, lambda answered: task_reports(answered, plan, arm_records))
+    fidelity = fidelity_report(folder, plan, plan.fidelity) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
-    unfinished = _unfinished(plan, arm_records) if run.errors else []
+    unfinished = _unfinished(plan, arm_records) if errors and run.ended_by else []
     if unfinished:
         errors.append(f"not finished for that reason: {', '.join(unfinished)}")
     judged = [
@@ -46,12 +52,15 @@ def build_report(folder: RunFolder) -> Report:
         for name, part in zip([*tasks, FIDELITY], measured, strict=False)
         if name not in unfinished
     ]
+    judged += [Judged(verdict=Verdict(pooled.verdict), reasons=tuple(pooled.reasons))] if pooled else []
+    judged += texts_without_numbers(folder)
     if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
         )
         judged.append(Judged(verdict=Verdict.FAIL, reasons=(text,)))
-    warnings = [text for part in measured for text in part.warnings]
+    found = (*run_concerns(plan, arms), *(text for part in measured for text in part.warnings))
+    warnings = [harmless(text) for text in found]
     if plan.strict and warnings:
         count = f"{len(warnings)} WARNING{'S' if len(warnings) > 1 else ''}"
         judged.append(Judged(verdict=Verdict.FAIL, reasons=(f"strict: {count}, each of which is a FAIL",)))
@@ -65,7 +74,8 @@ def build_report(folder: RunFolder) -> Report:
         started=run.started,
         verdict=verdict.verdict,
         exit_code=EXIT_CODES[verdict.verdict],
-        reasons=list(verdict.reasons),
+        # A folder may hold anybody's words: a model's, a server's, or those of who sent it.
+        reasons=[harmless(text) for text in verdict.reasons],
         decision=decide(
             verdict.verdict,
             warnings=warnings,
@@ -76,9 +86,10 @@ def build_report(folder: RunFolder) -> Report:
             repeat=plan.repeat,
         ),
         warnings=warnings,
-        notes=_notes(plan, tasks, arms[COMPRESSED].engagement),
+        notes=_notes(plan, run, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
+        pooled=pooled,
         fidelity=fidelity,
         data=plan.data_manifest,
         timings=_timings(run, arm_records),
@@ -110,11 +121,19 @@ def merge_like(errors: list[str]) -> list[str]:
 _RANK = re.compile(r"\brank (\d+)\b")
 
 
+def _run_record(folder: RunFolder) -> RunRecord:
+    try:
+        return read_record(folder.run, RunRecord)
+    except HarnessError as error:
+        return RunRecord(started="unknown", seconds=0.0, errors=[str(error)], versions={}, state=BROKEN)
+
+
 def _arm_record(folder: ArmFolder) -> ArmRecord | None:
     return read_record(folder.record, ArmRecord) if folder.record.exists() else None
 
 
-def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | None) -> ArmReport:
+def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | None, sglang: str) -> ArmReport:
+    engagement = prove(plan, arm, folder.engagement, sglang=sglang)
     return ArmReport(
         server_args=record.server_args if record else {},
         command=f"# not started in this run: taken from {plan.reuse_baseline}"
@@ -122,15 +141,17 @@ def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | Non
         else arm.shell(),
         known_answer=record.known_answer if record else None,
         seconds_to_ready=record.seconds_to_ready if record else None,
-        engagement=read_engagement(
-            folder.engagement, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm)
+        engagement=engagement,
+        own_prefill=record.own_prefill if record else None,
+        traffic=record.traffic if record else None,
+        live_check=read_live_check(
+            folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
         ),
-        live_check=read_live_check(folder.engagement, tp=plan.tp, every=arm.check_every),
     )
 
 
-def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
-    notes = []
+def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
+    notes = [harmless(f"the run was resumed after it had ended: {why}") for why in run.resumed]
     for name, task in tasks.items():
         if task.paired.answers_changed:
             share = task.paired.answers_changed / task.n
@@ -140,6 +161,10 @@ def _notes(plan: Plan, tasks: dict[str, TaskReport], engagement: Engagement) -> 
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
         calibration = task.threshold.calibration
+        if calibration is not None and calibration.questions != task.n:
+            notes.append(
+                f"{name}: its threshold was calibrated with {calibration.questions} questions, here are {task.n}"
+            )
         if calibration is not None and calibration.sglang != engagement.facts.get("sglang", calibration.sglang):
             notes.append(
                 f"{name}: its threshold was calibrated with SGLang {calibration.sglang} on {calibration.date}, this "

@@ -14,8 +14,13 @@ def live_check_line(check: CheckedSums) -> str:
     worst = max(check.layers, key=lambda row: row.over_bound)
     noise = ", ".join(f"SQNR {decibels(row.sqnr_db)} in {row.site}" for row in check.sites if row.tokens == "rest")
     share = f", {check.share:.1%} of its prefills" if check.share is not None else ""
+    excluded = (
+        f"excluded with 95 %: faults in more than {check.excluded:.1%} of the calls; "
+        if not check.wrong and not check.faults
+        else ""
+    )
     return (
-        f"live check: {check.checked} of {check.calls} compressed calls summed exactly: error at most "
+        f"live check: {check.checked} of {check.calls} compressed calls summed exactly; {excluded}error at most "
         f"{worst.over_bound:.3f} of the bound of {check.codec} (layer {worst.layer}, {worst.site}); {noise}; it took "
         f"{check.seconds:.1f} s{share}"
     )

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from harness.judge.results import ArmReport, FidelityReport, TaskReport
+from harness.judge.results import ArmReport, FidelityReport, PooledReport, TaskReport
 from harness.strict import Strict
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Report(Strict):
@@ -26,6 +26,7 @@ class Report(Strict):
         notes: What a reviewer may want to know.
         arms: The arms.
         tasks: The tasks.
+        pooled: All tasks together that have a `max_drop`; None where that is not judged.
         fidelity: How far the predictions of fixed text moved; None where that was not asked for.
         data: What the data is and hashes to.
         timings: Seconds.
@@ -48,6 +49,7 @@ class Report(Strict):
     notes: list[str]
     arms: dict[str, ArmReport]
     tasks: dict[str, TaskReport]
+    pooled: PooledReport | None
     fidelity: FidelityReport | None
     data: dict[str, Any]
     timings: dict[str, float]

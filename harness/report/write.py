@@ -1,20 +1,18 @@
-"""Writes a report to its run's folder and points `latest` to it."""
+"""Writes a report to its run's folder."""
 
-from harness.places import point_latest
-from harness.records.run import write_record
+from harness.records.run import write_record, write_whole
 from harness.records.run_folder import RunFolder
 from harness.report.markdown import markdown
 from harness.report.model import Report
 from harness.report.plots import draw
 
 
-def write_report(report: Report, folder: RunFolder, *, latest: bool = True) -> None:
+def write_report(report: Report, folder: RunFolder) -> None:
     """Write report.json and report.md, and report.svg where there is anything to draw.
 
     Args:
         report: The report.
         folder: The run's folder.
-        latest: Whether to point the `latest` beside `folder` to it; not for an old run built again.
 
     Raises:
         OSError: They cannot be written.
@@ -23,6 +21,4 @@ def write_report(report: Report, folder: RunFolder, *, latest: bool = True) -> N
     # Not one that an earlier report drew from other files.
     folder.plots.unlink(missing_ok=True)
     plots = folder.plots.name if draw(report, folder) else None
-    folder.markdown.write_text(markdown(report, plots=plots), encoding="utf-8")
-    if latest:
-        point_latest(folder.path)
+    write_whole(folder.markdown, markdown(report, plots=plots))

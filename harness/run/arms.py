@@ -1,24 +1,30 @@
 """The arms of a run: servers started, asked everything, and what they say kept as it comes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
 from harness.judge.early_stop import certain, parts
-from harness.judge.engagement import NOT_PROVEN, read_engagement
-from harness.judge.live_check import NOT_RIGHT, read_live_check
+from harness.judge.engagement import NOT_PROVEN, Engagement, prove
+from harness.judge.error_budget import fail_levels
+from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT, read_live_check
+from harness.judge.run import differing_settings
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
-from harness.records.run import ArmRecord, TaskRecord, read_record, write_record
+from harness.records.predictions import FIDELITY, read_predictions
+from harness.records.run import ArmRecord, Checkpoint, TaskRecord, Traffic, read_record, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import read_samples
+from harness.run.checkpoint import batches, legs, restore, sizes_on_disk
+from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.setup import Ready
-from harness.serve.client import RequestFailed
-from harness.serve.server import Server, Start, running, server_settings
+from harness.serve.answers import RequestFailed
+from harness.serve.server import Server, Start, end_left_behind, running, server_settings
 from harness.sglang_plugin.study_folder import write_policy
+from harness.stats import ALPHA
 
 PROOF_TIMEOUT_S = 5.0
 
@@ -28,16 +34,23 @@ class RunningArm:
     """An arm whose server is up.
 
     Attributes:
-        name: The arm's name.
+        arm: What the plan says of it.
         server: Its server.
         folder: Its folder.
         record: How it ran so far.
+        before: What an earlier server of it was asked, where the arm was resumed.
     """
 
-    name: str
+    arm: Arm
     server: Server
     folder: ArmFolder
     record: ArmRecord
+    before: Traffic
+
+    @property
+    def traffic(self) -> Traffic:
+        """What all its servers were asked."""
+        return self.before + self.server.client.traffic
 
     def keep(self, **changed: object) -> None:
         """Add to the record, on disk too."""
@@ -53,27 +66,53 @@ def groups(plan: Plan) -> list[list[Arm]]:
     return [arms[:2], *([arm] for arm in arms[2:])]
 
 
-def run_arms(ready: Ready, arms: list[Arm], display: Display) -> None:
+def run_arms(
+    ready: Ready, arms: list[Arm], display: Display, watch: Watch, *, before_end: Callable[[BaseException], None]
+) -> None:
     """Start the servers of some arms once, ask them everything, and keep what they say.
+
+    Args:
+        ready: The run.
+        arms: The arms; nothing is done where all of them were finished before the run was resumed.
+        display: Where progress is shown.
+        watch: When they are given up.
+        before_end: Called with whatever went wrong while the servers are still up.
 
     Raises:
         HarnessError: A server did not come up or did not last, by the arm's name.
         OSError: A file cannot be written.
     """
+    if all(is_finished(ready, arm) for arm in arms):
+        display.say(f"{'+'.join(arm.name for arm in arms)}: was finished before")
+        return
     with ExitStack() as stack:
-        servers = [start(ready, arm, stack, display) for arm in arms]
-        for questionnaire in ready.questionnaires:
-            ask(ready, questionnaire, servers, display)
+        try:
+            servers = [start(ready, arm, stack, display, watch) for arm in arms]
+            for questionnaire in ready.questionnaires:
+                ask(ready, questionnaire, servers, display, watch)
+        except BaseException as error:
+            before_end(error)
+            raise
 
 
-def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display) -> RunningArm:
+def is_finished(ready: Ready, arm: Arm) -> bool:
+    """Return whether an arm was asked everything."""
+    file = ready.folder.arm(arm.name).record
+    names = {questionnaire.name for questionnaire in ready.questionnaires}
+    return file.exists() and names <= read_record(file, ArmRecord).tasks.keys()
+
+
+def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Watch) -> RunningArm:
     """Start one arm's server, to be ended by `stack`, and have it prove that it compresses, or does not.
 
     Raises:
         HarnessError: It did not come up, or there is no proof.
     """
     plan, folder = ready.plan, ready.folder.arm(arm.name)
-    folder.path.mkdir()
+    if folder.path.exists():
+        end_left_behind(arm)
+    folder.path.mkdir(exist_ok=True)
+    before = restore(folder)
     if plan.policy is not None and arm.compressed:
         write_policy(folder.engagement, plan.policy_of(arm))
     how = Start(
@@ -84,6 +123,7 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display) -> Running
         port=plan.port,
     )
     with blaming(arm.name):
+        watch.check()
         server = stack.enter_context(running(arm, how, folder.log, lambda text: display.say(f"{arm.name}: {text}")))
         display.say(f"{arm.name}: ready after {server.seconds_to_ready:.0f} s")
         record = ArmRecord(
@@ -91,9 +131,19 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display) -> Running
             known_answer=server.known_answer,
             seconds_to_ready=server.seconds_to_ready,
         )
-        running_arm = RunningArm(name=arm.name, server=server, folder=folder, record=record)
+        if before is not None:
+            if differing := differing_settings(before.server_args, record.server_args):
+                raise HarnessError(f"the server's {differing[0]} is not what it was before the run broke")
+            known = before.known_answer and record.known_answer
+            # That it was asked again belongs to the start, as a warm-up does: the arms must show the same traffic.
+            server.client.traffic = Traffic()
+            record = before.model_copy(update={"known_answer": known})
+        running_arm = RunningArm(arm=arm, server=server, folder=folder, record=record, before=record.traffic)
         running_arm.keep()
-        check_engaged(plan, arm, folder)
+        engagement = check_engaged(plan, arm, folder, sglang=ready.sglang.version)
+        traffic = running_arm.traffic
+        own = engagement.ranks[0].prefill_tokens - (traffic.prompt - traffic.cached)
+        running_arm.keep(own_prefill=own, traffic=traffic)
     return running_arm
 
 
@@ -106,8 +156,8 @@ def blaming(arm: str) -> Iterator[None]:
         raise HarnessError(f"{arm}: {error}") from error
 
 
-def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder) -> None:
-    """Do nothing if the known answer alone proves that the arm compresses, and rightly, or that it does not.
+def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder, *, sglang: str) -> Engagement:
+    """Return the proof, from the known answer alone, that the arm compresses, and rightly, or that it does not.
 
     A plugin that was not loaded or a sum that is wrong is found here, after a minute, rather than when all tasks
     are done.
@@ -116,69 +166,131 @@ def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder) -> None:
         HarnessError: There is no proof.
     """
     deadline = time.monotonic() + PROOF_TIMEOUT_S
-    while missing := _missing_proof(plan, arm, folder):
+    while True:
+        engagement = prove(plan, arm, folder.engagement, sglang=sglang)
+        missing = _missing_proof(plan, arm, folder, engagement)
+        if not missing:
+            return engagement
         # One rank may still be writing the line of a pass whose answer another rank has sent.
         if time.monotonic() > deadline:
             raise HarnessError(missing)
         time.sleep(0.1)
 
 
-def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder) -> str:
-    engagement = read_engagement(folder.engagement, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm))
-    live_check = read_live_check(folder.engagement, tp=plan.tp, every=arm.check_every)
-    found = {NOT_PROVEN: engagement.faults, NOT_RIGHT: live_check.faults if live_check else []}
+def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder, engagement: Engagement) -> str:
+    check = read_live_check(
+        folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
+    )
+    found = {
+        NOT_RIGHT: check.wrong if check else [],
+        NOT_PROVEN: engagement.faults,
+        NOT_CHECKED: check.faults if check else [],
+    }
     return "\n".join(f"{what}: {'; '.join(faults)}" for what, faults in found.items() if faults)
 
 
-def ask(ready: Ready, questionnaire: Questionnaire, servers: list[RunningArm], display: Display) -> None:
-    """Ask the servers that are up, part by part; what they answer is on disk after each part.
+def ask(
+    ready: Ready, questionnaire: Questionnaire, servers: list[RunningArm], display: Display, watch: Watch
+) -> None:
+    """Ask the servers that are up, part by part and leg by leg; what they answer is on disk after each batch.
 
     After a part of a task that may end early, the verdict is looked at; arms that follow ask no more than was
-    asked then.
+    asked then. What was asked before the run was resumed is not asked again.
     """
     name, unit = questionnaire.name, questionnaire.unit
-    task = ready.plan.tasks.get(name)
-    text = f"{'+'.join(arm.name for arm in servers)}: {name}"
-    seconds = {arm.name: 0.0 for arm in servers}
-    for arm in servers:
-        with blaming(arm.name):
-            arm.server.client.flush_cache()
+    if all(name in arm.record.tasks for arm in servers):
+        return
+    task, fail_alpha = ready.plan.tasks.get(name), fail_levels(ready.plan).get(f"{name}.max_drop", ALPHA)
+    names = [arm.arm.name for arm in servers]
+    text = f"{'+'.join(names)}: {name}"
     # The baseline again is compared with what was asked of both arms, and no more.
-    again = task is not None and servers[0].name == AGAIN
+    again = task is not None and names[0] == AGAIN
     questions = asked_before(ready.folder, name) if again else questionnaire.questions
     asked = 0
+    watch.begin()
     with display.counting(text, questions * len(servers)) as advance:
-        for part in parts(task) if task else [range(questions)]:
+        for part in parts(task, fail_alpha) if task else [range(questions)]:
             if part.start >= questions:
                 break
             for arm in servers:
-                clock = time.monotonic()
-                with blaming(arm.name):
-                    questionnaire.ask(
-                        arm.server.client,
-                        part,
-                        folder=arm.folder,
-                        after_failure=arm.server.check_alive,
-                        advance=advance,
-                    )
-                seconds[arm.name] += time.monotonic() - clock
+                for leg in legs(part, questionnaire.concurrency):
+                    ask_leg(ready.plan, questionnaire, arm, leg, advance=advance, watch=watch)
             asked = part.stop
-            if task and asked < questions and COMPRESSED in seconds:
+            if task and asked < questions and COMPRESSED in names:
                 baseline, compressed = (
                     read_samples(ready.folder.arm(arm).samples(name)) for arm in (BASELINE, COMPRESSED)
                 )
-                if certain(task, baseline, compressed):
+                if certain(task, baseline, compressed, fail_alpha):
                     break
     for arm in servers:
+        with blaming(arm.arm.name):
+            # What is certain to be an ERROR need not run to its end.
+            check_engaged(ready.plan, arm.arm, arm.folder, sglang=ready.sglang.version)
         done = TaskRecord(
-            seconds=seconds[arm.name],
+            seconds=arm.record.seconds(name),
             questions=asked,
             protocol=questionnaire.protocol(),
             protocol_text=questionnaire.protocol_text(),
         )
         arm.keep(tasks={**arm.record.tasks, name: done})
     early = f" of {questionnaire.questions}: the verdict was certain" if asked < questionnaire.questions else ""
-    display.say(f"{text}: {asked} {unit}{early} in {sum(seconds.values()):.0f} s")
+    seconds = sum(arm.record.seconds(name) for arm in servers)
+    display.say(f"{text}: {asked} {unit}{early} in {seconds:.0f} s")
+
+
+def ask_leg(
+    plan: Plan,
+    questionnaire: Questionnaire,
+    arm: RunningArm,
+    leg: range,
+    *,
+    advance: Callable[[], None],
+    watch: Watch,
+) -> None:
+    """Ask one arm a leg of a questionnaire, unless that was done before, and keep how far it got.
+
+    Raises:
+        HarnessError: The server is gone, or is given up.
+        OSError: The answers cannot be written.
+    """
+    name = questionnaire.name
+    if leg.stop <= arm.record.asked(name):
+        for _question in leg:
+            advance()
+        return
+    clock = time.monotonic()
+    failed: list[None] = []
+    with blaming(arm.arm.name):
+        arm.server.client.flush_cache()
+        for batch in batches(leg, questionnaire.concurrency):
+            watch.check()
+            arm.server.check_process()
+            failed.clear()
+            questionnaire.ask(
+                arm.server.client,
+                batch,
+                folder=arm.folder,
+                after_failure=lambda: failed.append(None),
+                advance=advance,
+            )
+            errors = outcomes(arm.folder, name, batch) if failed else [None]
+            if failed:
+                arm.server.check_alive()
+            if None in errors:
+                watch.answered()
+            else:
+                watch.failed(str(errors[-1]))
+    seconds = arm.record.seconds(name) + time.monotonic() - clock
+    sizes = sizes_on_disk(arm.folder, tp=plan.tp)
+    checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes)
+    arm.keep(checkpoint=checkpoint, traffic=arm.traffic)
+
+
+def outcomes(folder: ArmFolder, task: str, batch: range) -> list[str | None]:
+    """Return for each question of a batch that was just asked why it failed; None for one that was answered."""
+    if task == FIDELITY:
+        return [record.error for record in read_predictions(folder.predictions)[-len(batch) :]]
+    return [sample.error for sample in read_samples(folder.samples(task)) if sample.doc_id in batch]
 
 
 def asked_before(folder: RunFolder, task: str) -> int:

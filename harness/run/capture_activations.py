@@ -23,7 +23,7 @@ from harness.plan.arms import make_arm
 from harness.plan.options import Options
 from harness.plan.plan import COMPRESSED
 from harness.records.run_folder import RunFolder
-from harness.serve.client import RequestFailed
+from harness.serve.answers import RequestFailed
 from harness.serve.server import Start, running
 
 SUITE = "smollm2-cpu"

@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.safety import harmless
+
 PLAIN_INTERVAL_S = 15.0
 
 
@@ -28,7 +30,7 @@ class Display:
         """Say one sentence, with the time since the run began."""
         seconds = int(time.monotonic() - self._started)
         # Not as markup: a path or an error may hold square brackets.
-        self.console.print(f"[{seconds // 60:3d}:{seconds % 60:02d}] {text}", markup=False, highlight=False)
+        self.console.print(f"[{seconds // 60:3d}:{seconds % 60:02d}] {harmless(text)}", markup=False, highlight=False)
 
     @contextmanager
     def counting(self, text: str, total: int) -> Iterator[Callable[[], None]]:

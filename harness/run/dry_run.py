@@ -34,7 +34,7 @@ def show_plan(plan: Plan, console: Console) -> list[str]:
     if plan.reuse_baseline is not None:
         say(f"\nbaseline: not started, taken from {plan.reuse_baseline}")
     for arm in plan.arms[plan.reuse_baseline is not None :]:
-        say(f"\n{arm.name} (PORT and KEY are chosen at the start):\n{arm.shell()}")
+        say(f"\n{arm.name} (PORT and KEY_FILE are chosen at the start):\n{arm.shell()}")
     refused = [*plan.refused, *_refused(plan, say)]
     say(f"\nthe run's folder: {plan.folder}")
     say(f"expected time: {expected_time(plan)}")

@@ -10,16 +10,19 @@ from pathlib import Path
 
 from harness.ask.questionnaire import Questionnaire, hash_contents
 from harness.errors import HarnessError
-from harness.places import ROOT
-from harness.plan.plan import API_KEY, BASELINE, PORT, Arm, Plan
+from harness.places import ROOT, TASKS
+from harness.plan.plan import BASELINE, KEY_FILE, PORT, Arm, Plan
 from harness.plan.preflight import Sglang
 from harness.records.predictions import FIDELITY
 from harness.records.run import ArmRecord, Fingerprint, read_record
 from harness.records.run_folder import RunFolder
-from harness.run.versions import UNKNOWN, cpu_model
+from harness.run.versions import UNKNOWN, cpu_model, installed
+from harness.safety import names_secret
 
 # Variables of the harness's own environment that reach the server and may change its numbers.
 RELEVANT = re.compile(r"^(SGLANG|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|CUDA|NCCL|HCCL|ASCEND|TRITON|HF)_")
+# What builds the prompts, reads the answers and scores them.
+SCORING = ("lm-eval", "datasets", "jinja2", "numpy")
 OWN = frozenset({"PATH", "PYTHONPATH", "SGLANG_PLUGINS"})
 
 
@@ -36,6 +39,10 @@ def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sg
     """
     facts = server_facts(plan.arm(BASELINE), plan.model_path, sglang) | {
         "harness": hash_of_folder(ROOT / "harness", "*.py"),
+        # Beside its YAML a task has functions, which read and score the answers.
+        "tasks": hash_of_folder(TASKS, "*.py"),
+        "tasks' settings": hash_of_folder(TASKS, "*.yaml"),
+        "harness's packages": json.dumps({name: installed(name) for name in SCORING}),
         # Not where it was read from: the same rows of another folder are the same data.
         "data": json.dumps({**plan.data_manifest, "origin": None}, sort_keys=True),
         "order": json.dumps(list(plan.tasks)),
@@ -66,9 +73,9 @@ def server_facts(arm: Arm, model_path: str, sglang: Sglang) -> dict[str, str]:
         "packages": sglang.packages,
         "machine": f"{platform.platform()}; {cpu_model()}; {os.cpu_count()} cores",
         "arguments": json.dumps(_arguments(arm)),
-        "environment": json.dumps(_environment(arm), sort_keys=True),
-        "plugin": hash_of_folder(ROOT / "harness" / "sglang_plugin", "*.py"),
-        "collective": hash_of_folder(ROOT / "harness" / "collective", "*.py"),
+        # As the server's interpreter sees it, which is a copy.
+        "plugin": sglang.plugin,
+        **{f"environment {name}": value for name, value in _environment(arm).items()},
     }
 
 
@@ -94,13 +101,7 @@ def check_baseline(plan: Plan, stored: RunFolder, fingerprint: Fingerprint) -> N
     Raises:
         HarnessError: It is no run, its fingerprint differs (every difference is named), or it was not finished.
     """
-    theirs = read_record(stored.fingerprint, Fingerprint)
-    names = sorted(fingerprint.facts.keys() | theirs.facts.keys())
-    differing = [
-        f"{name}:\n    then: {theirs.facts.get(name)}\n    now:  {fingerprint.facts.get(name)}"
-        for name in names
-        if theirs.facts.get(name) != fingerprint.facts.get(name) or theirs.facts.get(name) == UNKNOWN
-    ]
+    differing = differences(read_record(stored.fingerprint, Fingerprint), fingerprint)
     if not differing:
         record = read_record(stored.arm(BASELINE).record, ArmRecord)
         for name, task in plan.tasks.items():
@@ -115,6 +116,19 @@ def check_baseline(plan: Plan, stored: RunFolder, fingerprint: Fingerprint) -> N
             f"the baseline of {stored.path} cannot stand for this run's: leave --reuse-baseline out, or name a run "
             f"in which this is the same:\n  {told}"
         )
+    partial = folder.path / f"{BASELINE}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(stored.arm(BASELINE).path, partial)
+    partial.rename(folder.arm(BASELINE).path)
+
+
+def differences(then: Fingerprint, now: Fingerprint) -> list[str]:
+    """Return every fact that is not the same, or is not known, each with both values."""
+    return [
+        f"{name}:\n    then: {then.facts.get(name)}\n    now:  {now.facts.get(name)}"
+        for name in sorted(now.facts.keys() | then.facts.keys())
+        if then.facts.get(name) != now.facts.get(name) or then.facts.get(name) == UNKNOWN
+    ]
 
 
 def hash_of_folder(folder: Path, pattern: str = "*") -> str:
@@ -134,13 +148,14 @@ def hash_of_folder(folder: Path, pattern: str = "*") -> str:
 
 
 def _arguments(arm: Arm) -> list[str]:
-    return [argument for argument in arm.argv[1:] if argument not in (PORT, API_KEY)]
+    return [argument for argument in arm.argv[1:] if argument not in (PORT, KEY_FILE)]
 
 
 def _environment(arm: Arm) -> dict[str, str]:
+    """Return a hash of each variable's value: a fingerprint is shown around, and says only what is equal."""
     outer = {name: value for name, value in os.environ.items() if RELEVANT.match(name)}
     return {
-        name: value
+        name: f"SHA-256 {hashlib.sha256(value.encode()).hexdigest()[:16]}"
         for name, value in {**outer, **arm.env}.items()
-        if name not in OWN and not name.startswith("HARNESS_")
+        if name not in OWN and not name.startswith("HARNESS_") and not names_secret(name)
     }

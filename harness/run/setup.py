@@ -1,6 +1,5 @@
 """Everything that is found out before the first server starts; it is made once, and goes only down from here."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +9,12 @@ from harness.ask.prompts import check_lengths, word_chats
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
 from harness.plan.data_line import data_line
-from harness.plan.plan import Plan
+from harness.plan.plan import BASELINE, Plan
 from harness.plan.preflight import Sglang, check_plan
-from harness.records.run import write_record
+from harness.records.run import Fingerprint, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.run.display import Display
-from harness.run.reuse_baseline import adopt_baseline, make_fingerprint
+from harness.run.reuse_baseline import adopt_baseline, differences, make_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,37 +34,35 @@ class Ready:
     questionnaires: list[Questionnaire]
 
 
-def set_up(plan: Plan, display: Display) -> Ready:
-    """Check the plan against the SGLang that will run, make the run's folder, load tasks and texts, adopt a baseline.
+def ask_sglang(plan: Plan, display: Display) -> Sglang:
+    """Check the plan against the SGLang that will run; errors as for `check_plan`."""
+    display.say(data_line(plan.data_manifest))
+    display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
+    return check_plan(plan)
+
+
+def set_up(plan: Plan, folder: RunFolder, sglang: Sglang, display: Display) -> Ready:
+    """Load tasks and texts, and adopt a baseline; see to it that a run which goes on is the one that it was.
 
     Args:
         plan: The plan.
+        folder: The run's folder.
+        sglang: The SGLang that will run.
         display: Where progress is shown.
 
     Raises:
-        HarnessError: The plan cannot be carried out, or its folder cannot be written.
+        HarnessError: The plan cannot be carried out, or something is no longer what it was when the run started.
+        OSError: The folder cannot be written.
     """
-    display.say(data_line(plan.data_manifest))
-    display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
-    sglang = check_plan(plan)
-    folder = RunFolder(Path(plan.folder))
-    try:
-        return _ready(plan, display, folder, sglang)
-    except OSError as error:
-        raise HarnessError(f"{folder.path} cannot be written: {error}") from error
-    except HarnessError:
-        # A run that was refused leaves no husk among the reports.
-        shutil.rmtree(folder.path, ignore_errors=True)
-        raise
-
-
-def _ready(plan: Plan, display: Display, folder: RunFolder, sglang: Sglang) -> Ready:
-    folder.path.mkdir(parents=True)
-    write_record(folder.plan, plan)
     ready = Ready(plan=plan, folder=folder, sglang=sglang, questionnaires=load_questionnaires(plan, folder.tasks))
     fingerprint = make_fingerprint(plan, ready.questionnaires, sglang)
-    write_record(folder.fingerprint, fingerprint)
-    if plan.reuse_baseline is not None:
+    if folder.fingerprint.exists():
+        if differing := differences(read_record(folder.fingerprint, Fingerprint), fingerprint):
+            told = "\n  ".join(differing)
+            raise HarnessError(f"the run cannot go on: start it anew, or make this what it was then:\n  {told}")
+    else:
+        write_record(folder.fingerprint, fingerprint)
+    if plan.reuse_baseline is not None and not folder.arm(BASELINE).path.exists():
         adopt_baseline(plan, folder, RunFolder(Path(plan.reuse_baseline)), fingerprint)
         display.say(f"baseline: taken from {plan.reuse_baseline}")
     return ready

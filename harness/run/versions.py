@@ -20,12 +20,15 @@ def harness_versions(sglang: str) -> dict[str, str]:
         "sglang": sglang,
         "harness": _commit(),
     }
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return found | {package: installed(package) for package in PACKAGES}
+
+
+def installed(package: str) -> str:
+    """Return the version of a package beside the harness."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def cpu_model() -> str:

@@ -3,97 +3,64 @@
 Nothing is retried: a request that failed once is a finding, and a retry would hide it.
 """
 
+import json
+import secrets
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import count
 from typing import Any, Self, TypeAlias, TypeVar
 
 import httpx
 
+from harness.records.run import Traffic
+from harness.safety import harmless
+from harness.serve.answers import (
+    Answer,
+    Body,
+    Generation,
+    Prediction,
+    RequestFailed,
+    Scores,
+    from_one_pass,
+    read_answer,
+    read_predictions,
+    read_scores,
+    read_tokens,
+)
+from harness.serve.within import within
+
 CONNECT_TIMEOUT_S = 10.0
+# The largest honest answers hold the 20 most likely tokens after each token of a batch of texts: some megabytes.
+LARGEST_ANSWER = 64 * 2**20
+# For an answer that takes no model: a server that does not even give that hangs.
+REACHABLE_TIMEOUT_S = 30.0
+# How long SGLang may wait until it is idle.
+FLUSH_TIMEOUT_S = 30
+
 # What SGLang takes once for all texts of a request.
 OF_ALL = frozenset({"return_text_in_logprobs"})
 
-
-Body: TypeAlias = dict[str, Any]
-
-
 Question: TypeAlias = tuple[Sequence[int], Sequence[Sequence[int]]]
-
-
 AnswerT = TypeVar("AnswerT")
 
 
-class RequestFailed(Exception):  # noqa: N818 - it is an outcome of one request, recorded, not an error of the run
-    """One request got no answer; its message says why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """The log-probabilities of a prompt's choices.
-
-    Attributes:
-        logprobs: Natural log-probability of each choice, in the order asked.
-        greedy: For each choice, whether greedy decoding would have given it.
-        tokens: How many tokens each choice has.
-    """
-
-    logprobs: tuple[float, ...]
-    greedy: tuple[bool, ...]
-    tokens: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generation:
-    """A generated text.
-
-    Attributes:
-        text: The text, without the stop string that ended it.
-        finish_reason: `stop`, or `length` where the token cap cut it.
-        tokens: Generated tokens.
-    """
-
-    text: str
-    finish_reason: str
-    tokens: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenLogprob:
-    """One token that may come next.
-
-    Attributes:
-        token: Its id.
-        logprob: Its natural log-probability.
-        piece: It as text.
-    """
-
-    token: int
-    logprob: float
-    piece: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What the model expects after some tokens of a prompt.
-
-    Attributes:
-        actual: The token that does come next.
-        top: The most likely ones, the most likely first.
-    """
-
-    actual: TokenLogprob
-    top: tuple[TokenLogprob, ...]
-
-
 class Client:
-    """One server's endpoints."""
+    """One server's endpoints.
+
+    Attributes:
+        traffic: What the server said it was asked, so far.
+    """
 
     def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
+        self.traffic = Traffic()
+        self._timeout_s = timeout_s
+        # Answers name the request that they are of.
+        self._name, self._numbers = secrets.token_hex(4), count()
         self._http = httpx.Client(
             base_url=url,
-            headers={"Authorization": f"Bearer {api_key}"},
+            # Nothing is compressed on its way: a small answer must not become a large one here.
+            headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=None),
             # A proxy in the environment must not see, nor answer, requests to our own server.
@@ -108,20 +75,25 @@ class Client:
         """Close its connections."""
         self._http.close()
 
-    def healthy(self) -> bool:
-        """Return whether the server says it is up and generated a token to be sure."""
+    def healthy(self, timeout_s: float = REACHABLE_TIMEOUT_S) -> bool:
+        """Return whether the server says within `timeout_s` that it is up; it generates a token to be sure."""
         try:
-            return self._http.get("/health").is_success
-        except httpx.HTTPError:
+            status, _ = self._exchange("GET", "/health", None, timeout_s=timeout_s)
+        except RequestFailed:
             return False
+        return status == 200  # noqa: PLR2004 - HTTP's OK
 
     def reachable(self) -> bool:
         """Return whether anything answers at all, be it with an error."""
         try:
-            self._http.get("/v1/models")
-        except httpx.TransportError:
+            within(REACHABLE_TIMEOUT_S, self._reach)
+        except (httpx.TransportError, TimeoutError):
             return False
         return True
+
+    def _reach(self) -> None:
+        with self._http.stream("GET", "/v1/models"):
+            pass
 
     def server_info(self) -> dict[str, Any]:
         """Return the arguments that the server runs with.
@@ -129,7 +101,10 @@ class Client:
         Raises:
             RequestFailed: There was no answer.
         """
-        return self._ask("GET", "/get_server_info")
+        info = self._ask("GET", "/get_server_info")
+        if not isinstance(info, dict):
+            raise RequestFailed("GET /get_server_info: the answer is no record")
+        return info
 
     def flush_cache(self) -> None:
         """Empty the prefix cache, so that no task profits from the one before it.
@@ -137,7 +112,7 @@ class Client:
         Raises:
             RequestFailed: There was no answer, or the server was busy.
         """
-        self._ask("POST", "/flush_cache", as_json=False)
+        self._ask("POST", f"/flush_cache?timeout={FLUSH_TIMEOUT_S}", as_json=False)
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Return the token ids of `text`, with the tokenizer's own special tokens unless `special` is false.
@@ -145,9 +120,7 @@ class Client:
         Raises:
             RequestFailed: There was no answer.
         """
-        answer = self._ask("POST", "/v1/tokenize", {"prompt": text, "add_special_tokens": special})
-        tokens: list[int] = answer["tokens"]
-        return tokens
+        return read_tokens(self._ask("POST", "/v1/tokenize", {"prompt": text, "add_special_tokens": special}))
 
     def score(self, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> Scores:
         """Return the log-probability of each choice after `prompt`: `score_many` of one question.
@@ -173,7 +146,7 @@ class Client:
         requests = [_scoring(prompt, choices) for prompt, choices in questions]
         answers = iter(self._generate_many([body for bodies in requests for body in bodies]))
         return [
-            _scores(choices, [next(answers) for _ in bodies])
+            _read([next(answers) for _ in bodies], partial(read_scores, choices))
             for (_prompt, choices), bodies in zip(questions, requests, strict=True)
         ]
 
@@ -200,11 +173,7 @@ class Client:
         return [
             answer
             if isinstance(answer, RequestFailed)
-            else Generation(
-                text=answer["text"],
-                finish_reason=answer["meta_info"]["finish_reason"]["type"],
-                tokens=answer["meta_info"]["completion_tokens"],
-            )
+            else Generation(text=answer.text, finish_reason=answer.finish_reason, tokens=answer.completion_tokens)
             for answer in answers
         ]
 
@@ -234,11 +203,14 @@ class Client:
                 for tokens in texts
             ]
         )
-        return [_predictions(tokens, top, answer) for tokens, answer in zip(texts, answers, strict=True)]
+        return [
+            _read([answer], partial(read_predictions, tokens, top))
+            for tokens, answer in zip(texts, answers, strict=True)
+        ]
 
-    def _generate_many(self, bodies: Sequence[Body]) -> list[Body | RequestFailed]:
+    def _generate_many(self, bodies: Sequence[Body]) -> list[Answer | RequestFailed]:
         """Send requests of the same form as one; an abort is of one of them, any other failure of all."""
-        answers: dict[int, Body | RequestFailed] = {}
+        answers: dict[int, Answer | RequestFailed] = {}
         forms: dict[frozenset[str], list[int]] = defaultdict(list)
         for index, body in enumerate(bodies):
             forms[frozenset(body)].append(index)
@@ -246,42 +218,68 @@ class Client:
             answers |= zip(form, self._send([bodies[index] for index in form]), strict=True)
         return [answers[index] for index in range(len(bodies))]
 
-    def _send(self, bodies: Sequence[Body]) -> list[Body | RequestFailed]:
-        alone = len(bodies) == 1
-        try:
-            answered: Any = self._ask(
-                "POST",
-                "/generate",
-                bodies[0]
-                if alone
-                else {
-                    name: bodies[0][name] if name in OF_ALL else [body[name] for body in bodies] for name in bodies[0]
-                },
-            )
-        except RequestFailed as error:
-            return [error for _ in bodies]
-        found: list[Body] = [answered] if alone else answered
-        if len(found) != len(bodies):
-            wrong = RequestFailed(f"{len(bodies)} prompts were sent as one request, {len(found)} answers came")
-            return [wrong for _ in bodies]
-        return [_aborted(entry) or entry for entry in found]
+    def _send(self, bodies: Sequence[Body]) -> list[Answer | RequestFailed]:
+        sent = [{**body, "rid": f"{self._name}-{next(self._numbers)}"} for body in bodies]
+        answers = self._answers(sent)
+        for body, answer in zip(sent, answers, strict=True):
+            self.traffic += _traffic(body, answer)
+        return answers
 
-    def _ask(
-        self, method: str, path: str, body: dict[str, Any] | None = None, *, as_json: bool = True
-    ) -> dict[str, Any]:
+    def _answers(self, sent: Sequence[Body]) -> list[Answer | RequestFailed]:
+        alone = len(sent) == 1
+        body = {name: sent[0][name] if name in OF_ALL else [body[name] for body in sent] for name in sent[0]}
         try:
-            response = self._http.request(method, path, json=body)
+            answered = self._ask("POST", "/generate", sent[0] if alone else body)
+        except RequestFailed as error:
+            return [error for _ in sent]
+        found = [answered] if alone else answered
+        if not isinstance(found, list) or len(found) != len(sent):
+            came = len(found) if isinstance(found, list) else "no list of"
+            wrong = RequestFailed(f"{len(sent)} prompts were sent as one request, {came} answers came")
+            return [wrong for _ in sent]
+        return [_checked(entry, body) for entry, body in zip(found, sent, strict=True)]
+
+    def _ask(self, method: str, path: str, body: Body | None = None, *, as_json: bool = True) -> object:
+        status, content = self._exchange(method, path, body)
+        if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
+            said = harmless(content.decode(errors="replace")[:500])
+            raise RequestFailed(f"{method} {path}: HTTP {status}: {said}")
+        if not as_json:
+            return None
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            text = harmless(content.decode(errors="replace")[:200])
+            raise RequestFailed(f"{method} {path}: the answer is not JSON: {text}") from error
+
+    def _exchange(
+        self, method: str, path: str, body: Body | None, *, timeout_s: float | None = None
+    ) -> tuple[int, bytes]:
+        """Return an answer's status and content, within a time from the first byte to the last, and a size."""
+        limit = timeout_s or self._timeout_s
+        try:
+            return within(limit, lambda: self._read(method, path, body))
+        except TimeoutError as error:
+            raise RequestFailed(f"{method} {path}: the answer was not whole after {limit:g} s") from error
+
+    def _read(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:
+        content = bytearray()
+        try:
+            with self._http.stream(method, path, json=body) as response:
+                for piece in response.iter_raw():
+                    content += piece
+                    if len(content) > LARGEST_ANSWER:
+                        raise RequestFailed(f"{method} {path}: the answer is larger than {LARGEST_ANSWER} bytes")
+                return response.status_code, bytes(content)
         except httpx.HTTPError as error:
             raise RequestFailed(f"{method} {path}: {type(error).__name__}: {error}") from error
-        if not response.is_success:
-            raise RequestFailed(f"{method} {path}: HTTP {response.status_code}: {response.text[:500]}")
-        if not as_json:
-            return {}
-        try:
-            answer: dict[str, Any] = response.json()
-        except ValueError as error:
-            raise RequestFailed(f"{method} {path}: the answer is not JSON: {response.text[:200]}") from error
-        return answer
+
+
+def _traffic(sent: Body, answer: Answer | RequestFailed) -> Traffic:
+    if isinstance(answer, RequestFailed):
+        return Traffic(uncertain=len(sent["input_ids"]))
+    again = answer.retractions * (answer.prompt_tokens + answer.completion_tokens)
+    return Traffic(answers=1, prompt=answer.prompt_tokens, cached=answer.cached_tokens, uncertain=again)
 
 
 def _one(answers: Sequence[AnswerT | RequestFailed]) -> AnswerT:
@@ -291,21 +289,10 @@ def _one(answers: Sequence[AnswerT | RequestFailed]) -> AnswerT:
     return answer
 
 
-def _aborted(answer: Body) -> RequestFailed | None:
-    reason = answer["meta_info"]["finish_reason"]
-    if reason["type"] != "abort":
-        return None
-    return RequestFailed(f"the server aborted the request: {reason.get('message', reason)}")
-
-
-def _from_one_pass(choices: Sequence[Sequence[int]]) -> bool:
-    return all(len(choice) == 1 for choice in choices)
-
-
 def _scoring(prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> list[Body]:
     """Return the requests that score a question's choices: one for all where each is a single token."""
     common = {"sampling_params": {"temperature": 0.0, "max_new_tokens": 1}, "return_logprob": True}
-    if _from_one_pass(choices):
+    if from_one_pass(choices):
         # Not of the prompt: its log-probabilities would cost a pass over the vocabulary per token.
         tokens = [choice[0] for choice in choices]
         return [{"input_ids": list(prompt), **common, "logprob_start_len": -1, "token_ids_logprob": tokens}]
@@ -313,58 +300,18 @@ def _scoring(prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> list[Bo
     return [{"input_ids": [*prompt, *choice], **common} for choice in choices]
 
 
-def _scores(choices: Sequence[Sequence[int]], answers: Sequence[Body | RequestFailed]) -> Scores | RequestFailed:
+def _checked(entry: object, sent: Body) -> Answer | RequestFailed:
     try:
-        metas = [_one([answer])["meta_info"] for answer in answers]
-        found = (
-            _next_token_scores(choices, metas[0])
-            if _from_one_pass(choices)
-            else [_continuation_score(choice, meta) for choice, meta in zip(choices, metas, strict=True)]
-        )
+        return read_answer(entry, sent)
     except RequestFailed as error:
         return error
-    return Scores(
-        logprobs=tuple(logprob for logprob, _ in found),
-        greedy=tuple(greedy for _, greedy in found),
-        tokens=tuple(len(choice) for choice in choices),
-    )
 
 
-def _next_token_scores(choices: Sequence[Sequence[int]], meta: Body) -> list[tuple[float, bool]]:
-    of_token = {entry[1]: entry[0] for entry in meta["output_token_ids_logprobs"][0]}
-    greedy = meta["output_token_logprobs"][0][1]
-    return [(of_token[choice[0]], choice[0] == greedy) for choice in choices]
-
-
-def _continuation_score(choice: Sequence[int], meta: Body) -> tuple[float, bool]:
-    logprobs = meta["input_token_logprobs"][-len(choice) :]
-    if [entry[1] for entry in logprobs] != list(choice):
-        raise RequestFailed(f"asked for the log-probabilities of {list(choice)}, got those of {logprobs}")
-    best = meta["input_top_logprobs"][-len(choice) :]
-    greedy = all(top[0][1] == token for top, token in zip(best, choice, strict=True))
-    return sum(entry[0] for entry in logprobs), greedy
-
-
-def _predictions(tokens: Sequence[int], top: int, answer: Body | RequestFailed) -> list[Prediction] | RequestFailed:
-    if isinstance(answer, RequestFailed):
-        return answer
-    # Nothing predicts the first token.
-    actual, best = (answer["meta_info"][name][1:] for name in ("input_token_logprobs", "input_top_logprobs"))
-    if [entry[1] for entry in actual] != list(tokens[1:]) or len(best) != len(actual):
-        return RequestFailed(f"asked for the log-probabilities of {len(tokens)} tokens, got those of others")
-    if short := [len(entries) for entries in best if len(entries) != top]:
-        return RequestFailed(f"asked for the {top} most likely tokens, got {short[0]}")
-    # JSON has no NaN: servers write null.
-    if broken := [
-        entry for entries in ([*actual], *best) for entry in entries if entry[0] is None or not isfinite(entry[0])
-    ]:
-        return RequestFailed(f"the log-probability of token {broken[0][1]} is {broken[0][0]}, which is no number")
-    return [
-        Prediction(actual=_likely(token), top=tuple(_likely(entry) for entry in entries))
-        for token, entries in zip(actual, best, strict=True)
-    ]
-
-
-def _likely(entry: Sequence[Any]) -> TokenLogprob:
-    logprob, token, piece = entry
-    return TokenLogprob(token=token, logprob=logprob, piece=piece)
+def _read(
+    answers: Sequence[Answer | RequestFailed], how: Callable[[list[Answer]], AnswerT]
+) -> AnswerT | RequestFailed:
+    """Return what `how` reads in a question's answers, or why there is nothing to read."""
+    try:
+        return how([_one([answer]) for answer in answers])
+    except RequestFailed as error:
+        return error

@@ -22,7 +22,9 @@ import psutil
 POLL_S = 0.2
 TERM_GRACE_S = 10.0
 KILL_GRACE_S = 10.0
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> int:
@@ -36,7 +38,14 @@ def main() -> int:
     wake_read, wake_write = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: os.write(wake_write, b"x"))
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    guard = os.getpid()
+
+    def end_with_guard() -> None:
+        """Have the kernel kill the command if the guard is killed, which could end nothing any more."""
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != guard:
+            os._exit(1)
 
     with arguments.log.open("ab") as log:
         process = subprocess.Popen(
@@ -45,6 +54,7 @@ def main() -> int:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=end_with_guard,  # noqa: PLW1509 - the guard has one thread
         )
         try:
             while process.poll() is None:

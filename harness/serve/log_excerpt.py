@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from harness.safety import harmless
+
 TAIL_LINES = 25
 # A traceback in a log that goes on for longer was no end.
 NEAR_THE_END = 300
@@ -30,7 +32,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
     shown = shown[-lines:]
     first = shown[0][0] if shown else 1
     # SGLang prints its arguments, the key among them.
-    words = "\n".join(f"  {KEY.sub('<redacted>', line)}" for _, line in shown)
+    words = "\n".join(f"  {harmless(KEY.sub('<redacted>', line))}" for _, line in shown)
     return f"the end of its log, {log} from line {first}:\n{words}"
 
 

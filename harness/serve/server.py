@@ -1,25 +1,32 @@
 """One server arm: starts `sglang serve` under a guard, proves that it answers rightly, and ends it whole."""
 
+import os
 import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from harness.config.suite import KnownAnswer
 from harness.errors import HarnessError
 from harness.plan.plan import Arm
-from harness.serve.client import Client, RequestFailed
+from harness.serve.answers import RequestFailed
+from harness.serve.client import Client
 from harness.serve.log_excerpt import KEY_BYTES, tail
 from harness.serve.ports import check_port_free, free_port
+from harness.sglang_plugin.settings import PREFIX
 
 POLL_S = 0.5
 # The guard asks the tree to end, waits, and kills; this is longer than all of that.
 END_TIMEOUT_S = 45.0
+# What a server's processes have in their environment, and no others.
+MARK = f"{PREFIX}DIR"
 # What SGLang's web server says before it hangs.
 PORT_TAKEN = "error while attempting to bind on address"
 
@@ -45,6 +52,15 @@ class Server:
     known_answer: bool
     _process: subprocess.Popen[bytes] = field(repr=False)
 
+    def check_process(self) -> None:
+        """Do nothing if the server's guard is there; it ends when the server does.
+
+        Raises:
+            ServerDiedError: It has ended; the message holds the end of the log.
+        """
+        if (code := self._process.poll()) is not None:
+            raise _died(code, "during the run", self.log)
+
     def check_alive(self) -> None:
         """Do nothing if the server is there; a request that failed on its own account is no reason to stop.
 
@@ -59,8 +75,7 @@ class Server:
             code = self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise HarnessError(f"the server's process runs, but nothing answers\n{tail(self.log)}") from None
-        else:
-            raise ServerDiedError(f"the server ended with exit code {code} during the run\n{tail(self.log)}")
+        raise _died(code, "during the run", self.log)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +114,8 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
     """
     port = start.port or free_port()
     check_port_free(port)
-    # Hexadecimal: a key that began with a dash would be taken for an option.
-    key = secrets.token_hex(KEY_BYTES)
+    key, key_file = secrets.token_hex(KEY_BYTES), log.with_name("server-key.yaml")
+    write_key(key_file, key)
     tell(f"starting the server (log: {log})")
     started = time.monotonic()
     # The guard's own words belong with the server's.
@@ -112,7 +127,7 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
                 "harness.serve.guard",
                 f"--log={log}",
                 "--",
-                *arm.command(port=port, api_key=key),
+                *arm.command(port=port, key_file=key_file),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -124,6 +139,7 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
     try:
         with Client(f"http://127.0.0.1:{port}", key, timeout_s=start.request_timeout_s) as client:
             _wait_until_healthy(client, process, log, start.start_timeout_s)
+            key_file.unlink(missing_ok=True)
             check_arguments(client, arm, start.tp)
             known = answers_rightly(client, start.known_answer)
             if not known and not arm.compressed:
@@ -141,6 +157,37 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
             )
     finally:
         end(process)
+        key_file.unlink(missing_ok=True)
+        if process.returncode < 0:
+            end_left_behind(arm)
+
+
+def end_left_behind(arm: Arm) -> None:
+    """End what there still is of an arm's server, told by where its plugin writes, and wait until it is gone.
+
+    Of a killed guard's tree the kernel ends the command alone. And a killed harness's guard takes a moment to end
+    the server, which must not add to its logs when the run goes on.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == arm.engagement:
+                process.kill()
+                found.append(process)
+    psutil.wait_procs(found, timeout=END_TIMEOUT_S)
+
+
+def write_key(file: Path, key: str) -> None:
+    """Write the file of SGLang's arguments that holds the key, for this user's eyes alone.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # One that an interrupted start left may be a link by now.
+    file.unlink(missing_ok=True)
+    opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(opened, "w") as out:
+        out.write(f'api-key: "{key}"\n')
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -202,6 +249,12 @@ def server_settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[
     }
 
 
+def _died(code: int, when: str, log: Path) -> ServerDiedError:
+    """Say how a guard ended: with its server's exit code, or by a signal that was meant for itself."""
+    how = f"server ended with exit code {code}" if code >= 0 else f"server's guard was killed by signal {-code}"
+    return ServerDiedError(f"the {how} {when}\n{tail(log)}")
+
+
 def _text(log: Path) -> str:
     try:
         return log.read_text(errors="replace")
@@ -211,9 +264,9 @@ def _text(log: Path) -> str:
 
 def _wait_until_healthy(client: Client, process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
-    while not client.healthy():
+    while not client.healthy(max(POLL_S, deadline - time.monotonic())):
         if (code := process.poll()) is not None:
-            raise ServerDiedError(f"the server ended with exit code {code} before it was ready\n{tail(log)}")
+            raise _died(code, "before it was ready", log)
         if PORT_TAKEN in _text(log):
             # SGLang would go on without it, and never answer.
             raise HarnessError(

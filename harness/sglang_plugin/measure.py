@@ -74,7 +74,7 @@ class Rows:
     decoded: Tensor
 
     def where(self, chosen: Tensor) -> "Rows":
-        """Return the tokens that a mask `[T]` chooses."""
+        """Return the tokens that a mask `[T]` or their numbers choose."""
         return Rows(**{name: value[chosen] for name, value in vars(self).items()})
 
 
@@ -104,7 +104,8 @@ class CheckedCall:
     Attributes:
         token0: Tokens at position 0 of their sequence.
         rest: All other tokens.
-        nonfinite: Tokens left out, because some rank's message is not finite there.
+        nonfinite: Tokens left out, because some rank's message, or the sum in its dtype, is not finite there.
+        swallowed: Elements that this rank served as finite, though a message is not finite there.
         worst: The element furthest from the exact sum, in units of its bound.
         differing: Elements whose bits differ from those that rank 0 served.
         differing_most: The one that differs most; None where none does.
@@ -113,6 +114,7 @@ class CheckedCall:
     token0: Tally = field(default_factory=Tally)
     rest: Tally = field(default_factory=Tally)
     nonfinite: int = 0
+    swallowed: int = 0
     worst: Element | None = None
     differing: int = 0
     differing_most: Element | None = None
@@ -136,14 +138,15 @@ class CheckedCall:
             row: Number of the first of these rows in the batch.
         """
         self._compare_ranks(served[rank], served[0], row)
-        finite = inputs.isfinite().all(dim=-1).all(dim=0)
+        self.swallowed += int((~inputs.isfinite().all(dim=0) & served[rank].isfinite()).sum())
+        exact = inputs.double().sum(dim=0)
+        # A NaN fails the comparison too.
+        finite = (exact.abs() <= torch.finfo(inputs.dtype).max).all(dim=-1) & inputs.isfinite().all(dim=-1).all(dim=0)
         self.nonfinite += int((~finite).sum())
         kept = finite.nonzero().flatten()
         if not len(kept):
             return
-        if len(kept) < len(finite):
-            inputs, served, token0 = inputs[:, kept], served[:, kept], token0[kept]
-        exact = inputs.double().sum(dim=0)
+        # Of all rows: which of them a codec spares is told from the whole message, whatever else stands in it.
         bound = sum_bound(inputs, codec, algorithm)
         # A NaN in the sum of finite numbers is as wrong as can be.
         error = (served[rank].double() - exact).abs().nan_to_num(nan=torch.inf)
@@ -155,13 +158,15 @@ class CheckedCall:
             message=inputs[rank],
             decoded=codec.decode(codec.encode(inputs[rank], inputs.dtype), inputs.shape[-1], inputs.dtype),
         )
-        at, column = divmod(int(rows.over.argmax()), exact.shape[-1])
+        if len(kept) < len(finite):
+            rows, served, bound, token0 = rows.where(kept), served[:, kept], bound[kept], token0[kept]
+        at, column = divmod(int(rows.over.argmax()), rows.exact.shape[-1])
         if self.worst is None or rows.over[at, column] > max(self.token0.over_bound, self.rest.over_bound):
             self.worst = Element(
                 row=row + int(kept[at]),
                 column=column,
                 served=served[rank, at, column].item(),
-                expected=exact[at, column].item(),
+                expected=rows.exact[at, column].item(),
                 allowed=bound[at, column].item(),
             )
         for tally, chosen in ((self.token0, token0), (self.rest, ~token0)):

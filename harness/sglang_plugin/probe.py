@@ -13,11 +13,14 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
+from pathlib import Path
 from typing import Any, NoReturn
 
 PLUGIN_GROUP = "sglang.srt.plugins"
 PLUGIN = "tp_compression_harness"
 NAMED_PACKAGES = frozenset({"torch", "torch-npu", "transformers", "triton", "sgl-kernel", "flashinfer-python"})
+# Settings under which KV is kept elsewhere.
+STORES = ("enable_hierarchical_cache", "enable_lmcache", "hicache_storage_backend", "radix_cache_backend")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,7 +41,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         `sglang`, its version; `settings`, the names of all its server arguments; `packages`, what is installed
-        beside it, in one line; `problems`, sentences, empty where the plan can run.
+        beside it, in one line; `plugin`, the hash of the plugin that it would load; `problems`, sentences, empty
+        where the plan can run.
     """
     problems: list[str] = []
     try:
@@ -48,6 +52,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             "sglang": "",
             "settings": [],
             "packages": "",
+            "plugin": "",
             "problems": [f"SGLang is not installed for {sys.executable}"],
         }
     # Before SGLang, which may not even be importable without its GPUs.
@@ -74,12 +79,18 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     settings: Iterable[str] = getattr(server_args, "__struct_fields__", ()) or getattr(
         server_args, "__dataclass_fields__", ()
     )
-    return {"sglang": sglang, "settings": list(settings), "packages": _packages(), "problems": problems}
+    return {
+        "sglang": sglang,
+        "settings": list(settings),
+        "packages": _packages(),
+        "plugin": _plugin(),
+        "problems": problems,
+    }
 
 
 def _not_importable(sglang: str, problems: list[str], error: Exception) -> dict[str, Any]:
     problems = [*problems, f"SGLang {sglang} cannot be imported: {error!r}"]
-    return {"sglang": sglang, "settings": [], "packages": _packages(), "problems": problems}
+    return {"sglang": sglang, "settings": [], "packages": _packages(), "plugin": _plugin(), "problems": problems}
 
 
 def _codec_problems(names: list[str], candidates: list[tuple[str, str, int]]) -> list[str]:
@@ -99,8 +110,17 @@ def _packages() -> str:
     return f"{', '.join(named)}; all {len(found)}: {digest[:16]}"
 
 
+def _plugin() -> str:
+    """Hash the plugin's and the collective's code."""
+    root = Path(__file__).resolve().parents[1]
+    files = sorted(file for folder in ("sglang_plugin", "collective") for file in (root / folder).rglob("*.py"))
+    lines = [f"{file.relative_to(root)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def _argument_problems(server_args: Any, sglang: str, arms: dict[str, list[str]]) -> list[str]:  # noqa: ANN401 - SGLang's
-    parser = _Parser(prog="sglang serve", add_help=False)
+    # A name's beginning could stand for an argument that the harness sets.
+    parser = _Parser(prog="sglang serve", add_help=False, allow_abbrev=False)
     server_args.add_cli_args(parser)
     problems = []
     for name, arguments in arms.items():
@@ -110,7 +130,29 @@ def _argument_problems(server_args: Any, sglang: str, arms: dict[str, list[str]]
             problems.append(f"SGLang {sglang} refuses the {name} arm's arguments: {error}")
         else:
             # What is wrong with one arm is wrong with all, which differ in the flag.
-            problems += [problem for problem in _unseen_sums(vars(chosen)) if problem not in problems]
+            found = [*_unseen_sums(vars(chosen)), *_untold_prefills(vars(chosen))]
+            problems += [problem for problem in found if problem not in problems]
+    return problems
+
+
+def _untold_prefills(chosen: dict[str, Any]) -> list[str]:
+    """Name the arguments with which answers rest on other prefills than those that this server's ranks log."""
+    problems = [
+        f"--{name.replace('_', '-')} keeps KV beyond the server's own memory, under keys that know nothing of the "
+        "flag: one arm could answer with what the other computed; leave it out of the suite's server.args"
+        for name in STORES
+        if chosen.get(name)
+    ]
+    if chosen.get("enable_mixed_chunk"):
+        problems.append(
+            "--enable-mixed-chunk puts decoded tokens into prefills, where they are compressed too and cannot be "
+            "told from prompts: leave it out of the suite's server.args"
+        )
+    if chosen.get("disaggregation_mode") not in (None, "null"):
+        problems.append(
+            "--disaggregation-mode has another server prefill, whose ranks nobody sees: leave it out of the suite's "
+            "server.args"
+        )
     return problems
 
 

@@ -6,9 +6,9 @@ the passes that ended are there.
 
 rank-N.jsonl: the first line holds the rank's facts, each other one a forward pass:
 
-    {"rank": 0, "world_size": 2, "virtual_ranks": 0, "tp_size": 2, "layers": 30, "device": "cpu", "flag": true,
-     "implementation": "harness.collective", "codec": "int8_token", "algorithm": "one_shot", "sglang": "0.5.23",
-     "torch": "2.13.0"}
+    {"rank": 0, "world_size": 2, "virtual_ranks": 0, "tp_size": 2, "layers": 30, "hidden": 576, "device": "cpu",
+     "flag": true, "implementation": "harness.collective", "codec": "int8_token", "algorithm": "one_shot",
+     "sglang": "0.5.23", "torch": "2.13.0"}
     {"policy": 3, "mode": "EXTEND", "tokens": 115, "sites": {"attention": COUNTS, "ffn": COUNTS}}
     {"policy": 3, "mode": "DECODE", "tokens": 16}
 

@@ -104,7 +104,8 @@ def make_study(
     if problems:
         raise HarnessError("\n".join(problems))
     fidelity = suite.fidelity
-    counts = fidelity.texts if fidelity else {"gsm8k": TEXTS, "boolq": TEXTS}
+    # A study measures dozens of policies, a run one.
+    given = fidelity.texts if fidelity else {"gsm8k": TEXTS, "boolq": TEXTS}
     return StudyPlan(
         run_id=run_id,
         suite=suite_label(options.suite),
@@ -118,9 +119,8 @@ def make_study(
         ranks=list(dict.fromkeys(options.ranks)),
         candidates=candidates,
         texts=FidelityPlan(
-            texts={source: options.texts or count for source, count in counts.items()},
+            texts={source: options.texts or min(count, TEXTS) for source, count in given.items()},
             max_tokens=fidelity.max_tokens if fidelity else MAX_TOKENS,
-            top_k=fidelity.top_k if fidelity else 20,
             concurrency=fidelity.concurrency if fidelity else 1,
             threshold=None,
         ),

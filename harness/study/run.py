@@ -14,7 +14,7 @@ from harness.places import TASKS
 from harness.plan.plan import TaskPlan
 from harness.plan.preflight import Sglang, check_sglang
 from harness.records.run import RunRecord, write_record
-from harness.records.run_folder import ArmFolder
+from harness.records.run_folder import PRIVATE, ArmFolder
 from harness.run.display import Display
 from harness.run.reuse_baseline import server_facts
 from harness.run.versions import harness_versions
@@ -46,7 +46,7 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
     folder = StudyFolder(Path(plan.folder))
     started, clock = datetime.now(UTC), time.monotonic()
     try:
-        folder.path.mkdir(parents=True)
+        folder.path.mkdir(mode=PRIVATE, parents=True)
         write_record(folder.plan, plan)
         texts = FixedTexts(plan.texts, Path(plan.data))
         task = _scored_task(plan, folder)

@@ -1,12 +1,13 @@
 """Writes a study: report.json, report.md, report.svg and policy.yaml, and points `latest-study` to them."""
 
+from io import StringIO
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from harness.places import point_latest
-from harness.records.run import write_record
+from harness.records.run import write_record, write_whole
 from harness.study.folder import StudyFolder
 from harness.study.model import MeasuredPolicy, StudyReport
 from harness.study.plan import PR_CODEC
@@ -29,14 +30,17 @@ def write_study(report: StudyReport, folder: StudyFolder, *, latest: bool = True
         OSError: They cannot be written.
     """
     write_record(folder.report, report)
+    # A link in a file's place is not followed.
+    folder.plots.unlink(missing_ok=True)
     draw(report, folder.plots)
-    folder.markdown.write_text(markdown(report), encoding="utf-8")
+    write_whole(folder.markdown, markdown(report))
     if report.recommended is not None:
         yaml = YAML()
         yaml.width = 118
-        with folder.policy.open("w", encoding="utf-8") as out:
-            out.write(f"# {report.recommended.name}: of {report.run_id}, {report.model} at {report.ranks[0]} ranks\n")
-            yaml.dump({"name": report.recommended.name, "rules": report.recommended.policy}, out)
+        out = StringIO()
+        out.write(f"# {report.recommended.name}: of {report.run_id}, {report.model} at {report.ranks[0]} ranks\n")
+        yaml.dump({"name": report.recommended.name, "rules": report.recommended.policy}, out)
+        write_whole(folder.policy, out.getvalue())
     if latest:
         point_latest(folder.path, LATEST)
 

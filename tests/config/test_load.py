@@ -148,6 +148,8 @@ def test_a_broken_neighbour_does_not_stop_a_good_suite(files: Files) -> None:
         "--model-path=x",
         "--host",
         "--api-key=k",
+        "--config=c.yaml",
+        "--revision=main",
         "--enable-quant-communications",
     ],
 )
@@ -155,6 +157,41 @@ def test_arguments_that_are_the_harnesss_own(files: Files, argument: str) -> Non
     files.write({**SUITE, "server": {"tp": 2, "args": ["--dtype=float32", argument]}}, THRESHOLDS)
     name = argument.split("=", maxsplit=1)[0]
     assert files.problems() == [f"one.yaml:10: server.args.1: {name} is set by the harness: remove it"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "own"), [("--hos=::", "--host"), ("--api=k", "--api-key"), ("--conf", "--config")]
+)
+def test_beginnings_of_the_harnesss_own_arguments(files: Files, argument: str, own: str) -> None:
+    files.write({**SUITE, "server": {"tp": 2, "args": [argument]}}, THRESHOLDS)
+    (problem,) = files.problems()
+    assert f"may stand for {own}, which is set by the harness: write arguments in full" in problem
+
+
+def test_a_models_own_code_is_run_only_where_a_suite_says_why(files: Files) -> None:
+    files.write({**SUITE, "server": {"tp": 2, "args": ["--trust-remote-code"]}}, THRESHOLDS)
+    (problem,) = files.problems()
+    assert "remove it, or say why it is needed with `model.trust_remote_code`" in problem
+    model = {**SUITE["model"], "trust_remote_code": "its attention is in no release of transformers yet"}
+    files.write({**SUITE, "model": model}, THRESHOLDS)
+    assert files.load()[0].model.trust_remote_code == model["trust_remote_code"]
+
+
+def test_a_suite_holds_no_secret(files: Files) -> None:
+    files.write(
+        {**SUITE, "server": {"tp": 2, "args": [], "env": {"HF_TOKEN": "hf_x", "MAX_TOKENS": "3"}}}, THRESHOLDS
+    )
+    (problem,) = files.problems()
+    assert "server.env.HF_TOKEN: looks like a secret" in problem
+
+
+@pytest.mark.parametrize(("revision", "fits"), [("a" * 40, True), ("main", False), ("", False)])
+def test_a_revision_is_a_commit(files: Files, revision: str, *, fits: bool) -> None:
+    files.write({**SUITE, "model": {**SUITE["model"], "revision": revision}}, THRESHOLDS)
+    if fits:
+        assert files.load()[0].model.revision == revision
+    else:
+        assert "model.revision" in files.problems()[0]
 
 
 def test_arguments_that_merely_look_alike_pass(files: Files) -> None:
@@ -210,6 +247,8 @@ def test_impossible_values_of_a_suite(files: Files, changed: dict[str, Any], key
         ({"source": "s", "metric": "acc,none", "max_truncated": 5, "floor": 0.1}, "less than or equal to 1"),
         ({"source": "s", "metric": "acc,none", "floor": 0.1, "min_questions": 0}, "greater than 0"),
         ({"source": "s", "metric": "acc,none", "floor": 0.1, "flor": 0.1}, "is not a known key"),
+        ({"source": "s", "metric": "acc,none", "max_drop": 0.1, "floor_questions": 9}, "and no `floor`"),
+        ({"source": "s", "metric": "acc,none", "max_drop": 0.1, "floor_rule": "upstream"}, "and no `floor`"),
     ],
 )
 def test_impossible_thresholds(files: Files, row: dict[str, Any], says: str) -> None:
@@ -226,6 +265,34 @@ def test_thresholds_at_the_edges_are_possible(files: Files, row: dict[str, Any])
     assert files.load()[1].models["M"].tasks["boolq"].source == "s"
 
 
+def pooled(**row: Any) -> dict[str, Any]:
+    drops = {"metric": "acc,none", "max_drop": 0.1, "source": "s"}
+    return {"models": {"M": {"boolq": drops, "pooled": {"source": "here", **row}}}}
+
+
+def test_what_all_tasks_may_lose_together_stands_beside_them(files: Files) -> None:
+    files.write(SUITE, pooled(max_drop=0.01))
+    rows = files.load()[1].models["M"]
+    assert list(rows.tasks) == ["boolq"]
+    assert rows.pooled is not None
+    assert rows.pooled.max_drop == 0.01
+
+
+def test_a_pooled_row_needs_a_drop_and_all_questions(files: Files) -> None:
+    files.write(SUITE, pooled())
+    (problem,) = files.problems()
+    assert "models.M.pooled.max_drop: is missing" in problem
+    without = {"models": {"M": {**pooled(max_drop=0.01)["models"]["M"], "boolq": THRESHOLDS["models"]["M"]["boolq"]}}}
+    without["models"]["M"]["boolq"] = {"metric": "acc,none", "floor": 0.5, "source": "s"}
+    files.write(SUITE, without)
+    (problem,) = files.problems()
+    assert "no task with a `max_drop`" in problem
+    early = {**SUITE, "tasks": {"boolq": {**SUITE["tasks"]["boolq"], "early_stop": True}}}
+    files.write(early, pooled(max_drop=0.01))
+    (problem,) = files.problems()
+    assert "the pooled test of M needs all questions" in problem
+
+
 def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -> None:
     row: dict[str, Any] = {"max_mean_kl": 0.02, "min_same_top": 0.9, "source": "here"}
     models = {"models": {"M": {**THRESHOLDS["models"]["M"], "fidelity": row}}}
@@ -234,7 +301,7 @@ def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -
     rows = thresholds.models["M"]
     assert (list(rows.tasks), rows.fidelity) == (["boolq"], FidelityThreshold(**row))
     assert suite.fidelity is not None
-    assert (suite.fidelity.texts, suite.fidelity.max_tokens, suite.fidelity.top_k) == ({"boolq": 4}, 128, 20)
+    assert (suite.fidelity.texts, suite.fidelity.max_tokens) == ({"boolq": 4}, 128)
     files.write(SUITE, models)
     (problem,) = files.problems()
     assert problem.startswith("thresholds.yaml:7: models.M.fidelity: is measured by no suite of M: give one the key")

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,39 @@ def test_later_findings_can_be_placed_too(file: Path) -> None:
     assert str(read.problem(("many", 0), "is odd")) == f"{file}:5: many.0: is odd"
     assert str(read.problem(("inner", "gone", "far"), "is odd")) == f"{file}:2: inner.gone.far: is odd"
     assert str(read.problem((), "is odd")) == f"{file}: is odd"
+
+
+def test_a_bomb_of_aliases_is_refused_before_it_goes_off(file: Path) -> None:
+    """Each line stands for ten of the line before it: a hundred million values in all."""
+    lines = ["a: &a [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"]
+    lines += [f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]" for before, name in pairwise("abcdefgh")]
+    (problem,) = refused(file, "\n".join(lines) + "\n")
+    assert problem == "stands for more than 20000 values once its aliases (*name) are put in: write them out"
+
+
+def test_a_bomb_of_merged_keys_is_refused_too(file: Path) -> None:
+    lines = ["a: &a {k: 1}"]
+    lines += [f"{name}: &{name} {{<<: [{', '.join([f'*{before}'] * 10)}]}}" for before, name in pairwise("abcdefgh")]
+    (problem,) = refused(file, "\n".join(lines) + "\n")
+    assert "once its aliases" in problem
+
+
+def test_a_list_that_holds_itself_is_refused(file: Path) -> None:
+    (problem,) = refused(file, "name: &a [*a]\n")
+    assert "once its aliases" in problem
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_what_is_nested_too_deep_is_refused(file: Path, opening: str) -> None:
+    (problem,) = refused(file, opening * 20_000)
+    assert "is nested more than 32 levels deep" in problem
+
+
+def test_a_file_beyond_all_measure_is_refused(file: Path) -> None:
+    (problem,) = refused(file, "name: " + "x" * 300_000)
+    assert problem == "is larger than 262144 bytes: is it the right file?"
+
+
+def test_aliases_that_stand_for_little_are_read(file: Path) -> None:
+    file.write_text("name: a\ninner: &one {count: 1}\nmany: [*one, *one]\n")
+    assert YamlFile(file, Outer).content.many == [Inner(count=1)] * 2

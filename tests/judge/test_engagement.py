@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.judge.engagement import read_engagement
+from harness.judge.engagement import Engagement, read_engagement
 from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
 from harness.sglang_plugin.recorder import Recorder
 from tests.support import FACTS, LAYERS, WIDTH, count, write_engagement
@@ -12,8 +13,15 @@ TOKENS = 1 + 2 + 3 + 4
 POLICY = uniform(Choice(codec="int8_token"))
 
 
-def faults(folder: Path, *, compressed: bool = True, tp: int = 2) -> list[str]:
-    return read_engagement(folder, tp=tp, compressed=compressed, policy=POLICY).faults
+def read(
+    folder: Path, *, compressed: bool = True, tp: int = 2, policy: Policy = POLICY, **expected: Any
+) -> Engagement:
+    expected = {"tp_size": tp, **expected}
+    return read_engagement(folder, tp=tp, compressed=compressed, policy=policy, expected=expected)
+
+
+def faults(folder: Path, **how: Any) -> list[str]:
+    return read(folder, **how).faults
 
 
 def started(folder: Path, rank: int = 0, *, flag: bool = True) -> Recorder:
@@ -25,14 +33,14 @@ def started(folder: Path, rank: int = 0, *, flag: bool = True) -> Recorder:
 def prefill(recorder: Recorder, *, attention: int = LAYERS, ffn: int = LAYERS, plain: int = 0) -> None:
     with recorder.forward("EXTEND", 5):
         for layer in range(attention):
-            count(recorder, "attention", layer=layer, quantized=layer >= plain)
+            count(recorder, "attention", 5, layer=layer, quantized=layer >= plain)
         for layer in range(ffn):
-            count(recorder, "ffn", layer=layer)
+            count(recorder, "ffn", 5, layer=layer)
 
 
 def test_a_compressed_arm_is_counted_by_rank_and_site(tmp_path: Path) -> None:
     write_engagement(tmp_path, compressed=True)
-    proof = read_engagement(tmp_path, tp=2, compressed=True, policy=POLICY)
+    proof = read(tmp_path)
     assert proof.faults == []
     assert [counts.rank for counts in proof.ranks] == [0, 1]
     for counts in proof.ranks:
@@ -47,7 +55,7 @@ def test_a_compressed_arm_is_counted_by_rank_and_site(tmp_path: Path) -> None:
 
 def test_a_baseline_arm_compresses_nothing(tmp_path: Path) -> None:
     write_engagement(tmp_path, compressed=False)
-    proof = read_engagement(tmp_path, tp=2, compressed=False, policy=POLICY)
+    proof = read(tmp_path, compressed=False)
     assert proof.faults == []
     assert [(counts.calls, counts.elements, counts.wire_bytes) for counts in proof.ranks] == [(0, 0, 0)] * 2
     assert proof.ranks[0].sites.keys() == {"attention", "ffn"}
@@ -65,7 +73,7 @@ def test_arms_taken_for_each_other(tmp_path: Path, *, compressed: bool) -> None:
 @pytest.mark.parametrize("ranks", [(0,), (1,), ()])
 def test_each_rank_without_a_log_is_named(tmp_path: Path, ranks: tuple[int, ...]) -> None:
     write_engagement(tmp_path, compressed=True, ranks=ranks)
-    proof = read_engagement(tmp_path, tp=2, compressed=True, policy=POLICY)
+    proof = read(tmp_path)
     missing = [rank for rank in range(2) if rank not in ranks]
     assert [fault.split(" left no proof")[0] for fault in proof.faults] == [f"rank {rank}" for rank in missing]
     assert all("search the server's log for 'plugin'" in fault for fault in proof.faults)
@@ -139,10 +147,10 @@ def test_an_unknown_site_is_counted_and_is_a_fault(tmp_path: Path) -> None:
     recorder = started(tmp_path)
     with recorder.forward("EXTEND", 5):
         for layer in range(LAYERS):
-            count(recorder, "attention", layer=layer)
-            count(recorder, "ffn", layer=layer)
-        count(recorder, "unknown")
-    proof = read_engagement(tmp_path, tp=1, compressed=True, policy=POLICY)
+            count(recorder, "attention", 5, layer=layer)
+            count(recorder, "ffn", 5, layer=layer)
+        count(recorder, "unknown", 5)
+    proof = read(tmp_path, tp=1)
     assert proof.faults == ["rank 0 compressed at an unknown site: unknown"]
     assert proof.ranks[0].calls == 2 * LAYERS + 1
 
@@ -164,7 +172,7 @@ def test_empty_prefills_are_none(tmp_path: Path) -> None:
     prefill(recorder)
     with recorder.forward("EXTEND", 0):
         pass
-    proof = read_engagement(tmp_path, tp=1, compressed=True, policy=POLICY)
+    proof = read(tmp_path, tp=1)
     assert proof.faults == []
     assert proof.ranks[0].prefills == 1
 
@@ -172,7 +180,9 @@ def test_empty_prefills_are_none(tmp_path: Path) -> None:
 def test_ranks_that_differ(tmp_path: Path) -> None:
     write_engagement(tmp_path, compressed=True, ranks=[0], prefills=4)
     write_engagement(tmp_path, compressed=True, ranks=[1], prefills=3)
-    assert faults(tmp_path) == ["the ranks differ: rank 0: 24 calls in 4 prefills, rank 1: 18 calls in 3 prefills"]
+    assert faults(tmp_path) == [
+        "the ranks differ: rank 0: 24 calls in 4 prefills of 10 tokens, rank 1: 18 calls in 3 prefills of 6 tokens"
+    ]
 
 
 def test_thousands_of_equal_faults_are_cut_short(tmp_path: Path) -> None:
@@ -187,7 +197,7 @@ def test_thousands_of_equal_faults_are_cut_short(tmp_path: Path) -> None:
 def test_facts_that_the_ranks_do_not_share_are_left_out(tmp_path: Path) -> None:
     write_engagement(tmp_path, compressed=True, ranks=[0])
     write_engagement(tmp_path, compressed=True, ranks=[1], codec="none")
-    shared = read_engagement(tmp_path, tp=2, compressed=True, policy=POLICY).facts
+    shared = read(tmp_path).facts
     assert "codec" not in shared
     assert "rank" not in shared
     assert shared["sglang"] == FACTS["sglang"]
@@ -204,18 +214,18 @@ def spared(recorder: Recorder, *, plain: int, how: str = "int8_token one_shot") 
     """Make a prefill in which the FFN's sum of one layer is plain, and all others are compressed."""
     with recorder.forward("EXTEND", 5):
         for layer in range(LAYERS):
-            count(recorder, "attention", layer=layer)
+            count(recorder, "attention", 5, layer=layer)
             if layer == plain:
                 recorder.count_plain("ffn", layer=layer, ring_bytes=10)
             else:
-                sent = {"elements": WIDTH, "wire_bytes": WIDTH}
+                sent = {"elements": 5 * WIDTH, "wire_bytes": WIDTH}
                 recorder.count("ffn", layer=layer, how=how, quantized=True, **sent)
 
 
 def test_a_policy_is_kept_where_it_says_plain_and_where_it_says_how(tmp_path: Path) -> None:
     spared(started(tmp_path), plain=1)
     policy = Policy(rules=(*POLICY.rules, Rule(choice=None, site="ffn", layers=(1,))))
-    assert read_engagement(tmp_path, tp=1, compressed=True, policy=policy).faults == []
+    assert read(tmp_path, tp=1, policy=policy).faults == []
 
 
 def test_a_sum_that_is_plain_where_the_policy_compresses_is_a_fault(tmp_path: Path) -> None:
@@ -230,5 +240,30 @@ def test_a_sum_that_is_plain_where_the_policy_compresses_is_a_fault(tmp_path: Pa
 def test_another_codec_than_the_policys_is_a_fault(tmp_path: Path) -> None:
     spared(started(tmp_path), plain=1, how="int4_group32 one_shot")
     policy = Policy(rules=(*POLICY.rules, Rule(choice=None, site="ffn", layers=(1,))))
-    (fault,) = read_engagement(tmp_path, tp=1, compressed=True, policy=policy).faults
+    (fault,) = read(tmp_path, tp=1, policy=policy).faults
     assert "by int4_group32 one_shot, the policy says []" in fault
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("codec", "none"), ("implementation", "plain"), ("world_size", 1), ("sglang", "0.4"), ("algorithm", "two_shot")],
+)
+def test_ranks_that_say_something_else_than_the_plan(
+    tmp_path: Path, name: str, said: Any, *, compressed: bool
+) -> None:
+    write_engagement(tmp_path, compressed=compressed, **{name: said})
+    assert faults(tmp_path, compressed=compressed, **{name: FACTS[name]}) == [
+        f"rank {rank} ran with {name}={said}, not {FACTS[name]}" for rank in (0, 1)
+    ]
+
+
+def test_sums_of_other_tensors_than_the_tokens_make(tmp_path: Path) -> None:
+    recorder = started(tmp_path)
+    with recorder.forward("EXTEND", 5):
+        for layer in range(LAYERS):
+            count(recorder, "attention", 5, layer=layer)
+            count(recorder, "ffn", 4, layer=layer)
+    assert faults(tmp_path, tp=1) == [
+        "rank 0: a pass of 5 tokens compressed 96 elements in ffn; 3 sums of 8 a token have 120"
+    ]

@@ -4,15 +4,26 @@ from typing import Any
 
 import pytest
 
+from harness.judge.engagement import Engagement, RankCounts
 from harness.judge.live_check import CheckedSums, read_live_check
 from harness.report.live_check import live_check_line, worst_layers
+from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
 from tests.support import LAYERS, WIDTH, checked, tally, write_live_check
 
 CALLS = 2 * LAYERS
+POLICY = uniform(Choice(codec="int8_token"))
 
 
-def read(folder: Path, *, tp: int = 2) -> CheckedSums:
-    found = read_live_check(folder, tp=tp, every=97)
+def read(folder: Path, *, tp: int = 2, calls: int = CALLS, policy: Policy = POLICY) -> CheckedSums:
+    """Read the checks of an arm whose ranks logged so many calls."""
+    ranks = [
+        RankCounts(
+            rank=rank, calls=calls, elements=0, wire_bytes=0, sites={}, prefills=1, prefill_tokens=1, decodes=0
+        )
+        for rank in range(tp)
+    ]
+    engagement = Engagement(ranks=ranks, facts={"layers": LAYERS}, faults=[])
+    found = read_live_check(folder, engagement, tp=tp, every=97, policy=policy)
     assert found is not None
     return found
 
@@ -22,20 +33,23 @@ def with_one(**changed: Any) -> list[dict[str, Any]]:
     return [checked(call, **(changed if call == 3 else {})) for call in range(CALLS)]
 
 
-def faults_of_rank_1(folder: Path, **changed: Any) -> list[str]:
+def wrong_on_rank_1(folder: Path, **changed: Any) -> list[str]:
     write_live_check(folder, ranks=[0])
     write_live_check(folder, with_one(**changed), ranks=[1])
-    return read(folder).faults
+    found = read(folder)
+    assert found.faults == []
+    return found.wrong
 
 
 def test_a_check_that_is_off_is_none(tmp_path: Path) -> None:
-    assert read_live_check(tmp_path, tp=2, every=0) is None
+    engagement = Engagement(ranks=[], facts={}, faults=[])
+    assert read_live_check(tmp_path, engagement, tp=2, every=0, policy=POLICY) is None
 
 
 def test_errors_are_added_up_by_site_layer_and_kind_of_token(tmp_path: Path) -> None:
     write_live_check(tmp_path)
     found = read(tmp_path)
-    assert found.faults == []
+    assert (found.wrong, found.faults, found.warnings) == ([], [], [])
     assert (found.every, found.codec, found.algorithm) == (97, "int8_token", "one_shot")
     assert (found.calls, found.checked) == (CALLS, CALLS)
     assert (found.seconds, found.share) == (0.5, 0.25)
@@ -66,7 +80,7 @@ def test_powers_are_added_and_extremes_are_kept(tmp_path: Path) -> None:
 
 def test_an_element_beyond_the_bound_on_one_rank(tmp_path: Path) -> None:
     worst = {"row": 7, "column": 5, "served": 3.0, "expected": 1.0, "allowed": 0.25}
-    (fault,) = faults_of_rank_1(tmp_path, rest=tally(beyond=2, over_bound=8.0, error=9.0), worst=worst)
+    (fault,) = wrong_on_rank_1(tmp_path, rest=tally(beyond=2, over_bound=8.0, error=9.0), worst=worst)
     assert fault == (
         "rank 1, layer 1, ffn: 2 of 32 elements are further from the exact sum than int8_token (one_shot) allows, up "
         "to 8 times as far; the worst: row 7, column 5: served 3, the exact sum is 1, bound 0.25"
@@ -74,13 +88,13 @@ def test_an_element_beyond_the_bound_on_one_rank(tmp_path: Path) -> None:
 
 
 def test_token_0_is_judged_too(tmp_path: Path) -> None:
-    (fault,) = faults_of_rank_1(tmp_path, token0=tally(1, beyond=1, over_bound=2.0))
+    (fault,) = wrong_on_rank_1(tmp_path, token0=tally(1, beyond=1, over_bound=2.0))
     assert fault.startswith("rank 1, layer 1, ffn: 1 of 32 elements are further")
 
 
 def test_a_sum_that_is_not_finite(tmp_path: Path) -> None:
     worst = {"row": 0, "column": 0, "served": math.nan, "expected": 1.0, "allowed": 0.25}
-    (fault,) = faults_of_rank_1(tmp_path, rest=tally(beyond=1, over_bound=math.inf, error=math.inf), worst=worst)
+    (fault,) = wrong_on_rank_1(tmp_path, rest=tally(beyond=1, over_bound=math.inf, error=math.inf), worst=worst)
     assert "up to inf times as far" in fault
     assert "served nan, the exact sum is 1" in fault
     found = read(tmp_path)
@@ -90,7 +104,7 @@ def test_a_sum_that_is_not_finite(tmp_path: Path) -> None:
 
 def test_ranks_that_served_different_bits(tmp_path: Path) -> None:
     most = {"row": 2, "column": 1, "served": 1.5, "expected": 1.25, "allowed": 0.0}
-    (fault,) = faults_of_rank_1(tmp_path, differing=4, differing_most=most)
+    (fault,) = wrong_on_rank_1(tmp_path, differing=4, differing_most=most)
     assert fault == (
         "rank 1, layer 1, ffn: 4 elements are not the bits that rank 0 served; the worst: row 2, column 1: "
         "served 1.5, rank 0 served 1.25"
@@ -100,7 +114,7 @@ def test_ranks_that_served_different_bits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("error", "db"), [(0.0, "inf"), (0.03e-3, "70.0")])
 def test_a_sum_too_good_to_be_the_claimed_codecs(tmp_path: Path, error: float, db: str) -> None:
     """A plain all-reduce keeps every bound."""
-    (fault,) = faults_of_rank_1(tmp_path, rest=tally(error=error))
+    (fault,) = wrong_on_rank_1(tmp_path, rest=tally(error=error))
     assert fault == (
         f"rank 1, layer 1, ffn, other tokens: an SQNR of {db} dB, where int8_token (one_shot) makes 40.0 dB of the "
         "same inputs: too good, so that something else ran, such as a plain all-reduce"
@@ -108,7 +122,7 @@ def test_a_sum_too_good_to_be_the_claimed_codecs(tmp_path: Path, error: float, d
 
 
 def test_a_sum_within_its_bound_but_too_noisy(tmp_path: Path) -> None:
-    (fault,) = faults_of_rank_1(tmp_path, token0=tally(1, error=0.021))
+    (fault,) = wrong_on_rank_1(tmp_path, token0=tally(1, error=0.021))
     assert fault.endswith("token 0: an SQNR of 36.8 dB, where int8_token (one_shot) makes 40.0 dB of the same inputs")
 
 
@@ -127,7 +141,7 @@ def test_a_sum_within_its_bound_but_too_noisy(tmp_path: Path) -> None:
 )
 def test_noise_that_is_no_fault(tmp_path: Path, rest: dict[str, Any]) -> None:
     write_live_check(tmp_path, with_one(rest=rest))
-    assert read(tmp_path).faults == []
+    assert read(tmp_path).wrong == []
 
 
 def test_a_rank_without_a_check_is_named(tmp_path: Path) -> None:
@@ -137,7 +151,7 @@ def test_a_rank_without_a_check_is_named(tmp_path: Path) -> None:
 
 def test_no_checked_call_is_a_fault(tmp_path: Path) -> None:
     write_live_check(tmp_path, [])
-    found = read(tmp_path)
+    found = read(tmp_path, calls=0)
     assert found.faults == [f"rank {rank} checked no call, though the live check was on" for rank in (0, 1)]
     assert found.sites == []
     assert live_check_line(found) == "live check: no compressed call was summed exactly"
@@ -165,7 +179,7 @@ def test_a_log_that_is_none(tmp_path: Path, text: str) -> None:
 
 def test_many_equal_faults_are_cut_short(tmp_path: Path) -> None:
     write_live_check(tmp_path, [checked(call, rest=tally(beyond=1, over_bound=3.0)) for call in range(40)])
-    found = read(tmp_path).faults
+    found = read(tmp_path, calls=40).wrong
     assert len(found) == 9
     assert found[0] == (
         "in short, of 80 checked calls beyond the bound: always column 2, always row 1, rank 0's part of the row, "
@@ -180,7 +194,7 @@ def test_violations_in_a_part_of_the_sites_and_of_several_columns_are_told_as_th
         return checked(call, rest=tally(beyond=1, over_bound=3.0), worst=worst)
 
     write_live_check(tmp_path, [checked(0), broken(1, 5), broken(2, 7), checked(3)])
-    assert read(tmp_path).faults[0] == (
+    assert read(tmp_path, calls=4).wrong[0] == (
         "in short, of 4 checked calls beyond the bound: rank 1's part of the row, 2 of 4 sites, seen by ranks 0, 1"
     )
 
@@ -189,8 +203,52 @@ def test_the_line_and_the_worst_layers(tmp_path: Path) -> None:
     write_live_check(tmp_path, with_one(rest=tally(error=0.05, claimed=0.05, over_bound=0.75)))
     found = read(tmp_path)
     assert live_check_line(found) == (
-        "live check: 6 of 6 compressed calls summed exactly: error at most 0.750 of the bound of int8_token "
-        "(layer 1, ffn); SQNR 40.0 dB in attention, SQNR 39.1 dB in ffn; it took 0.5 s, 25.0% of its prefills"
+        "live check: 6 of 6 compressed calls summed exactly; excluded with 95 %: faults in more than 39.3% of the "
+        "calls; error at most 0.750 of the bound of int8_token (layer 1, ffn); SQNR 40.0 dB in attention, "
+        "SQNR 39.1 dB in ffn; it took 0.5 s, 25.0% of its prefills"
     )
     first, *_ = worst_layers(found)
     assert (first.layer, first.site, first.tokens) == (1, "ffn", "rest")
+
+
+def test_163_checked_calls_exclude_faults_in_more_than_1_8_percent(tmp_path: Path) -> None:
+    write_live_check(tmp_path, [checked(call) for call in range(163)])
+    found = read(tmp_path, calls=163)
+    assert found.excluded == pytest.approx(1 - 0.05 ** (1 / 163))
+    assert "; excluded with 95 %: faults in more than 1.8% of the calls; " in live_check_line(found)
+
+
+def test_a_check_that_found_something_excludes_nothing(tmp_path: Path) -> None:
+    write_live_check(tmp_path, with_one(rest=tally(beyond=1, over_bound=3.0)))
+    assert "excluded" not in live_check_line(read(tmp_path))
+
+
+def test_each_layer_and_site_needs_a_checked_call(tmp_path: Path) -> None:
+    calls = [checked(call) for call in range(CALLS) if call != 3]
+    write_live_check(tmp_path, [*calls, checked(0)])
+    assert read(tmp_path).faults == ["no call of layer 1, ffn was checked"]
+    spared = Policy(rules=(*POLICY.rules, Rule(choice=None, site="ffn", layers=(1,))))
+    assert read(tmp_path, policy=spared).faults == []
+
+
+def test_fewer_checks_than_were_due_are_a_log_that_was_cut(tmp_path: Path) -> None:
+    write_live_check(tmp_path)
+    # Of 6 + 200 calls number 97 and 194 were due beside the first pass's.
+    assert read(tmp_path, calls=206).faults == ["6 calls were checked; of 206, 8 were due: the log was cut"]
+    for rank in (0, 1):
+        (tmp_path / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(tmp_path, [*(checked(call) for call in range(CALLS)), checked(97), checked(194)])
+    assert read(tmp_path, calls=206).faults == []
+
+
+def test_messages_that_are_not_finite_are_a_warning(tmp_path: Path) -> None:
+    write_live_check(tmp_path, with_one(nonfinite=2))
+    found = read(tmp_path)
+    assert (found.wrong, found.faults) == ([], [])
+    (text,) = found.warnings
+    assert text.startswith("messages or sums of 2 checked tokens are not finite (layer 1, ffn), so that no bound ")
+
+
+def test_a_nan_that_was_hidden_is_a_wrong_sum(tmp_path: Path) -> None:
+    (text,) = wrong_on_rank_1(tmp_path, nonfinite=1, swallowed=8)
+    assert text == ("rank 1, layer 1, ffn: 8 elements are finite, though a message is not there: a NaN was hidden")

@@ -26,15 +26,16 @@ def refused(plan: Plan) -> str:
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    script = """echo '{"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"], "packages": "torch 2"}'"""
+    answer = {"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"]}
+    script = f"echo '{json.dumps({**answer, 'packages': 'torch 2', 'plugin': 'f00'})}'"
     assert check_plan(planned(tmp_path, script)) == Sglang(
-        version="0.5.23", settings=frozenset({"tp_size", "port"}), packages="torch 2"
+        version="0.5.23", settings=frozenset({"tp_size", "port"}), packages="torch 2", plugin="f00"
     )
 
 
 def test_it_is_asked_with_both_arms_arguments_in_the_servers_environment(tmp_path: Path) -> None:
     script = f"""cat > {tmp_path}/request; env > {tmp_path}/env; echo "$@" > {tmp_path}/arguments
-echo '{{"sglang": "1", "problems": [], "settings": [], "packages": ""}}'"""
+echo '{{"sglang": "1", "problems": [], "settings": [], "packages": "", "plugin": ""}}'"""
     plan = planned(tmp_path, script)
     check_plan(plan)
     request = json.loads((tmp_path / "request").read_text())
@@ -54,7 +55,8 @@ echo '{{"sglang": "1", "problems": [], "settings": [], "packages": ""}}'"""
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
     problems = ["one is wrong", "two is wrong", "three is wrong"]
-    script = f"""echo '{json.dumps({"sglang": "1", "problems": problems, "settings": [], "packages": ""})}'"""
+    answer = {"sglang": "1", "problems": problems, "settings": [], "packages": "", "plugin": ""}
+    script = f"echo '{json.dumps(answer)}'"
     assert refused(planned(tmp_path, script)).splitlines() == problems
 
 
@@ -234,6 +236,24 @@ def test_sums_that_would_pass_the_plugin_by_are_refused(tmp_path: Path) -> None:
     assert [entry.split(": ")[0] for entry in said] == [
         "prefills would be replayed from CUDA graphs, in which nothing counts or checks a compressed sum",
         "FlashInfer may fuse attention's sum with what follows, whatever the flag says",
+    ]
+
+
+STORED = """
+        parser.add_argument('--enable-hierarchical-cache', default=True)
+        parser.add_argument('--hicache-storage-backend', default='file')
+        parser.add_argument('--enable-mixed-chunk', default=True)
+        parser.add_argument('--disaggregation-mode', default='decode')
+"""
+
+
+def test_answers_that_rest_on_other_prefills_than_the_logged_ones_are_refused(tmp_path: Path) -> None:
+    said = on_gpus(tmp_path, stand_in(tmp_path, 2, STORED), together=False).splitlines()
+    assert [entry.split(" ", 1)[0] for entry in said] == [
+        "--enable-hierarchical-cache",
+        "--hicache-storage-backend",
+        "--enable-mixed-chunk",
+        "--disaggregation-mode",
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from harness.config.suite import Source
 from harness.errors import ConfigError, HarnessError
 from harness.plan.data_line import data_line
-from harness.prepare.data import BOOLQ, GSM8K_TEST, GSM8K_TRAIN, PACKAGED_SHOTS, prepare
+from harness.prepare.data import BOOLQ, GSM8K_TEST, GSM8K_TRAIN, PACKAGED_SHOTS, data_place, prepare
 from tests.support import write_rows
 
 GSM8K_ROW = {"question": "How many?", "answer": "One and one.\n#### 2"}
@@ -75,7 +75,7 @@ def test_the_manifest_says_what_the_files_are(source: str, request: pytest.Fixtu
     for name, one in manifest["files"].items():
         assert one["sha256"] == hashlib.sha256((out / name).read_bytes()).hexdigest()
         assert one["rows"] == len(read_rows(out / name)) > 0
-    assert not (folder.parent / "out.partial").exists()
+    assert not list(folder.parent.glob("*.partial"))
 
 
 def test_a_second_run_prepares_nothing(packages: Path) -> None:
@@ -101,13 +101,6 @@ def test_a_manifest_that_was_cut_off_is_made_again(packages: Path) -> None:
     first = from_packages(packages)
     (packages.parent / "out" / "manifest.json").write_text('{"files": ')
     assert from_packages(packages) == first
-
-
-def test_what_an_interrupted_run_left_is_no_obstacle(packages: Path) -> None:
-    (packages.parent / "out.partial" / "gsm8k").mkdir(parents=True)
-    (packages.parent / "out.partial" / "stray").write_text("x")
-    from_packages(packages)
-    assert not (packages.parent / "out" / "stray").exists()
 
 
 def test_a_package_of_another_form(packages: Path) -> None:
@@ -241,6 +234,15 @@ def test_a_file_that_is_no_text(own: Path) -> None:
 def test_a_folder_without_any_of_the_files(tmp_path: Path, missing: str) -> None:
     with pytest.raises(HarnessError, match=rf"holds none of {GSM8K_TRAIN}, {GSM8K_TEST}, {BOOLQ}"):
         from_folder(tmp_path / missing)
+
+
+def test_each_source_and_each_folder_has_a_place_of_its_own(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    places = [data_place(Source.PACKAGED), data_place(Source.FOLDER, one), data_place(Source.FOLDER, other)]
+    assert len(set(places)) == 3
+    # A folder that is named beside another source says nothing.
+    assert data_place(Source.PACKAGED, one) == places[0]
+    assert data_place(Source.FOLDER, tmp_path / "other" / ".." / "one") == places[1]
 
 
 def test_the_folder_must_be_named(tmp_path: Path) -> None:

@@ -67,8 +67,19 @@ def test_a_file_that_was_cut_off_within_a_character(tmp_path: Path) -> None:
     file = tmp_path / "samples.jsonl"
     write_samples(file, [make_sample(0), make_sample(1, text="\u20ac")])
     file.write_bytes(file.read_bytes().split(b"\xac")[0])
-    with pytest.raises(HarnessError, match=r"samples.jsonl:2: is not a sample"):
-        read_samples(file)
+    assert read_samples(file) == [make_sample(0)]
+
+
+def test_a_last_line_that_was_cut_off_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "samples.jsonl"
+    write_samples(file, [make_sample(0), make_sample(1)])
+    whole = file.read_text()
+    for cut in range(len(whole) // 2 + 1, len(whole) - 1, 50):
+        file.write_text(whole[:cut])
+        assert read_samples(file) == [make_sample(0)]
+    # Only the line's end is missing.
+    file.write_text(whole[:-1])
+    assert read_samples(file) == [make_sample(0), make_sample(1)]
 
 
 def test_types_are_not_guessed_in_a_file(tmp_path: Path) -> None:

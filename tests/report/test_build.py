@@ -3,17 +3,23 @@ import math
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.errors import HarnessError
 from harness.judge.pairing import margin
 from harness.plan.plan import Plan
+from harness.records.predictions import TextRecord, read_predictions
+from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report, merge_like
 from harness.report.model import SCHEMA_VERSION
+from harness.report.terminal import show
 from harness.report.write import write_report
+from harness.serve.answers import NoNumbers
 from tests.support import (
     FACTS,
+    binary_kl,
     boolq,
     checked,
     failed,
@@ -110,7 +116,7 @@ def test_a_report_built_again_is_the_same(plan: Plan) -> None:
     files = (folder.report, folder.markdown, folder.plots)
     before = [file.read_bytes() for file in files]
     again = build_report(folder)
-    write_report(again, folder, latest=False)
+    write_report(again, folder)
     assert again == first
     assert [file.read_bytes() for file in files] == before
 
@@ -153,15 +159,158 @@ def test_margins(plan: Plan) -> None:
     assert shift.largest == pytest.approx(-2.0)
 
 
-def test_a_failed_request_is_an_error_and_no_wrong_answer(plan: Plan) -> None:
+def with_failed(
+    folder: RunFolder, documents: range, arm: str = "compressed", *wrong: int, error: str = "HTTP 500"
+) -> None:
+    """Have the requests of some of boolq's documents fail in an arm that else answers all but some rightly."""
+    samples = boolq(*wrong)
+    broken = [
+        failed(entry).model_copy(update={"error": error}) if entry.doc_id in documents else entry for entry in samples
+    ]
+    rewrite_samples(folder.arm(arm).samples("boolq"), broken)
+
+
+def test_a_failed_request_is_no_wrong_answer_and_the_verdict_stands_if_it_would_either_way(plan: Plan) -> None:
     folder = finished(plan)
-    broken = [failed(entry) if entry.doc_id == 7 else entry for entry in boolq()]
-    rewrite_samples(folder.arm("compressed").samples("boolq"), broken)
+    with_failed(folder, range(7, 8))
     report = build_report(folder)
-    assert (report.verdict, report.exit_code) == ("ERROR", 3)
-    assert report.reasons == ["boolq: 1 request failed; a failed request is not a wrong answer"]
+    assert (report.verdict, report.exit_code) == ("PASS", 0)
+    assert report.warnings[0].startswith(
+        "boolq: 1 requests failed, the first of document 7: HTTP 500; the verdict is"
+    )
     assert (report.tasks["boolq"].n, report.tasks["boolq"].compressed.accuracy) == (127, 1.0)
     assert (report.tasks["boolq"].baseline.failed, report.tasks["boolq"].compressed.failed) == (0, 1)
+
+
+def test_failed_requests_that_could_turn_the_verdict_are_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    with_failed(folder, range(40))
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert (
+        "boolq: 40 requests failed, the first of document 0: HTTP 500; judged with failed requests at their " in why
+    )
+    assert "worst for compression the verdict were FAIL, at their best PASS" in why
+
+
+def test_failed_requests_do_not_hide_harm(plan: Plan) -> None:
+    folder = finished(plan)
+    with_failed(folder, range(3), "compressed", *range(64, 128))
+    report = build_report(folder)
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert report.reasons[0].endswith("(failed requests at their worst)")
+    # Where the run as a whole is an ERROR, harm is told beside it.
+    (folder.arm("compressed").engagement / "rank-1.jsonl").unlink()
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "beside that, FAIL: boolq: accuracy changed by " in why
+
+
+def test_a_compressed_arm_without_numbers_fails_and_a_baseline_without_them_is_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    error = str(NoNumbers("token 5", None))
+    with_failed(folder, range(2), error=error)
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("FAIL", 1)
+    assert why.startswith(
+        "boolq: the compressed arm gives no numbers for 2 of 128 questions for which the baseline does; the server "
+        "gives no numbers: the log-probability of token 5 is None"
+    )
+    with_failed(folder, range(2), "baseline", error=error)
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert why.startswith("boolq: the baseline gives no numbers: the model or its settings are broken, before any")
+
+
+def test_texts_without_numbers_fail(plan: Plan) -> None:
+    folder = finished(plan)
+    file = folder.arm("compressed").predictions
+    first = read_predictions(file)[0]
+    broken = TextRecord(text=first.text, text_hash=first.text_hash, error=str(NoNumbers("token 5", None)))
+    file.write_text(broken.model_dump_json() + "\n" + "".join(file.read_text().splitlines(keepends=True)[1:]))
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "beside that, FAIL: fidelity: the compressed arm gives no numbers for 1 of 32 texts" in why
+
+
+def test_a_log_that_was_cut_between_two_passes_is_no_proof(plan: Plan) -> None:
+    folder = finished(plan)
+    for rank in (0, 1):
+        file = folder.arm("compressed").engagement / f"rank-{rank}.jsonl"
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:-3]))
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert (
+        "compressed arm: rank 0 logged prefills of 6 tokens; the 3 answers and the server's own start took 10" in why
+    )
+
+
+def test_a_baseline_with_many_times_the_prefills_is_no_proof(plan: Plan) -> None:
+    folder = finished(plan)
+    for rank in (0, 1):
+        file = folder.arm("baseline").engagement / f"rank-{rank}.jsonl"
+        file.write_text(file.read_text() + 50 * '{"policy": 0, "mode": "EXTEND", "tokens": 10}\n')
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "baseline arm: rank 0 logged prefills of 510 tokens" in why
+
+
+def test_ranks_that_say_none_are_no_proof(plan: Plan) -> None:
+    folder = finished(plan)
+    for rank in (0, 1):
+        file = folder.arm("compressed").engagement / f"rank-{rank}.jsonl"
+        file.write_text(file.read_text().replace('"codec": "int8_token"', '"codec": "none"'))
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "compressed arm: rank 0 ran with codec=none, not int8_token" in why
+
+
+@pytest.mark.parametrize("gone", [("baseline",), ("compressed",), ARMS])
+def test_a_run_without_the_arms_records_is_an_error(plan: Plan, gone: tuple[str, ...]) -> None:
+    folder = finished(plan)
+    for arm in gone:
+        folder.arm(arm).record.unlink()
+    report = build_report(folder)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert report.reasons[: len(gone)] == [
+        f"{arm} arm: it left no record (arm.json), so that nobody knows what its server was" for arm in gone
+    ]
+
+
+def test_a_run_without_live_check_is_warned_of_in_every_form(tmp_path: Path) -> None:
+    folder = finished(make(tmp_path, live_check=False))
+    report = build_report(folder)
+    assert report.verdict == "PASS"
+    assert report.warnings[0].startswith("no compressed sum was checked: the live check was off (--no-live-check")
+    write_report(report, folder)
+    console = Console(width=200, record=True)
+    show(report, console, folder)
+    for text in (folder.report.read_text(), folder.markdown.read_text(), console.export_text()):
+        assert "no compressed sum was checked" in text
+        assert "WARNING" in text or text.startswith("{")
+
+
+def test_a_wrong_sum_is_told_before_the_server_that_died_of_it(plan: Plan) -> None:
+    folder = finished(plan)
+    samples = [checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0))]
+    for rank in (0, 1):
+        (folder.arm("compressed").engagement / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(folder.arm("compressed").engagement, samples)
+    write_run(plan, errors=["compressed: the server ended with exit code 7 during the run"])
+    report = build_report(folder)
+    assert report.verdict == "ERROR"
+    assert report.reasons[0].startswith("compression did not run right: compressed arm: rank 0, layer 0, ffn")
+    assert report.reasons[-1] == "compressed: the server ended with exit code 7 during the run"
+
+
+def test_a_live_check_that_was_cut_is_no_proof(plan: Plan) -> None:
+    folder = finished(plan)
+    for rank in (0, 1):
+        (folder.arm("compressed").engagement / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(folder.arm("compressed").engagement, [checked(0), checked(1)])
+    verdict, _, why = reasons(folder)
+    assert verdict == "ERROR"
+    assert "it is not proven that compression ran right: compressed arm: no call of layer 1, attention was" in why
 
 
 def test_answers_cut_by_length_are_counted_per_arm(plan: Plan) -> None:
@@ -182,7 +331,7 @@ def test_the_gate_on_answers_cut_by_length_is_the_compressed_arms(plan: Plan, ar
     threshold = Threshold(metric="exact_match,last-number", floor=0.5, max_truncated=0.2, source="here")
     gated = plan.tasks["gsm8k"].model_copy(update={"threshold": threshold})
     folder = finished(plan.model_copy(update={"tasks": {**plan.tasks, "gsm8k": gated}}))
-    cut = [make_sample(number, finish_reason="length" if number < 4 else "stop") for number in range(16)]
+    cut = [make_sample(number, finish_reason="length" if number < 12 else "stop") for number in range(16)]
     rewrite_samples(folder.arm(arm).samples("gsm8k"), cut)
     assert build_report(folder).tasks["gsm8k"].verdict == verdict
 
@@ -288,12 +437,39 @@ def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> Non
     assert "no longer continues 'The capital of France is' with ' Paris'" in why
 
 
-@pytest.mark.parametrize("name", ["plan.json", "run.json"])
-def test_a_folder_that_is_no_run(plan: Plan, name: str) -> None:
+def test_a_folder_that_is_no_run(plan: Plan) -> None:
     folder = finished(plan)
-    (folder.path / name).unlink()
-    with pytest.raises(HarnessError, match=f"{name} cannot be read"):
+    folder.plan.unlink()
+    with pytest.raises(HarnessError, match=r"plan.json cannot be read"):
         build_report(folder)
+
+
+@pytest.mark.parametrize("content", [None, "", '{"started": '])
+def test_a_run_without_its_record_is_an_error_whatever_it_measured(plan: Plan, content: str | None) -> None:
+    folder = finished(plan)
+    folder.run.unlink()
+    if content is not None:
+        folder.run.write_text(content)
+    report = build_report(folder)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert "run.json" in report.reasons[0]
+    assert report.tasks["boolq"].n == 128
+
+
+def test_a_run_that_never_said_that_it_ended_was_cut_off(plan: Plan) -> None:
+    folder = finished(plan)
+    record = read_record(folder.run, RunRecord)
+    write_record(folder.run, record.model_copy(update={"state": "running"}))
+    report = build_report(folder)
+    assert (report.verdict, report.reasons[0]) == ("ERROR", CUT_OFF)
+    assert report.tasks["boolq"].n == 128
+
+
+def test_a_report_says_how_often_its_run_was_resumed(plan: Plan) -> None:
+    folder = finished(plan)
+    record = read_record(folder.run, RunRecord)
+    write_record(folder.run, record.model_copy(update={"resumed": ["2026-01-01: the power failed"]}))
+    assert "the run was resumed after it had ended: 2026-01-01: the power failed" in build_report(folder).notes
 
 
 def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
@@ -327,25 +503,31 @@ def test_an_implementation_under_test_is_named(plan: Plan) -> None:
     assert note in build_report(folder).notes
 
 
+def judged_by(plan: Plan, row: FidelityThreshold | None) -> Plan:
+    """Return the plan with another row for the predictions of fixed text."""
+    assert plan.fidelity is not None
+    return plan.model_copy(update={"fidelity": plan.fidelity.model_copy(update={"threshold": row})})
+
+
 def test_the_fixed_texts_predictions_are_compared(plan: Plan) -> None:
-    folder = finished(plan, likely=0.3)
+    folder = finished(judged_by(plan, None), likely=0.3)
     report = build_report(folder)
     fidelity = report.fidelity
     assert fidelity is not None
     assert (fidelity.verdict, report.verdict) == ("REPORTED", "PASS")
-    assert (fidelity.compressed.texts, fidelity.noise) == (32, None)
+    assert (fidelity.compressed.texts, fidelity.noise) == (64, None)
     assert fidelity.compressed.overall is not None
-    assert fidelity.compressed.overall.kl.mean == pytest.approx(0.6 * math.log(2) + 0.2 * math.log(0.2 / 0.5))
+    assert fidelity.compressed.overall.kl.mean == pytest.approx(binary_kl(math.log(0.6), math.log(0.3)))
     assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
     write_report(report, folder)
     text = folder.markdown.read_text()
-    assert "| all | 384 | 0.233 (0.233 to 0.233) |" in text
+    assert "| all | 768 | 0.192 (0.192 to 0.192) |" in text
     assert "| gsm8k/9 | " not in text
-    assert "| boolq/0 | 0 | `''` | `' 1'` | 0.233 | `' one'` | `' one'` |" in text
+    assert "| boolq/0 | 0 | `''` | `' 1'` | 0.192 | `' one'` | `' one'` |" in text
 
 
 def test_predictions_of_a_baseline_and_its_double(tmp_path: Path) -> None:
-    plan = make(tmp_path, noise_floor=True)
+    plan = judged_by(make(tmp_path, noise_floor=True), None)
     folder = finished(plan, likely=0.3)
     write_arm(plan, "baseline-again", {"boolq": boolq(3, 4), "gsm8k": gsm8k()}, likely=0.3)
     fidelity = build_report(folder).fidelity
@@ -357,14 +539,34 @@ def test_predictions_of_a_baseline_and_its_double(tmp_path: Path) -> None:
 
 
 def test_predictions_are_judged_where_there_is_a_threshold(plan: Plan) -> None:
-    assert plan.fidelity is not None
-    row = FidelityThreshold(max_mean_kl=0.1, source="a test")
-    judged = plan.model_copy(update={"fidelity": plan.fidelity.model_copy(update={"threshold": row})})
-    report = build_report(finished(judged, likely=0.3))
+    folder = finished(judged_by(plan, FidelityThreshold(max_mean_kl=0.1, source="a test")), likely=0.3)
+    report = build_report(folder)
     assert (report.verdict, report.exit_code) == ("FAIL", 1)
     assert report.reasons[0].startswith(
-        "fidelity: mean KL divergence 0.2326 nats, allowed 0.1: the true value is above"
+        "fidelity: mean KL divergence 0.192 nats a token, allowed 0.1: the true value is above"
     )
+
+
+def test_what_the_default_models_row_accepts_is_what_is_known(plan: Plan) -> None:
+    folder = finished(plan)
+    report = build_report(folder)
+    assert report.fidelity is not None
+    assert report.fidelity.verdict == "PASS"
+    assert report.fidelity.reasons[-1].startswith("fidelity: no worse than known: int8_token, one_shot")
+    write_report(report, folder)
+    text = folder.markdown.read_text()
+    assert "| accepted | 0.08 | 0.3 | 0.05 | 0.85 |" in text
+    assert "| known | 0.0667 | 0.177 | 0.0314 | 0.876 |" in text
+    assert "| seen | 0 | 0 | 0 | 1 |" in text
+
+
+def test_texts_that_the_server_did_not_compare_are_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    file = folder.arm("compressed").compared
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[1:]))
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert "fidelity: the compressed arm's server did not compare gsm8k/0: nothing of it was written" in why
 
 
 def test_missing_predictions_are_an_error(plan: Plan) -> None:
@@ -373,7 +575,7 @@ def test_missing_predictions_are_an_error(plan: Plan) -> None:
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:9]))
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
-    assert "fidelity: 23 of 32 texts are missing in the compressed arm" in why
+    assert "fidelity: 55 of 64 texts are missing in the compressed arm" in why
     file.unlink()
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
@@ -387,3 +589,22 @@ def test_a_run_without_fixed_texts_says_nothing_of_them(plan: Plan) -> None:
     assert report.fidelity is None
     write_report(report, folder)
     assert "fixed text" not in folder.markdown.read_text()
+
+
+def test_a_report_that_is_built_again_writes_through_no_link(plan: Plan, tmp_path: Path) -> None:
+    folder = finished(plan)
+    mine = tmp_path / "mine"
+    mine.write_text("untouched")
+    for file in (folder.report, folder.markdown, folder.plots):
+        file.symlink_to(mine)
+        file.with_name(file.name + ".partial").symlink_to(mine)
+    write_report(build_report(folder), folder)
+    assert mine.read_text() == "untouched"
+    assert not any(file.is_symlink() for file in (folder.report, folder.markdown, folder.plots))
+
+
+def test_what_a_server_said_steers_nothing_in_any_form(plan: Plan) -> None:
+    folder = finished(plan)
+    write_run(plan, errors=["compressed: the server ended\n  ::error::stolen\n\x1b[2Jgone ##[group]"])
+    report = build_report(folder)
+    assert report.reasons[0] == "compressed: the server ended\n  : :error::stolen\n?gone # #[group]"

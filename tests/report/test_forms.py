@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli import PLAIN_WIDTH
+from harness.config.thresholds import PooledThreshold
 from harness.plan.plan import Plan
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
@@ -122,3 +123,26 @@ def test_the_folder_of_reports_may_be_moved(plan: Plan, tmp_path: Path) -> None:
     write_report(build_report(folder), folder)
     (tmp_path / "reports").rename(tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "latest" / "report.json").is_file()
+
+
+def test_the_bounds_that_decide_and_what_guessing_scores_are_shown(plan: Plan) -> None:
+    report = build_report(finished(plan))
+    text = markdown(report)
+    drop = report.tasks["boolq"].tests.drop
+    assert drop is not None
+    row = next(line for line in text.splitlines() if line.startswith("| boolq | 128 | 128 |"))
+    assert f"| 10 | {drop.low * 100:+.1f} (95% sure) | {drop.high * 100:+.1f} (95% sure) | PASS |" in row
+    assert "| boolq | `'no'` | 0.500 |" in text
+    assert "boolq: balanced accuracy 0.984 and 0.984; 'no' right 0.50, said 0.50 and 0.50" in shown(report)
+
+
+def test_all_tasks_together_stand_below_them(plan: Plan) -> None:
+    pooled = plan.model_copy(update={"pooled": PooledThreshold(max_drop=0.1, source="here")})
+    report = build_report(finished(pooled))
+    lines = markdown(report).splitlines()
+    (row,) = [line for line in lines if line.startswith("| all together |")]
+    assert row.endswith("| PASS |")
+    assert "(95% sure)" in row
+    assert "(97.5% sure)" in row
+    assert any("all together" in line and "128" in line for line in shown(report).splitlines())
+    whole_tables(lines)

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.plan.plan import Arm
 from harness.run import capture_activations
-from harness.serve.client import RequestFailed
+from harness.serve.answers import RequestFailed
 from harness.serve.server import Start
 from tests.support import make_options
 

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,13 +20,14 @@ from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
+SGLANG = Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
 MakePlan = Callable[..., Plan]
 
 
 @pytest.fixture(autouse=True)
 def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server is no SGLang: what asks an installed one is tested in test_preflight.py."""
-    monkeypatch.setattr(setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none"))
+    monkeypatch.setattr(setup, "check_plan", lambda _plan: SGLANG)
 
 
 def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
@@ -36,13 +38,15 @@ def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
     assert (report.verdict, report.exit_code) == ("PASS", 0), report.reasons
     assert build_report(run_folder(plan)) == report
     written = json.loads((Path(plan.folder) / "report.json").read_text())
-    assert written["tasks"]["boolq"]["paired"]["both_right"] == 3
+    assert written["tasks"]["boolq"]["paired"]["both_right"] == 6
     assert written["tasks"]["gsm8k"]["verdict"] == "REPORTED"
     assert (Path(plan.folder).parent / "latest" / "report.md").exists()
     assert report.fidelity is not None
     assert (report.fidelity.verdict, report.fidelity.compressed.texts) == ("REPORTED", 9)
     assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
-    assert "secret" not in (Path(plan.folder) / "report.json").read_text()
+    key = json.loads((Path(plan.folder) / "baseline" / "arm.json").read_text())["server_args"].get("api_key")
+    assert key in (None, "<redacted>")
+    assert stat.S_IMODE(Path(plan.folder).stat().st_mode) == 0o700
     said = capsys.readouterr().out
     assert "baseline: boolq: 6 questions in" in said
     assert "compressed: gsm8k: 6 questions in" in said
@@ -56,6 +60,35 @@ def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) 
     assert report.tasks["boolq"].compressed.failed > 0
     assert report.tasks["boolq"].baseline.failed == 0
     assert any(reason.startswith("fidelity: ") and "failed" in reason for reason in report.reasons)
+
+
+@pytest.mark.parametrize("arm", ["baseline", "compressed"])
+@pytest.mark.parametrize(
+    ("mode", "why"), [("stranger", "another server answered"), ("asked-by-others", "somebody else asked that server")]
+)
+def test_answers_that_the_ranks_logs_do_not_bear_out_are_an_error(
+    fake_plan: MakePlan, display: Display, arm: str, mode: str, why: str
+) -> None:
+    report = pipeline.run(fake_plan(**{arm: mode}), display)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert report.reasons[0].startswith(f"compression is not proven: {arm} arm: rank 0 logged prefills of ")
+    assert why in report.reasons[0]
+
+
+def test_a_compressed_arm_without_numbers_fails_and_has_no_traceback(fake_plan: MakePlan, display: Display) -> None:
+    plan = fake_plan(compressed="no-number").model_copy(update={"fidelity": None})
+    report = pipeline.run(plan, display)
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert report.reasons[0].startswith(
+        "boolq: the compressed arm gives no numbers for 6 of 6 questions for which the"
+    )
+
+
+def test_a_text_that_is_null_is_no_wrong_answer(fake_plan: MakePlan, display: Display) -> None:
+    report = pipeline.run(fake_plan(compressed="null-text"), display)
+    assert report.verdict == "ERROR"
+    assert any("the answer is malformed: text is None" in reason for reason in report.reasons)
+    assert report.tasks["gsm8k"].compressed.failed == 6
 
 
 def test_a_server_that_dies_makes_an_error_and_keeps_the_other_arm(fake_plan: MakePlan, display: Display) -> None:
@@ -176,7 +209,8 @@ def with_arm(plan: Plan, name: str) -> Plan:
 
 def early(plan: Plan, *, together: bool = False, **changed: object) -> Plan:
     """Return the plan with a boolq of 60 questions that may end early, alone."""
-    task = plan.tasks["boolq"].model_copy(update={"early_stop": True, "questions": 60, **changed})
+    row = plan.tasks["boolq"].threshold.model_copy(update={"floor": None, "max_drop": 0.25})
+    task = plan.tasks["boolq"].model_copy(update={"early_stop": True, "questions": 60, "threshold": row, **changed})
     return plan.model_copy(update={"tasks": {"boolq": task}, "together": together})
 
 
@@ -207,7 +241,7 @@ def test_a_task_ends_when_its_verdict_is_certain(
         "baseline-again": task.n,
     }
     assert f"{task.n} questions of 60: the verdict was certain" in capsys.readouterr().out
-    assert "corrected for" in report.reasons[0]
+    assert "looks" in report.reasons[0]
     assert build_report(RunFolder(folder)) == report
 
 

@@ -1,25 +1,30 @@
 """A stored baseline stands for a run only where everything it depends on is equal."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.errors import HarnessError
+from harness.places import TASKS
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
 from harness.records.run import Fingerprint, write_record
 from harness.records.run_folder import RunFolder
-from harness.run import pipeline, setup
+from harness.run import pipeline, reuse_baseline, setup
 from harness.run.display import Display
 from harness.run.reuse_baseline import adopt_baseline, hash_of_folder, make_fingerprint
 from harness.run.setup import load_questionnaires
+from harness.run.versions import installed
 from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
-SGLANG = Sglang(version="0.5.23", settings=frozenset({"enable_quant_communications", "tp_size"}), packages="torch 2")
+SETTINGS = frozenset({"enable_quant_communications", "tp_size"})
+SGLANG = Sglang(version="fake", settings=SETTINGS, packages="torch 2", plugin="f00")
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +82,27 @@ def test_each_thing_that_matters_changes_it(
     arms = [baseline.model_copy(update={"argv": [*baseline.argv, "--dtype=float16"]}), plan.arms[1]]
     assert differing(before, fingerprint_of(plan.model_copy(update={"arms": arms}))) == {"arguments"}
     assert differing(
-        before, fingerprint_of(plan, Sglang(version="0.6", settings=frozenset(), packages="torch 3"))
+        before, fingerprint_of(plan, Sglang(version="0.6", settings=frozenset(), packages="torch 3", plugin="f00"))
     ) == {*("sglang", "packages")}
     monkeypatch.setenv("OMP_NUM_THREADS", "77")
-    assert differing(before, fingerprint_of(plan)) == {"environment"}
+    assert differing(before, fingerprint_of(plan)) == {"environment OMP_NUM_THREADS"}
     monkeypatch.delenv("OMP_NUM_THREADS")
+    assert differing(before, fingerprint_of(plan, replace(SGLANG, plugin="another"))) == {"plugin"}
+    tasks = model.parent / "tasks"
+    shutil.copytree(TASKS, tasks)
+    monkeypatch.setattr(reuse_baseline, "TASKS", tasks)
+    assert differing(before, fingerprint_of(plan)) == set()
+    with (tasks / "gsm8k_sglang.py").open("a") as functions:
+        functions.write("# scores otherwise\n")
+    assert differing(before, fingerprint_of(plan)) == {"tasks"}
+    with (tasks / "boolq.yaml").open("a") as settings:
+        settings.write("# asks otherwise\n")
+    assert differing(before, fingerprint_of(plan)) == {"tasks", "tasks' settings"}
+    monkeypatch.setattr(reuse_baseline, "TASKS", TASKS)
+    with monkeypatch.context() as patch:
+        old = {"lm-eval": "0.1"}
+        patch.setattr(reuse_baseline, "installed", lambda package: old.get(package) or installed(package))
+        assert differing(before, fingerprint_of(plan)) == {"harness's packages"}
     (model / "weights").write_bytes(b"Weights")
     assert differing(before, fingerprint_of(plan)) == {"weights"}
 
@@ -145,3 +166,18 @@ def test_a_folder_that_is_no_run_is_refused(fake_plan: MakePlan, tmp_path: Path)
     plan = fake_plan()
     with pytest.raises(HarnessError, match=r"fingerprint\.json cannot be read"):
         adopt_baseline(plan, run_folder(plan), RunFolder(tmp_path), fingerprint_of(plan))
+
+
+def test_no_secret_and_no_value_of_the_environment_is_in_a_fingerprint(
+    fake_plan: MakePlan, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_s3cret")
+    monkeypatch.setenv("SGLANG_ADMIN_KEY", "s4cret")
+    monkeypatch.setenv("NCCL_DEBUG_FILE", "/home/somebody/log")
+    before = fingerprint_of(with_model(fake_plan(), model))
+    text = before.model_dump_json()
+    assert not [word for word in ("s3cret", "s4cret", "somebody", "HF_TOKEN", "ADMIN_KEY") if word in text]
+    assert before.facts["environment NCCL_DEBUG_FILE"].startswith("SHA-256 ")
+    # What is no secret by its name still counts.
+    monkeypatch.setenv("SGLANG_MAX_TOKENS", "3")
+    assert differing(before, fingerprint_of(with_model(fake_plan(), model))) == {"environment SGLANG_MAX_TOKENS"}

@@ -2,13 +2,19 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from harness.serve.client import Client, Generation, RequestFailed, Scores
+from harness.records.run import Traffic
+from harness.serve import client as client_module
+from harness.serve.answers import Generation, NoNumbers, RequestFailed, Scores
+from harness.serve.client import Client
 from harness.serve.ports import free_port
 
 KEY = "0123abc"
@@ -24,12 +30,14 @@ class Asked:
         answer: What it says to a request's body; an int is an HTTP status, a text goes out as it is.
         requests: Method, path and body of each request.
         keys: The key each came with.
+        pause_s: Where not 0, an answer goes out in pieces with such pauses between them.
     """
 
     def __init__(self) -> None:
         self.answer: Answer = lambda _body: {}
         self.requests: list[tuple[str, str, Body]] = []
         self.keys: list[str | None] = []
+        self.pause_s = 0.0
         asked = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,13 +48,20 @@ class Asked:
                 body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
                 asked.requests.append((self.command, self.path, body))
                 asked.keys.append(self.headers.get("Authorization"))
-                answer = asked.answer(body)
+                answer = with_tokens(asked.answer(body), body)
                 status, answer = (answer, {"why": "told to fail"}) if isinstance(answer, int) else (200, answer)
                 content = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                if not asked.pause_s:
+                    self.wfile.write(content)
+                    return
+                with suppress(OSError):  # the client may have gone
+                    for start in range(0, len(content), 10):
+                        self.wfile.write(content[start : start + 10])
+                        self.wfile.flush()
+                        time.sleep(asked.pause_s)
 
             do_POST = do_GET  # noqa: N815 - the base class's name
 
@@ -55,6 +70,17 @@ class Asked:
     @property
     def bodies(self) -> list[Body]:
         return [body for _method, _path, body in self.requests]
+
+
+def with_tokens(answer: Any, body: Body) -> Any:
+    """Say of each prompt how many tokens it has, where the answer says nothing of it."""
+    answers = answer if isinstance(answer, list) else [answer]
+    prompts = body.get("input_ids", [])
+    for entry, prompt in zip(answers, prompts if isinstance(answer, list) else [prompts], strict=False):
+        if isinstance(entry, dict) and entry.get("meta_info"):
+            usual = {"prompt_tokens": len(prompt), "cached_tokens": 0}
+            entry["meta_info"] = {**usual, **entry["meta_info"]}
+    return answer
 
 
 @pytest.fixture
@@ -141,7 +167,9 @@ def test_prompts_are_continued_greedily_in_one_request(asked: Asked, client: Cli
         Generation(text=" two", finish_reason="length", tokens=3),
     ]
     sampling = {"temperature": 0.0, "max_new_tokens": 3, "stop": ["Q"]}
-    assert asked.bodies == [{"input_ids": [[1], [2, 3]], "sampling_params": [sampling, sampling]}]
+    [body] = asked.bodies
+    assert len(set(body.pop("rid"))) == 2
+    assert body == {"input_ids": [[1], [2, 3]], "sampling_params": [sampling, sampling]}
 
 
 def test_an_abort_is_of_one_prompt_and_an_error_of_all(asked: Asked, client: Client) -> None:
@@ -259,3 +287,108 @@ def test_what_sglang_takes_once_for_all_texts_is_sent_once(asked: Asked, client:
     [body] = asked.bodies
     assert body["return_text_in_logprobs"] is True
     assert body["return_logprob"] == [True, True]
+
+
+def told(**meta: Any) -> Any:
+    """Return what comes of an answer with such facts."""
+    return generated(" one", **meta)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ([], "malformed: it has no meta_info"),
+        ({"text": "one"}, "malformed: it has no meta_info"),
+        ({"text": "one", "meta_info": None}, "malformed: meta_info is None"),
+        ({**generated("one"), "text": None}, "malformed: text is None"),
+        ({**generated("one"), "text": 7}, "malformed: text is 7"),
+        (told(finish_reason=None), "malformed: finish_reason is None"),
+        (told(completion_tokens="2"), "malformed: completion_tokens is '2'"),
+        (told(completion_tokens=-1), "malformed: completion_tokens is -1"),
+        (told(prompt_tokens=True), "malformed: prompt_tokens is True"),
+        (told(prompt_tokens=3), "2 tokens were sent, the server answers a prompt of 3"),
+        (told(cached_tokens=3), "malformed: cached_tokens is 3 of 2"),
+        (told(id="another"), "the answer is that of another request: 'another'"),
+        ("[" * 100_000, "the answer is not JSON"),
+    ],
+)
+def test_a_malformed_answer_is_a_failed_request_with_its_reason(
+    asked: Asked, client: Client, answer: Any, why: str
+) -> None:
+    asked.answer = lambda _body: answer
+    (found,) = client.generate_many([[1, 2]], max_new_tokens=4, stop=())
+    assert isinstance(found, RequestFailed)
+    assert why in str(found)
+    assert client.traffic == Traffic(uncertain=2)
+
+
+def test_answers_in_another_order_are_found_by_their_ids(asked: Asked, client: Client) -> None:
+    asked.answer = lambda body: [generated(rid, id=rid) for rid in reversed(body["rid"])]
+    found = client.generate_many([[1], [2], [3]], max_new_tokens=4, stop=())
+    assert [isinstance(answer, RequestFailed) for answer in found] == [True, False, True]
+
+
+@pytest.mark.parametrize("logprob", ["null", "NaN", "Infinity", "-Infinity"])
+def test_a_log_probability_that_is_no_number_is_a_finding_of_its_own(
+    asked: Asked, client: Client, logprob: str
+) -> None:
+    meta = '"finish_reason": {"type": "stop"}, "completion_tokens": 1, "prompt_tokens": 2, "cached_tokens": 0'
+    lists = f'"output_token_ids_logprobs": [[[{logprob}, 5, null]]], "output_token_logprobs": [[-1.0, 5, null]]'
+    asked.answer = lambda _body: f'{{"text": "", "meta_info": {{{meta}, {lists}}}}}'
+    with pytest.raises(NoNumbers, match=r"^the server gives no numbers: the log-probability of token 5 is "):
+        client.score([1, 2], [[5]])
+
+
+@pytest.mark.parametrize("logprob", ["-1.0", True, [], {}])
+def test_a_log_probability_of_another_type_is_malformed(asked: Asked, client: Client, logprob: Any) -> None:
+    asked.answer = lambda _body: told(
+        output_token_ids_logprobs=[[[logprob, 5, None]]], output_token_logprobs=[[-1.0, 5, None]]
+    )
+    with pytest.raises(RequestFailed, match="the answer is malformed: the log-probability of token 5 is "):
+        client.score([1, 2], [[5]])
+
+
+@pytest.mark.parametrize("lists", [None, [], [None], [[]], [[[-1.0]]], [[["a", "b"]]], [[[-1.0, 6, None]]]])
+def test_scores_that_are_none_are_a_failed_request(asked: Asked, client: Client, lists: Any) -> None:
+    asked.answer = lambda _body: told(output_token_ids_logprobs=lists, output_token_logprobs=[[-1.0, 5, None]])
+    with pytest.raises(RequestFailed):
+        client.score([1, 2], [[5]])
+
+
+def answered(answer: Any, _body: Body) -> Any:
+    return answer
+
+
+def test_tokens_that_are_no_ids_are_a_failed_request(asked: Asked, client: Client) -> None:
+    answers: list[Any] = [[], {"tokens": None}, {"tokens": [1, "2"]}, {"tokens": [True]}, {"tokens": [-1]}]
+    for answer in answers:
+        asked.answer = partial(answered, answer)
+        with pytest.raises(RequestFailed, match="malformed"):
+            client.tokenize("a text")
+
+
+def test_an_answer_without_end_is_cut_off(asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 10_000)
+    asked.answer = lambda _body: generated("x" * 20_000)
+    with pytest.raises(RequestFailed, match="the answer is larger than 10000 bytes"):
+        client.generate([1, 2], max_new_tokens=4, stop=())
+
+
+def test_an_answer_that_only_drips_is_given_up(asked: Asked) -> None:
+    """Each piece comes in time, the whole does not."""
+    asked.pause_s = 0.05
+    asked.answer = lambda _body: generated("x" * 200)
+    with (
+        Client(f"http://127.0.0.1:{asked.http.server_port}", KEY, timeout_s=0.5) as patient,
+        pytest.raises(RequestFailed, match=r"the answer was not whole after 0\.5 s"),
+    ):
+        patient.generate([1, 2], max_new_tokens=4, stop=())
+
+
+def test_traffic_counts_what_was_prefilled_for_certain_and_what_may_have_been(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: [generated("a", cached_tokens=1), generated("b", num_retractions=2)]
+    client.generate_many([[1, 2, 3], [4, 5]], max_new_tokens=4, stop=())
+    asked.answer = lambda _body: 500
+    client.generate_many([[1, 2, 3, 4]], max_new_tokens=4, stop=())
+    # Taken back twice: its prompt of 2 and the 2 generated tokens may have been prefilled again each time.
+    assert client.traffic == Traffic(answers=2, prompt=5, cached=1, uncertain=2 * (2 + 2) + 4)

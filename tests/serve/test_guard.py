@@ -67,13 +67,26 @@ def test_closing_the_pipe_ends_the_whole_tree(tmp_path: Path) -> None:
     assert all_gone(tree)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_the_guard_ends_the_whole_tree(tmp_path: Path, number: int) -> None:
     guard = start(tmp_path)
     tree = pids(tmp_path)
     os.kill(guard.pid, number)
     guard.wait(30)
     assert all_gone(tree)
+    assert guard.stdin is not None
+    guard.stdin.close()
+
+
+def test_the_kernel_ends_the_command_when_the_guard_is_killed(tmp_path: Path) -> None:
+    """The harness ends the rest: see test_server.py."""
+    guard = start(tmp_path)
+    root, *others = pids(tmp_path)
+    guard.kill()
+    guard.wait(10)
+    until(lambda: not is_running(root))
+    for pid in others:
+        os.kill(pid, signal.SIGKILL)
     assert guard.stdin is not None
     guard.stdin.close()
 

@@ -2,15 +2,17 @@
 
 import secrets
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
 from harness.serve.log_excerpt import KEY_BYTES, tail
-from harness.serve.server import ServerDiedError, running, server_settings
+from harness.serve.server import ServerDiedError, end_left_behind, running, server_settings
 from tests.support import start_of
 
 pytestmark = pytest.mark.usefixtures("no_strays")
@@ -74,6 +76,28 @@ def test_a_port_that_is_taken_while_the_server_starts_is_not_waited_for(fake_pla
         start(fake_plan("port-taken", start_s=60), tmp_path)
 
 
+def test_a_guard_that_is_killed_is_noticed_and_leaves_nothing_behind(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan("leaves-orphans")
+    with running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", lambda _text: None) as server:
+        server.check_process()
+        server._process.kill()
+        server._process.wait(10)
+        with pytest.raises(ServerDiedError, match="the server's guard was killed by signal 9 during the run"):
+            server.check_process()
+
+
+def test_a_server_of_a_harness_that_was_killed_is_ended_before_another_is_started(
+    fake_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan = fake_plan("leaves-orphans")
+    arm = plan.arm("baseline")
+    with running(arm, start_of(plan), tmp_path / "server.log", lambda _text: None) as server:
+        end_left_behind(arm)
+        assert not server.client.reachable()
+        with pytest.raises(ServerDiedError):
+            server.check_process()
+
+
 def test_the_server_ends_when_the_run_inside_raises(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan("leaves-orphans")
     with (
@@ -81,6 +105,33 @@ def test_the_server_ends_when_the_run_inside_raises(fake_plan: MakePlan, tmp_pat
         running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", lambda _text: None),
     ):
         raise KeyboardInterrupt
+
+
+def test_the_key_is_in_no_process_list_and_no_file_that_others_can_read(fake_plan: MakePlan, tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def tell(_text: str) -> None:
+        file = tmp_path / "server-key.yaml"
+        seen.append((file.read_text(), stat.S_IMODE(file.stat().st_mode)))
+
+    # A link that stands in the file's place is not followed.
+    (tmp_path / "server-key.yaml").symlink_to(tmp_path / "elsewhere")
+    plan = fake_plan()
+    with running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", tell) as server:
+        ((text, mode),) = seen
+        key = text.split('"')[1]
+        assert mode == 0o600
+        assert server.client.server_info()["api_key"] == key
+        lists = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+        assert not [words for words in lists if any(key in word for word in words)]
+        assert not (tmp_path / "server-key.yaml").exists()
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_tail_of_a_log_steers_neither_terminal_nor_ci_runner(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("::error::stolen\n\x1b[2Jgone\n")
+    assert tail(log).splitlines()[1:] == ["  : :error::stolen", "  ?gone"]
 
 
 def test_the_tail_of_a_log_names_its_first_line(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import Tensor, distributed
 
-from harness.collective import quant_all_reduce
+from harness.collective import get_codec, quant_all_reduce, simulate_all_reduce
 from harness.collective.clock import device_seconds
+from harness.judge.engagement import Engagement, RankCounts
 from harness.judge.live_check import CheckedSums, read_live_check
 from harness.sglang_plugin.live_check import LiveCheck
 from harness.sglang_plugin.measure import CheckedCall
-from harness.sglang_plugin.policy import Choice
+from harness.sglang_plugin.policy import Choice, uniform
 from suites.ranks.pool import Pool
 
 LAYERS, TOKENS, WIDTH, PASSES = 2, 12, 64, 5
@@ -92,11 +93,26 @@ def serve(  # noqa: PLR0917 - the pool passes arguments by position
     return served
 
 
-def check(pool: Pool, folder: Path, subject: Subject, *, ranks: int = 2) -> CheckedSums:
-    pool.run(ranks, serve, str(folder), subject, EVERY, torch.float32)
-    judged = read_live_check(folder, tp=ranks, every=EVERY)
+def judge(folder: Path, *, ranks: int = 2, every: int = EVERY) -> CheckedSums:
+    """Judge what the passes of `serve` left."""
+    calls = PASSES * LAYERS * 2
+    counts: dict[str, Any] = {"elements": 0, "wire_bytes": 0, "sites": {}, "prefill_tokens": 0, "decodes": 0}
+    logged = [RankCounts(rank=rank, calls=calls, prefills=PASSES, **counts) for rank in range(ranks)]
+    engagement = Engagement(ranks=logged, facts={"layers": LAYERS}, faults=[])
+    judged = read_live_check(folder, engagement, tp=ranks, every=every, policy=uniform(CLAIMED))
     assert judged is not None
     return judged
+
+
+def check(pool: Pool, folder: Path, subject: Subject, *, ranks: int = 2) -> CheckedSums:
+    pool.run(ranks, serve, str(folder), subject, EVERY, torch.float32)
+    return judge(folder, ranks=ranks)
+
+
+def wrong(pool: Pool, folder: Path, subject: Subject) -> list[str]:
+    judged = check(pool, folder, subject)
+    assert judged.faults == []
+    return judged.wrong
 
 
 def logged(folder: Path, rank: int) -> list[dict[str, Any]]:
@@ -106,7 +122,7 @@ def logged(folder: Path, rank: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_a_right_codec_has_no_faults(pool: Pool, tmp_path: Path, ranks: int) -> None:
     judged = check(pool, tmp_path, right, ranks=ranks)
-    assert judged.faults == []
+    assert (judged.wrong, judged.faults, judged.warnings) == ([], [], [])
     assert [(row.site, row.tokens) for row in judged.sites] == [
         (site, tokens) for site in ("attention", "ffn") for tokens in ("token0", "rest")
     ]
@@ -211,9 +227,8 @@ def test_what_is_served_is_the_same_with_and_without_it(pool: Pool, tmp_path: Pa
     off = pool.run(2, serve, str(tmp_path), right, 0, dtype)
     for rank in range(2):
         assert all(torch.equal(one, other) for one, other in zip(on[rank], off[rank], strict=True))
-    judged = read_live_check(tmp_path, tp=2, every=1)
-    assert judged is not None
-    assert (judged.faults, judged.checked) == ([], PASSES * LAYERS * 2)
+    judged = judge(tmp_path, every=1)
+    assert (judged.wrong, judged.faults, judged.checked) == ([], [], PASSES * LAYERS * 2)
 
 
 def test_switched_off_it_writes_nothing(pool: Pool, tmp_path: Path) -> None:
@@ -222,25 +237,25 @@ def test_switched_off_it_writes_nothing(pool: Pool, tmp_path: Path) -> None:
 
 
 def test_one_ranks_scale_off_by_5_percent_leaves_the_bound(pool: Pool, tmp_path: Path) -> None:
-    faults = check(pool, tmp_path, one_scale_off).faults
+    faults = wrong(pool, tmp_path, one_scale_off)
     assert faults[0].startswith("rank 0, layer 0, attention: ")
     assert "elements are further from the exact sum than int8_token (one_shot) allows" in faults[0]
 
 
 def test_a_rank_that_is_missing_in_one_layer_is_found_there(pool: Pool, tmp_path: Path) -> None:
-    faults = check(pool, tmp_path, missing_in_layer_1).faults
+    faults = wrong(pool, tmp_path, missing_in_layer_1)
     assert faults
     assert all(", layer 1, attention: " in fault and " further from the exact sum" in fault for fault in faults)
 
 
 def test_a_plain_all_reduce_is_too_good(pool: Pool, tmp_path: Path) -> None:
-    faults = check(pool, tmp_path, plain).faults
+    faults = wrong(pool, tmp_path, plain)
     assert faults[0].startswith("rank 0, layer 0, attention, token 0: an SQNR of ")
     assert faults[0].endswith("too good, so that something else ran, such as a plain all-reduce")
 
 
 def test_one_bit_that_differs_between_ranks_is_found(pool: Pool, tmp_path: Path) -> None:
-    (fault,) = check(pool, tmp_path, one_bit_off_on_rank_1).faults
+    (fault,) = wrong(pool, tmp_path, one_bit_off_on_rank_1)
     assert fault.startswith(
         "rank 1, layer 1, ffn: 1 elements are not the bits that rank 0 served; the worst: row 5, "
     )
@@ -248,6 +263,81 @@ def test_one_bit_that_differs_between_ranks_is_found(pool: Pool, tmp_path: Path)
 
 
 def test_a_sum_of_finite_numbers_that_is_not_finite_is_found(pool: Pool, tmp_path: Path) -> None:
-    faults = check(pool, tmp_path, not_finite).faults
+    faults = wrong(pool, tmp_path, not_finite)
     assert "1 of 768 elements are further" in faults[0]
     assert "row 3, column 4: served nan" in faults[0]
+
+
+def swallowing(group: distributed.ProcessGroup, call: int, x: Tensor) -> Tensor:
+    out = quant_all_reduce(x, group)
+    return out.nan_to_num(nan=0.0) if call in (0, 1) else out
+
+
+whole_messages = messages
+
+
+def broken_messages(rank: int, call: int, dtype: torch.dtype) -> Tensor:
+    x = whole_messages(rank, call, dtype)
+    if call == 1 and rank == 1:
+        x[5, 7] = torch.inf
+    return x
+
+
+def serve_broken(  # noqa: PLR0917 - the pool passes arguments by position
+    rank: int, group: distributed.ProcessGroup, folder: str, subject: Subject, every: int, dtype: torch.dtype
+) -> list[Tensor]:
+    """As `serve`, with an infinity in one rank's message of call 1."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(serve.__globals__, "messages", broken_messages)
+        return serve(rank, group, folder, subject, every, dtype)
+
+
+def test_a_message_that_is_not_finite_is_a_warning_and_hiding_it_is_wrong(pool: Pool, tmp_path: Path) -> None:
+    for name, subject in (("honest", right), ("hiding", swallowing)):
+        (tmp_path / name).mkdir()
+        pool.run(2, serve_broken, str(tmp_path / name), subject, EVERY, torch.float32)
+    honest, hiding = judge(tmp_path / "honest"), judge(tmp_path / "hiding")
+    assert (honest.wrong, honest.faults) == ([], [])
+    assert honest.warnings[0].startswith("messages or sums of 1 checked tokens are not finite (layer 0, ffn)")
+    assert honest.nonfinite == 2
+    assert [text.split(": ")[1] for text in hiding.wrong] == [
+        "1 elements are finite, though a message is not there"
+    ] * 2
+
+
+@pytest.mark.parametrize("codec", ["int8_token", "int8_group32_rows10"])
+def test_rows_that_are_not_finite_change_nothing_of_the_others_bound(codec: str) -> None:
+    """Which rows a codec spares is told from the whole message: leaving rows out beforehand would change it."""
+    inputs = torch.stack([messages(rank, 0, torch.float32) for rank in range(2)])
+    inputs[1, 9, 3] = torch.nan
+    chosen = get_codec(codec)
+    served = simulate_all_reduce(inputs, codec=chosen, algorithm="one_shot")
+    call = CheckedCall()
+    call.add(
+        inputs,
+        torch.stack([served, served]),
+        rank=0,
+        token0=torch.zeros(TOKENS, dtype=torch.bool),
+        codec=chosen,
+        algorithm="one_shot",
+        row=0,
+    )
+    assert (call.nonfinite, call.swallowed, call.rest.tokens, call.rest.beyond) == (1, 0, TOKENS - 1, 0)
+    # What was served is the claimed codec's own, bit for bit.
+    assert call.rest.error == pytest.approx(call.rest.claimed)
+
+
+def test_a_sum_beyond_the_dtypes_range_is_no_fault_of_compression() -> None:
+    inputs = torch.full((2, 3, 8), 60000.0, dtype=torch.float16)
+    call = CheckedCall()
+    served = inputs.sum(dim=0)
+    call.add(
+        inputs,
+        torch.stack([served, served]),
+        rank=0,
+        token0=torch.zeros(3, dtype=torch.bool),
+        codec=get_codec("int8_token"),
+        algorithm="one_shot",
+        row=0,
+    )
+    assert (call.nonfinite, call.rest.beyond) == (3, 0)

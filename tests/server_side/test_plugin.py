@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from harness.judge.engagement import read_engagement
 from harness.judge.live_check import CheckedSums, read_live_check
+from harness.sglang_plugin.policy import Choice, uniform
 
 REGISTER = """
 import sys
@@ -40,7 +42,7 @@ def rank_main(rank, store):
     runner = object.__new__(ModelRunner)
     runner.is_draft_worker = False
     runner.server_args = NS(tp_size=2, device="cpu", enable_quant_communications=True)
-    runner.model_config = NS(num_hidden_layers=1)
+    runner.model_config = NS(num_hidden_layers=1, hidden_size=4)
     x = torch.arange(12, dtype=torch.float32).reshape(3, 4) * (rank + 1)
     def body(self, forward_batch, *a, **k):
         self.out = communication_op.attention_tensor_model_parallel_quant_all_reduce(x.clone())
@@ -117,7 +119,9 @@ def samples(folder: Path, rank: int) -> list[dict[str, Any]]:
 
 
 def live_check(folder: Path) -> CheckedSums:
-    found = read_live_check(folder, tp=2, every=1)
+    policy = uniform(Choice(codec="int8_token"))
+    engagement = read_engagement(folder, tp=2, compressed=True, policy=policy, expected={})
+    found = read_live_check(folder, engagement, tp=2, every=1, policy=policy)
     assert found is not None
     return found
 
@@ -143,7 +147,7 @@ def test_off_npu_the_bundled_collective_runs_and_each_site_is_counted(tmp_path: 
     facts, forward = lines(tmp_path / "log", 0)
     assert facts["implementation"] == "harness.collective"
     check = live_check(tmp_path / "log")
-    assert (check.codec, check.checked, check.faults) == ("int8_token", 2, [])
+    assert (check.codec, check.checked, check.wrong, check.faults) == ("int8_token", 2, [], [])
     # Positions 0, 1, 0: two sequences.
     assert {row.tokens for row in check.sites} == {"token0", "rest"}
     assert lines(tmp_path / "log", 1)[1] == forward
@@ -164,7 +168,7 @@ def test_an_implementation_under_test_runs_in_place_of_the_bundled_one(tmp_path:
     facts, _forward = lines(tmp_path / "log", 0)
     assert facts["implementation"] == "tests.broken_codecs.plain:all_reduce"
     assert facts["codec"] == "int8_group64"
-    fault = live_check(tmp_path / "log").faults[0]
+    fault = live_check(tmp_path / "log").wrong[0]
     assert "where int8_group64 (one_shot) makes " in fault
     assert "too good" in fault
 
@@ -222,8 +226,8 @@ def test_on_an_npu_sglangs_own_code_runs_and_its_silent_fall_back_is_seen(
     # What SGLang's own function served is held to the bound of its own arithmetic.
     check = live_check(tmp_path / "log")
     assert (check.codec, check.checked) == ("upstream_bf16", 2)
-    assert any("too good, so that something else ran" in fault for fault in check.faults) is not quantized
-    assert bool(check.faults) is not quantized
+    assert any("too good, so that something else ran" in fault for fault in check.wrong) is not quantized
+    assert (bool(check.wrong), check.faults) == (not quantized, [])
     native = {"layers": {"upstream_bf16 one_shot": [0]}, "quantized": int(quantized), "wire_bytes": 24 * quantized}
     site = {**INT8, **native}
     assert forward == {"policy": 0, "mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}

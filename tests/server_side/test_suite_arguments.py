@@ -54,7 +54,7 @@ def test_arguments_that_moved_are_refused_by_name() -> None:
     arms = {"baseline": ["--model-path", "m", "--cuda-graph-max-bs", "32"], "compressed": ["--no-such-flag"]}
     found = answer({"arms": arms, "codecs": ["no-such-codec"], "candidates": []})
     text = "\n".join(found["problems"])
-    assert "refuses the baseline arm's arguments: ambiguous option: --cuda-graph-max-bs" in text
+    assert "refuses the baseline arm's arguments: unrecognized arguments: --cuda-graph-max-bs" in text
     assert "refuses the compressed arm's arguments" in text
     assert "the codec 'no-such-codec' cannot be used" in text
 
@@ -87,3 +87,26 @@ def test_prefill_graphs_may_be_off_in_any_way(prefill: str) -> None:
         for one in answer({"arms": arms, "codecs": ["none"], "candidates": []})["problems"]
         if "not visible" not in one
     ] == []
+
+
+@pytest.mark.parametrize("argument", ["--hos=0.0.0.0", "--api=k", "--trust-remote"])
+def test_beginnings_of_arguments_are_refused(argument: str) -> None:
+    found = answer({"arms": {"baseline": ["--model-path=m", argument]}, "codecs": [], "candidates": []})
+    assert any(f"unrecognized arguments: {argument}" in problem for problem in found["problems"])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--enable-hierarchical-cache",
+        "--enable-lmcache",
+        "--hicache-storage-backend=file",
+        "--enable-mixed-chunk",
+        "--disaggregation-mode=decode",
+    ],
+)
+def test_what_makes_answers_rest_on_other_prefills_is_refused(argument: str) -> None:
+    arms = {"baseline": ["--model-path=m", "--device=cpu", argument]}
+    found = answer({"arms": arms, "codecs": [], "candidates": []})
+    name = argument.split("=", maxsplit=1)[0]
+    assert [problem for problem in found["problems"] if problem.startswith(f"{name} ")]

@@ -1,0 +1,91 @@
+"""Where a broken run goes on: each arm's files as they were when its server was last idle, all of them on the disk.
+
+A task is asked in legs: whole batches, and the prefix cache emptied before each leg. Nothing that is asked in a leg
+depends on an earlier one, so a run that goes on at a leg's start gives the answers of one that was not broken, to the
+last bit where the server itself repeats them.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.records.run import ArmRecord, read_record, sync
+from harness.records.run_folder import ArmFolder
+
+# Shorter legs lose less when a run breaks; longer ones fill the prefix cache with the few-shot examples less often.
+LEG_QUESTIONS = 16
+RANKS_TIMEOUT_S = 2.0
+POLL_S = 0.02
+
+
+def legs(part: range, at_once: int) -> list[range]:
+    """Split a part of a task into legs of whole batches, which are those of the part itself."""
+    size = at_once * ceil(LEG_QUESTIONS / at_once)
+    return batches(part, size)
+
+
+def batches(leg: range, at_once: int) -> list[range]:
+    """Split a leg into what is asked at once."""
+    return [range(start, min(start + at_once, leg.stop)) for start in range(leg.start, leg.stop, at_once)]
+
+
+def sizes_on_disk(folder: ArmFolder, *, tp: int) -> dict[str, int]:
+    """Return the sizes of an arm's files, once its idle server's ranks have written all they will and it is on disk.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    deadline = time.monotonic() + RANKS_TIMEOUT_S
+    # A rank may write a pass after its answer is out. Whether all of them wrote it is for the proof to say.
+    while not _ranks_agree(folder, tp) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    sizes = {}
+    for name, file in _files(folder):
+        sizes[name] = file.stat().st_size
+        sync(file)
+    return sizes
+
+
+def restore(folder: ArmFolder) -> ArmRecord | None:
+    """Bring an arm's files back to its last checkpoint; what was written after it will be asked again.
+
+    Returns:
+        How the arm ran up to then; None where it has no checkpoint: it starts anew.
+
+    Raises:
+        HarnessError: The record is broken, or a file is shorter than it was.
+        OSError: A file cannot be written.
+    """
+    record = read_record(folder.record, ArmRecord) if folder.record.exists() else None
+    sizes = record.checkpoint.sizes if record and record.checkpoint else {}
+    files = dict(_files(folder))
+    if lost := [name for name, size in sizes.items() if name not in files or files[name].stat().st_size < size]:
+        raise HarnessError(
+            f"{folder.path}: {', '.join(lost)} lost what it held when the run was last whole: start the run anew"
+        )
+    for name, file in files.items():
+        if name in sizes:
+            os.truncate(file, sizes[name])
+        else:
+            file.unlink()
+    if not sizes:
+        folder.record.unlink(missing_ok=True)
+        return None
+    return record
+
+
+def _files(folder: ArmFolder) -> Iterator[tuple[str, Path]]:
+    """Yield the files of an arm that only grow, each with its name; the server's own output is no part of it."""
+    for file in sorted(folder.path.rglob("*.jsonl")):
+        yield str(file.relative_to(folder.path)), file
+
+
+def _ranks_agree(folder: ArmFolder, tp: int) -> bool:
+    try:
+        logs = [(folder.engagement / f"rank-{rank}.jsonl").read_bytes() for rank in range(tp)]
+    except OSError:
+        return False
+    return len({log.count(b"\n") for log in logs}) == 1 and all(log.endswith(b"\n") for log in logs)

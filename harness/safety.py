@@ -1,0 +1,22 @@
+"""What must not leak, and what must not be obeyed: the names of secrets, and text of unknown origin."""
+
+import re
+
+# ANSI's control sequences, and the other characters that steer a terminal; line ends and tabs are left.
+_STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# What a CI runner takes for a command to itself: `::error::` at a line's beginning, `##[error]` anywhere.
+_COMMAND = re.compile(r"^(\s*)::|##(?=\[)", re.MULTILINE)
+
+
+def harmless(text: str) -> str:
+    """Return a text of unknown origin, such as a server's log, so that no terminal and no CI runner obeys it."""
+    return _COMMAND.sub(lambda found: f"{found[1]}: :" if found[1] is not None else "# #", _STEERING.sub("?", text))
+
+
+# Whole words: SGLANG_..._MAX_TOKENS is none.
+_SECRET = re.compile(r"(^|_)(TOKEN|APIKEY|KEYS?|SECRETS?|PASSWORDS?|PASSWD|CREDENTIALS?)(_|$)", re.IGNORECASE)
+
+
+def names_secret(variable: str) -> bool:
+    """Return whether a variable's name says that its value is a secret: a token, key, secret or password."""
+    return _SECRET.search(variable) is not None

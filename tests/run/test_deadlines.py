@@ -1,0 +1,81 @@
+"""Servers that hang, drip or write late: a run ends, and says what it waited for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.config.suite import Deadlines
+from harness.plan.plan import Plan
+from harness.plan.preflight import Sglang
+from harness.records.predictions import FIDELITY, TextRecord
+from harness.records.run import write_lines
+from harness.records.run_folder import ArmFolder
+from harness.records.samples import write_samples
+from harness.run import arms, pipeline, setup
+from harness.run.display import Display
+from tests.support import failed, make_choice, make_predictions
+
+pytestmark = pytest.mark.usefixtures("no_strays")
+MakePlan = Callable[..., Plan]
+SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
+
+
+@pytest.fixture(autouse=True)
+def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
+    )
+
+
+def within(plan: Plan, **deadlines: int) -> Plan:
+    return plan.model_copy(update={"request_timeout_s": 3, "deadlines": Deadlines(**deadlines)})
+
+
+@pytest.mark.parametrize("mode", ["hangs", "drips"])
+def test_a_server_that_does_not_answer_is_given_up_and_the_other_is_not_started(
+    fake_plan: MakePlan, display: Display, mode: str
+) -> None:
+    plan = within(fake_plan(mode))
+    report = pipeline.run(plan, display)
+    assert (report.verdict, report.exit_code) == ("ERROR", 3)
+    assert report.reasons[0].startswith("baseline: 3 requests in a row failed, the last: POST /generate: ")
+    assert not (Path(plan.folder) / "compressed").exists()
+
+
+def test_a_task_without_an_answer_is_given_up(fake_plan: MakePlan, display: Display) -> None:
+    report = pipeline.run(within(fake_plan("hangs"), answer_s=2, failures=99), display)
+    assert report.reasons[0] == "baseline: no answer for more than 2 s (deadlines.answer_s of the suite)"
+
+
+def test_a_run_that_takes_too_long_is_given_up(fake_plan: MakePlan, display: Display) -> None:
+    report = pipeline.run(within(fake_plan("hangs"), run_s=1, failures=99), display)
+    assert report.reasons[0] == "baseline: the run has taken more than 1 s (deadlines.run_s of the suite)"
+
+
+def test_failures_that_are_not_in_a_row_give_nothing_up(fake_plan: MakePlan, display: Display) -> None:
+    plan = fake_plan(compressed="fails-some")
+    # A question of boolq is two requests, so that every third makes at most two questions in a row fail.
+    tasks = {name: task.model_copy(update={"concurrency": 1}) for name, task in plan.tasks.items()}
+    report = pipeline.run(plan.model_copy(update={"tasks": tasks}), display)
+    assert report.verdict == "ERROR"
+    assert any("requests failed" in reason for reason in report.reasons)
+    assert (Path(plan.folder) / "compressed" / "fidelity.jsonl").exists()
+
+
+@pytest.mark.parametrize("questions", [1, 2])
+def test_a_request_failed_where_none_of_its_questions_was_answered(tmp_path: Path, questions: int) -> None:
+    folder = ArmFolder(tmp_path)
+    write_samples(folder.samples("boolq"), [make_choice(0), make_choice(1), failed(make_choice(2)), make_choice(3)])
+    write_lines(folder.predictions, [make_predictions("boolq/0"), failed_text()])
+    assert arms.outcomes(folder, "boolq", range(2, 2 + questions)) == ["HTTP 500", None][:questions]
+    assert arms.outcomes(folder, FIDELITY, range(2 - questions, 2)) == [None, "HTTP 500"][-questions:]
+
+
+def failed_text() -> TextRecord:
+    return TextRecord(text="boolq/1", text_hash="hash", error="HTTP 500")
+
+
+def test_a_rank_that_writes_late_is_waited_for(fake_plan: MakePlan, display: Display) -> None:
+    report = pipeline.run(fake_plan("late-rank", "late-rank"), display)
+    assert report.verdict == "PASS", report.reasons
