@@ -24,19 +24,7 @@ STYLES = {
 
 def show(report: Report, console: Console, folder: RunFolder) -> None:
     """Print the report's tables and its verdict; without a terminal the same in plain text."""
-    # A table without a row says nothing, and least of all the cause of an ERROR.
-    moved = report.fidelity is not None and report.fidelity.compressed.overall is not None
-    if answered := any(task.n for task in report.tasks.values()):
-        console.print(_tasks(report))
-    if report.fidelity is not None and moved:
-        console.print(_fidelity(report.fidelity))
-    if answered or moved:
-        console.print(f"{INTERVALS}\n", markup=False, highlight=False)
-    for name, task in report.tasks.items():
-        if task.choices is not None:
-            console.print(choices_line(name, task.choices), markup=False, highlight=False)
-    if any(arm.engagement.ranks for arm in report.arms.values()):
-        console.print(_ranks(report))
+    _show_tables(report, console)
     for name, arm in report.arms.items():
         console.print(f"{name}: {traffic_line(arm)}", markup=False, highlight=False)
     for arm in report.arms.values():
@@ -54,6 +42,22 @@ def show(report: Report, console: Console, folder: RunFolder) -> None:
         console.print(f"  {reason}", markup=False, highlight=False)
     console.print(f"decision: {report.decision}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {folder.markdown}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_tables(report: Report, console: Console) -> None:
+    """Print the tables that have rows: one without says nothing, and least of all the cause of an ERROR."""
+    moved = report.fidelity is not None and report.fidelity.compressed.overall is not None
+    if answered := any(task.n for task in report.tasks.values()):
+        console.print(_tasks(report))
+    if report.fidelity is not None and moved:
+        console.print(_fidelity(report.fidelity))
+    if answered or moved:
+        console.print(f"{INTERVALS}\n", markup=False, highlight=False)
+    for name, task in report.tasks.items():
+        if task.choices is not None:
+            console.print(choices_line(name, task.choices), markup=False, highlight=False)
+    if any(arm.engagement.ranks for arm in report.arms.values()):
+        console.print(_ranks(report))
 
 
 def headline(report: Report) -> str:

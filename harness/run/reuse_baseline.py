@@ -92,7 +92,10 @@ def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint
         HarnessError: As for `check_baseline`.
     """
     check_baseline(plan, stored, fingerprint)
-    shutil.copytree(stored.arm(BASELINE).path, folder.arm(BASELINE).path)
+    partial = folder.path / f"{BASELINE}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(stored.arm(BASELINE).path, partial)
+    partial.rename(folder.arm(BASELINE).path)
 
 
 def check_baseline(plan: Plan, stored: RunFolder, fingerprint: Fingerprint) -> None:
@@ -116,10 +119,6 @@ def check_baseline(plan: Plan, stored: RunFolder, fingerprint: Fingerprint) -> N
             f"the baseline of {stored.path} cannot stand for this run's: leave --reuse-baseline out, or name a run "
             f"in which this is the same:\n  {told}"
         )
-    partial = folder.path / f"{BASELINE}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(stored.arm(BASELINE).path, partial)
-    partial.rename(folder.arm(BASELINE).path)
 
 
 def differences(then: Fingerprint, now: Fingerprint) -> list[str]:
