@@ -10,12 +10,14 @@ from rich.console import Console
 from harness.ask.questionnaire import Questionnaire, hash_contents
 from harness.errors import HarnessError
 from harness.judge.early_stop import parts
+from harness.judge.error_budget import fail_levels
 from harness.plan.data_line import data_line
 from harness.plan.plan import Plan
 from harness.plan.preflight import check_plan
 from harness.records.run_folder import RunFolder
 from harness.run.reuse_baseline import check_baseline, make_fingerprint
 from harness.run.setup import load_questionnaires
+from harness.stats import ALPHA
 
 
 def show_plan(plan: Plan, console: Console) -> list[str]:
@@ -71,7 +73,8 @@ def _show(asked: Questionnaire, plan: Plan, say: Callable[[str], None]) -> None:
     say(f"\n{asked.name}: {len(contents)} {asked.unit} on each arm, {asked.concurrency} at a time")
     task = plan.tasks.get(asked.name)
     if task is not None and task.early_stop:
-        looks = ", ".join(str(part.stop) for part in parts(task))
+        level = fail_levels(plan).get(f"{asked.name}.max_drop", ALPHA)
+        looks = ", ".join(str(part.stop) for part in parts(task, level))
         say(f"  may end early: its verdict is looked at after {looks} questions")
     characters = sum(len(content) for content in contents)
     say(f"  prompts: {characters} characters in all, SHA-256 {hash_contents(contents)[:16]}")
