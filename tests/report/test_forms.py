@@ -103,28 +103,6 @@ def test_colour_is_for_terminals(plan: Plan) -> None:
     assert "\x1b" not in shown(report)
 
 
-def test_latest_points_to_the_newest(plan: Plan, tmp_path: Path) -> None:
-    folder = finished(plan)
-    write_report(build_report(folder), folder)
-    latest = tmp_path / "reports" / "latest"
-    assert latest.is_symlink()
-    assert latest.resolve() == folder.path
-    newer = RunFolder(folder.path.rename(folder.path.with_name("newer")))
-    write_report(build_report(newer), newer)
-    assert latest.resolve() == newer.path
-    other = RunFolder(newer.path.rename(newer.path.with_name("old")))
-    write_report(build_report(other), other, latest=False)
-    assert latest.readlink() == Path("newer")
-    assert sorted(file.name for file in latest.parent.iterdir()) == ["latest", "old"]
-
-
-def test_the_folder_of_reports_may_be_moved(plan: Plan, tmp_path: Path) -> None:
-    folder = finished(plan)
-    write_report(build_report(folder), folder)
-    (tmp_path / "reports").rename(tmp_path / "elsewhere")
-    assert (tmp_path / "elsewhere" / "latest" / "report.json").is_file()
-
-
 def test_the_bounds_that_decide_and_what_guessing_scores_are_shown(plan: Plan) -> None:
     report = build_report(finished(plan))
     text = markdown(report)
