@@ -113,6 +113,12 @@ class KnownAnswer(Strict):
     right: str
     wrong: str
 
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.right == self.wrong:
+            raise ValueError(f"has {self.right!r} as `right` and as `wrong`: no server can score one above the other")
+        return self
+
 
 class TaskRun(Strict):
     """How one task is run.
@@ -122,12 +128,36 @@ class TaskRun(Strict):
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
+        file: The task's own lm-eval YAML, beside the suite; None for a task of suites/tasks or one of lm-eval's.
+        data_files: Split to file in the data's folder, where they are not those that the task's YAML names.
+        apply_chat_template: Whether the prompts go through the model's chat template.
+        system: The system's turn in it; None for none.
+        thinking: The template's thinking mode (`enable_thinking`), on or off; None to leave it to the template.
     """
 
     questions: Positive
     concurrency: Positive = 1
     max_new_tokens: Positive | None = None
     early_stop: bool = False
+    file: str | None = None
+    data_files: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    apply_chat_template: bool = False
+    system: str | None = None
+    thinking: bool | None = None
+
+    @model_validator(mode="after")
+    def _speaks_through_the_template(self) -> Self:
+        if not self.apply_chat_template and (self.system is not None or self.thinking is not None):
+            said = "system" if self.system is not None else "thinking"
+            raise ValueError(f"has `{said}`, which only a chat template knows: add `apply_chat_template: true`")
+        return self
+
+    @model_validator(mode="after")
+    def _stays_in_the_folder(self) -> Self:
+        for file in (self.data_files or {}).values():
+            if file.startswith("/") or ".." in file.split("/") or not file.endswith((".jsonl", ".json")):
+                raise ValueError(f"`data_files` names {file!r}: give a .jsonl file within the data's folder")
+        return self
 
 
 class FidelityRun(Strict):
@@ -176,7 +206,9 @@ class Suite(Strict):
 
     Attributes:
         fidelity: How far the arms' predictions of fixed text are apart, or None where that is not measured.
+        data_folder: The folder of `data: folder`; a relative one is beside the suite's file.
         noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
+        strict: Whether a WARNING makes the run a FAIL.
         request_timeout_s: Seconds until a request counts as failed, from its first byte to its answer's last.
         deadlines: When the run is given up.
     """
@@ -188,8 +220,16 @@ class Suite(Strict):
     compression: Compression = Compression()
     known_answer: KnownAnswer
     data: Annotated[Source, Field(strict=False)]
+    data_folder: str | None = None
     tasks: Annotated[dict[str, TaskRun], Field(min_length=1)]
     fidelity: FidelityRun | None = None
     noise_floor: bool = False
+    strict: bool = False
     request_timeout_s: Positive = 600
     deadlines: Deadlines = Deadlines()
+
+    @model_validator(mode="after")
+    def _folder_for_the_source(self) -> Self:
+        if self.data_folder is not None and self.data is not Source.FOLDER:
+            raise ValueError(f"has a `data_folder` beside `data: {self.data.value}`, which has none: keep one")
+        return self

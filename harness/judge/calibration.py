@@ -21,7 +21,6 @@ from scipy.stats import norm, t
 from harness.config.thresholds import Calibration, Threshold
 from harness.errors import HarnessError
 from harness.judge.pairing import pair, paired_counts
-from harness.places import THRESHOLDS
 from harness.plan.plan import Plan, TaskPlan
 from harness.records.run import ArmRecord, RunRecord, read_record
 from harness.records.run_folder import RunFolder
@@ -120,12 +119,12 @@ class CalibrationReport(Strict):
     diff: str
 
 
-def build_calibration(folder: RunFolder, thresholds: Path = THRESHOLDS) -> CalibrationReport:
+def build_calibration(folder: RunFolder, thresholds: Path | None = None) -> CalibrationReport:
     """Build the result of the calibration run in `folder`.
 
     Args:
         folder: The run's folder.
-        thresholds: The file that the proposed change is of.
+        thresholds: The file that the proposed change is of; the run's own if None.
 
     Raises:
         HarnessError: The plan or the run's record is missing or of another version.
@@ -139,7 +138,7 @@ def build_calibration(folder: RunFolder, thresholds: Path = THRESHOLDS) -> Calib
                 tasks[name] = _calibrate(folder, plan, name, task, run)
             except HarnessError as error:
                 errors.append(f"{name}: {error}")
-    diff = _diff(plan.model, tasks, thresholds) if not errors else ""
+    diff = _diff(plan.model, tasks, thresholds or Path(plan.thresholds)) if not errors else ""
     return CalibrationReport(
         run_id=plan.run_id, suite=plan.suite, model=plan.model, errors=errors, tasks=tasks, diff=diff
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from harness.config.suite import Deadlines, KnownAnswer
 from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
+from harness.places import THRESHOLDS
 from harness.sglang_plugin.policy import Policy, parse
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Strict
@@ -95,9 +96,23 @@ class Arm(Strict):
         return self.settings.check_every if self.compressed else 0
 
     def shell(self) -> str:
-        """Return the command and its variables as one could type them."""
+        """Return the command and its variables as a shell takes them; $PORT and $KEY_FILE are the start's."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
-        return " \\\n    ".join((*variables, shlex.join(self.argv)))
+        chosen = {PORT: '"$PORT"', KEY_FILE: '"$KEY_FILE"'}
+        words = [chosen.get(argument) or shlex.quote(argument) for argument in self.argv]
+        return " \\\n    ".join((*variables, " ".join(words)))
+
+
+class Chat(Strict):
+    """How a task's prompts go through the model's chat template.
+
+    Attributes:
+        system: The system's turn; None for none.
+        thinking: The template's thinking mode, on or off; None to leave it to the template.
+    """
+
+    system: str | None
+    thinking: bool | None
 
 
 class TaskPlan(Strict):
@@ -109,6 +124,8 @@ class TaskPlan(Strict):
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
+        data_files: Split to file in the prepared data, where they are not those that the YAML names.
+        chat: How its prompts go through the chat template; None where they go as they are.
         threshold: What is accepted.
     """
 
@@ -117,6 +134,8 @@ class TaskPlan(Strict):
     concurrency: int
     max_new_tokens: int | None
     early_stop: bool = False
+    data_files: dict[str, str] | None = None
+    chat: Chat | None = None
     threshold: Threshold
 
 
@@ -145,9 +164,11 @@ class Plan(Strict):
         port: A fixed port, or None for a free one.
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
+        strict: Whether a WARNING makes the run a FAIL.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
         allow_wider: Whether a calibration may propose a floor below today's.
         repeat: The command that repeats the run.
+        thresholds: The file of thresholds.
         refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
     """
 
@@ -172,9 +193,11 @@ class Plan(Strict):
     port: int | None
     policy: dict[str, Any] | None = None
     together: bool = False
+    strict: bool = False
     reuse_baseline: str | None = None
     allow_wider: bool = False
     repeat: str
+    thresholds: str = str(THRESHOLDS)
     refused: list[str] = Field(default_factory=list)
 
     @property

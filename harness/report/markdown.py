@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from harness.judge.predictions import Estimate, PredictionShift
 from harness.judge.results import FidelityReport, JudgedDrop, Paired
 from harness.judge.traffic import traffic_line
+from harness.plan.data_line import data_line
 from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import Report
 
@@ -42,6 +43,7 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
     environment.filters["small"] = small
     environment.filters["limit"] = limit
     environment.filters["quoted"] = quoted
+    environment.filters["data_line"] = data_line
     environment.globals["shifts"] = shifts
     environment.globals["judged_drops"] = judged_drops
     return environment.get_template(TEMPLATE).render(report=report, plots=plots)

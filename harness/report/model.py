@@ -21,6 +21,7 @@ class Report(Strict):
         verdict: PASS, FAIL, INCONCLUSIVE or ERROR.
         exit_code: 0, 1, 2 or 3.
         reasons: Why.
+        decision: What a person may do after this run.
         warnings: What no threshold judges and nobody should overlook.
         notes: What a reviewer may want to know.
         arms: The arms.
@@ -43,6 +44,7 @@ class Report(Strict):
     verdict: str
     exit_code: int
     reasons: list[str]
+    decision: str
     warnings: list[str]
     notes: list[str]
     arms: dict[str, ArmReport]

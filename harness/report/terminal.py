@@ -7,6 +7,7 @@ from harness.judge.choices import Choices
 from harness.judge.results import FidelityReport
 from harness.judge.traffic import traffic_line
 from harness.judge.verdict import Verdict
+from harness.plan.data_line import data_line
 from harness.records.run_folder import RunFolder
 from harness.report.live_check import live_check_line
 from harness.report.markdown import INTERVALS, interval, points, share, shifts, size, small
@@ -23,19 +24,13 @@ STYLES = {
 
 def show(report: Report, console: Console, folder: RunFolder) -> None:
     """Print the report's tables and its verdict; without a terminal the same in plain text."""
-    console.print(_tasks(report))
-    if report.fidelity is not None:
-        console.print(_fidelity(report.fidelity))
-    console.print(f"{INTERVALS}\n", markup=False, highlight=False)
-    for name, task in report.tasks.items():
-        if task.choices is not None:
-            console.print(choices_line(name, task.choices), markup=False, highlight=False)
-    console.print(_ranks(report))
+    _show_tables(report, console)
     for name, arm in report.arms.items():
         console.print(f"{name}: {traffic_line(arm)}", markup=False, highlight=False)
     for arm in report.arms.values():
         if arm.live_check is not None:
             console.print(live_check_line(arm.live_check), markup=False, highlight=False)
+    console.print(data_line(report.data), markup=False, highlight=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"to know: {note}", markup=False, highlight=False)
     console.print(f"\n{report.verdict}", style=STYLES[Verdict(report.verdict)], end=" ")
@@ -45,7 +40,24 @@ def show(report: Report, console: Console, folder: RunFolder) -> None:
         console.print(warning, markup=False, highlight=False)
     for reason in report.reasons:
         console.print(f"  {reason}", markup=False, highlight=False)
+    console.print(f"decision: {report.decision}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {folder.markdown}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_tables(report: Report, console: Console) -> None:
+    """Print the tables that have rows: one without says nothing, and least of all the cause of an ERROR."""
+    moved = report.fidelity is not None and report.fidelity.compressed.overall is not None
+    if answered := any(task.n for task in report.tasks.values()):
+        console.print(_tasks(report))
+    if report.fidelity is not None and moved:
+        console.print(_fidelity(report.fidelity))
+    if answered or moved:
+        console.print(f"{INTERVALS}\n", markup=False, highlight=False)
+    for name, task in report.tasks.items():
+        if task.choices is not None:
+            console.print(choices_line(name, task.choices), markup=False, highlight=False)
+    if any(arm.engagement.ranks for arm in report.arms.values()):
+        console.print(_ranks(report))
 
 
 def headline(report: Report) -> str:
@@ -83,6 +95,8 @@ def _tasks(report: Report) -> Table:
     ):
         table.add_column(name, justify="left" if name in ("task", "verdict") else "right")
     for name, task in report.tasks.items():
+        if not task.n:
+            continue
         paired = task.paired
         table.add_row(
             name,

@@ -197,7 +197,7 @@ def test_missing_files_of_the_data_are_named(name: str, tmp_path: Path) -> None:
 
 def test_fewer_rows_than_shots(tmp_path: Path) -> None:
     write_rows(tmp_path / "gsm8k" / "test.jsonl", ROWS[:3])
-    with pytest.raises(HarnessError, match="gsm8k"):
+    with pytest.raises(HarnessError, match="3 rows are too few: the first 5 are examples, those after them are"):
         load_task("gsm8k", tmp_path)
 
 

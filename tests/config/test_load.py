@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.config.load import load, suite_names, task_names
+from harness.config.load import load, suite_names
 from harness.config.suite import Suite
+from harness.config.task_file import task_names
 from harness.config.thresholds import FidelityThreshold, Threshold, Thresholds
 from harness.errors import ConfigError, HarnessError
 
@@ -63,7 +64,7 @@ def test_every_suite_of_the_project_loads(name: str) -> None:
 
 def test_the_project_has_its_suites_and_tasks() -> None:
     assert suite_names() == ["llama-2-7b-npu", "qwen3-8b-npu", "smollm2-cpu", "smollm2-cuda"]
-    assert task_names() == ["boolq", "gsm8k", "gsm8k_lm_eval"]
+    assert task_names() == ["boolq", "ceval", "gsm8k", "gsm8k_lm_eval"]
 
 
 @pytest.mark.parametrize(("suite", "floor"), [("qwen3-8b-npu", 0.85), ("llama-2-7b-npu", 0.18)])
@@ -117,10 +118,11 @@ def test_names_that_nothing_knows_come_at_once(files: Files) -> None:
         },
     )
     found = files.problems()
+    no_task = f"is not a task; there are: {', '.join(task_names())}, and those of lm-eval by their names"
     assert found == [
-        "thresholds.yaml:7: models.M.gsm9k: is not a task; there are: boolq, gsm8k, gsm8k_lm_eval",
+        f"thresholds.yaml:7: models.M.gsm9k: {no_task}",
         "thresholds.yaml:8: models.N: is the model of no suite; there are: M",
-        "one.yaml:18: tasks.bool_q: is not a task; there are: boolq, gsm8k, gsm8k_lm_eval",
+        f"one.yaml:18: tasks.bool_q: {no_task}",
         "one.yaml:20: tasks.gsm8k: has no row for M in thresholds.yaml: add one, if only report_only",
     ]
 

@@ -119,7 +119,7 @@ def test_nothing_written_holds_a_key_or_the_outer_environment(
     plan = make(tmp_path)
     written = plan.model_dump_json() + "".join(arm.shell() for arm in plan.arms)
     assert "s3cret" not in written
-    assert "--config '<file with a random key>'" in plan.arms[0].shell()
+    assert '--port "$PORT" --config "$KEY_FILE"' in plan.arms[0].shell()
 
 
 def test_the_shell_form_means_the_same_as_the_plan(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_shell_form_means_the_same_as_the_plan(tmp_path: Path) -> None:
     words = shlex.split(arm.shell().replace("\\\n", " "))
     variables, command = words[: len(arm.env)], words[len(arm.env) :]
     assert dict(word.split("=", 1) for word in variables) == arm.env
-    assert command == arm.argv
+    assert command == [{PORT: "$PORT", KEY_FILE: "$KEY_FILE"}.get(argument, argument) for argument in arm.argv]
 
 
 def test_the_run_is_named_after_its_time_and_suite(tmp_path: Path) -> None:
@@ -218,12 +218,16 @@ def test_a_virtual_environments_link_is_kept(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONPATH", "HARNESS_CACHE"):
+        monkeypatch.delenv(name, raising=False)
     assert repeat_command(["accuracy", "--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
     monkeypatch.setattr(sys, "argv", ["harness", "accuracy", "--limit", "4", "--model-path", "it's"])
     assert shlex.split(repeat_command()) == [
         *("nox", "-s", "accuracy", "--", "--limit", "4"),
         *("--model-path", "it's"),
     ]
+    monkeypatch.setenv("PYTHONPATH", "/my kernels")
+    assert shlex.split(repeat_command())[:2] == ["PYTHONPATH=/my kernels", "nox"]
 
 
 def test_the_live_check_runs_in_the_compressed_arm_unless_it_is_switched_off(tmp_path: Path) -> None:

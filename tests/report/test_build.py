@@ -12,7 +12,7 @@ from harness.plan.plan import Plan
 from harness.records.predictions import TextRecord, read_predictions
 from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
-from harness.report.build import build_report
+from harness.report.build import build_report, merge_like
 from harness.report.model import SCHEMA_VERSION
 from harness.report.terminal import show
 from harness.report.write import write_report
@@ -388,7 +388,41 @@ def test_a_baseline_that_compressed_is_an_error(plan: Plan) -> None:
     write_engagement(folder.arm("baseline").engagement, compressed=True)
     verdict, _, why = reasons(folder)
     assert verdict == "ERROR"
-    assert "compression is not proven: baseline arm: rank 0 compressed 24 times" in why
+    assert "compression is not proven: baseline arm: ranks 0, 1 compressed 24 times" in why
+    # The two ranks' like faults are one, and the decision says that nothing counts.
+    assert why.count("compressed 24 times") == 1
+    assert build_report(folder).decision.startswith("decides nothing, and no figure counts")
+
+
+def test_strict_makes_a_warning_a_fail(tmp_path: Path) -> None:
+    folder = finished(make(tmp_path, strict=True), likely=0.2)
+    report = build_report(folder)
+    assert report.warnings
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert report.reasons == [f"strict: {len(report.warnings)} WARNING, each of which is a FAIL"]
+    lenient = build_report(finished(make(tmp_path / "lenient"), likely=0.2))
+    assert (lenient.verdict, lenient.exit_code) == ("PASS", 0)
+    assert lenient.decision.startswith("compression may be switched on by your thresholds; but: predictions moved 0.")
+    assert lenient.decision.endswith("try int8_hadamard (`--codec int8_hadamard`; see `nox -s study`)")
+
+
+def test_a_decision_without_warnings_and_one_against(plan: Plan) -> None:
+    assert build_report(finished(plan)).decision == "compression may be switched on by your thresholds"
+    rewrite_samples(run_folder(plan).arm("compressed").samples("boolq"), boolq(*range(60)))
+    assert build_report(run_folder(plan)).decision.startswith(
+        "compression is not to be switched on by your thresholds"
+    )
+
+
+def test_a_reused_baselines_command_is_not_told_as_one_that_ran(tmp_path: Path) -> None:
+    report = build_report(finished(make(tmp_path, reuse_baseline=tmp_path / "then")))
+    assert report.arms["baseline"].command == f"# not started in this run: taken from {tmp_path / 'then'}"
+    assert "sglang serve" in report.arms["compressed"].command
+
+
+def test_the_rank_that_errors_share_is_merged_and_another_one_stays() -> None:
+    told = ["rank 0: not the bits that rank 0 served", "rank 1: not the bits that rank 0 served", "other"]
+    assert merge_like(told) == ["ranks 0, 1: not the bits that rank 0 served", "other"]
 
 
 def test_arms_that_differ_in_more_than_the_flag(plan: Plan) -> None:
@@ -446,8 +480,9 @@ def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
     write_live_check(folder.arm("compressed").engagement, samples)
     report = build_report(folder)
     assert report.verdict == "ERROR"
-    start = "compression did not run right: compressed arm: rank 0, layer 0, ffn: 1 of 32 elements are further"
-    assert report.reasons[0].startswith(start)
+    start = "compression did not run right: compressed arm: "
+    assert report.reasons[0].startswith(f"{start}in short, of 2 checked calls beyond the bound: always column 2, ")
+    assert report.reasons[1].startswith(f"{start}ranks 0, 1, layer 0, ffn: 1 of 32 elements are further")
 
 
 def test_the_live_check_is_of_the_compressed_arm_alone(plan: Plan) -> None:
