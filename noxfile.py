@@ -78,6 +78,8 @@ NO_TESTS = 5
 WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
 # Processes that test kernels on one GPU; each, and each of its three ranks, takes some 600 MB of its memory.
 MOST_PROCESSES = 8
+# The device of a suite that cannot be read.
+BROKEN = "broken"
 # GPUs, of which two servers of two ranks each take all.
 BOTH_SERVERS = 4
 
@@ -86,6 +88,18 @@ BOTH_SERVERS = 4
 def accuracy(session: nox.Session) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report. Options: -- --help."""
     end_with(run_accuracy(session, session.posargs))
+
+
+@nox.session
+def new(session: nox.Session) -> None:
+    """Write a suite of your own to fill in: -- --model PATH [--device npu] [--out FOLDER]."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "new", *session.posargs))
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Build the report of a run, a calibration or a study again: -- reports/RUN."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "report", *session.posargs))
 
 
 @nox.session
@@ -98,6 +112,12 @@ def study(session: nox.Session) -> None:
 def calibrate(session: nox.Session) -> None:
     """Run a suite's baseline alone and propose thresholds. Options: -- --help."""
     end_with(run_accuracy(session, session.posargs, command="calibrate"))
+
+
+@nox.session(name="plan-questions")
+def plan_questions(session: nox.Session) -> None:
+    """Say what a suite's questions can decide, before any is asked: -- --suite NAME. Options: -- --help."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "plan-questions", *session.posargs))
 
 
 @nox.session
@@ -133,12 +153,26 @@ def validate(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Break the harness on purpose and check what it makes of it; CI does -- --short. Options: -- --help."""
+    python, rest = harness_environment(session, dev=True), list(session.posargs)
+    env: dict[str, str] = {}
+    if "--real" in rest:
+        server = server_cpu_environment(session)
+        prepare_plugin(session)
+        env = harness_env(server)
+        if code := prepare(session, server):
+            end_with(code)
+    end_with(run(session, python, "-m", "suites.faults", *rest, env=env))
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
     device, rest = pop_option(session.posargs, "--device", "cpu")
     devices = suites(session)
     if device not in devices.values():
-        known = ", ".join(sorted(set(devices.values())))
+        known = ", ".join(sorted(set(devices.values()) - {BROKEN}))
         session.log(f"there is no suite for --device {device}; there are suites for: {known}")
         end_with(ERROR)
     interpreter, _ = pop_option(rest, "--server-python", "")
@@ -148,8 +182,12 @@ def nightly(session: nox.Session) -> None:
     # Of pytest's exit codes only 0 and 1 mean what ours do: its 2 is an interruption, not INCONCLUSIVE.
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
-    for name in (name for name, its_device in devices.items() if its_device == device):
-        codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
+    for name, its_device in devices.items():
+        if its_device == device:
+            codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
+        elif its_device == BROKEN:
+            # Which device it is for nobody knows: a night must not pass without it.
+            codes[name] = ERROR
     end_with_worst(session, codes)
 
 
@@ -231,7 +269,17 @@ def lint(session: nox.Session) -> None:
     codes = [
         run(session, python, "-m", "ruff", "check", "."),
         run(session, python, "-m", "ruff", "format", "--check", "."),
-        run(session, python, *mypy, "noxfile.py", "harness", "tests", "suites/tasks", f"--exclude={exclude}"),
+        run(
+            session,
+            python,
+            *mypy,
+            "noxfile.py",
+            "harness",
+            "tests",
+            "suites/faults",
+            "suites/tasks",
+            f"--exclude={exclude}",
+        ),
         run(session, python, *mypy, f"--python-executable={server}", *there),
         run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
         audit(session),
@@ -299,7 +347,7 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
     # An unknown suite needs no environment: the harness refuses it with the list of those there are. And a run that
     # goes on has its interpreter in its plan.
     resumed = pop_option(arguments, "--resume", "")[0]
-    on_cpu = not resumed and not interpreter and suites(session).get(suite) == "cpu"
+    on_cpu = not resumed and not interpreter and suites(session, suite).get(suite) == "cpu"
     server = server_cpu_environment(session) if on_cpu else Path(interpreter or sys.executable)
     prepare_plugin(session)
     code = run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
@@ -498,9 +546,9 @@ def path_of(*folders: Path) -> str:
     return os.pathsep.join((*map(str, folders), *own))
 
 
-def suites(session: nox.Session) -> dict[str, str]:
-    """Return each suite's device by its name."""
-    listed = must_run(session, harness_environment(session), "-m", "harness", "suites", silent=True)
+def suites(session: nox.Session, *named: str) -> dict[str, str]:
+    """Return each suite's device by its name, or that of those named, by name or file."""
+    listed = must_run(session, harness_environment(session), "-m", "harness", "suites", *named, silent=True)
     return {name: device for name, device, *_ in (line.split("\t") for line in str(listed).splitlines())}
 
 

@@ -1,5 +1,7 @@
 """The command line: `accuracy` does the main job, `calibrate`, `report` and `suites` what goes with it."""
 
+import os
+import shlex
 import signal
 import sys
 import traceback
@@ -13,18 +15,22 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from typer.exceptions import TyperException
 
-from harness.config.load import load, suite_names
+from harness.config.load import load, read_suite, suite_names
+from harness.config.new_suite import write_new_suite
 from harness.config.suite import Source, Suite
 from harness.errors import HarnessError
 from harness.judge.calibration import CalibrationReport
 from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.places import ROOT, model_place
-from harness.plan.make import make_plan, repeat_command
+from harness.plan.make import default_reports, make_plan, plan_on_paper, repeat_command
+from harness.plan.model_folder import NO_FOLDER
 from harness.plan.options import Options
 from harness.plan.plan import Plan
-from harness.prepare.data import data_place
+from harness.prepare.data import NotFetchedError, data_place
 from harness.prepare.data import prepare as prepare_data
-from harness.prepare.models import fetch_model, prepare_model
+from harness.prepare.models import fetch_model, is_made_here, prepare_model
+from harness.prepare.needed import data_folder as folder_of
+from harness.prepare.needed import needed_files
 from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
 from harness.safety import harmless
@@ -41,6 +47,8 @@ UNKNOWN_PLACES = (
     "HARNESS_SERVER_PYTHON and HARNESS_PLUGIN_PATH"
 )
 STAND_IN_QUESTIONS = 64
+# Stands where a suite that cannot be read would say its device.
+BROKEN = "broken"
 # What comes after everything else on the terminal.
 LAST_WORDS: list[str] = []
 
@@ -58,17 +66,27 @@ def _console() -> Console:
 
 
 # The options that `accuracy` and `calibrate` share.
-SuiteName = Annotated[str, typer.Option(help="Which suite of suites/accuracy.")]
+SuiteName = Annotated[str, typer.Option(help="A suite of suites/accuracy, or a file's path: /folder/own.yaml.")]
+ThresholdsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--thresholds",
+        help="A file of thresholds; default: thresholds.yaml beside the suite's file, or the project's.",
+    ),
+]
 ServerPython = Annotated[
     Path | None, typer.Option(envvar="HARNESS_SERVER_PYTHON", help="The interpreter that has SGLang.")
 ]
 PluginPath = Annotated[Path | None, typer.Option(envvar="HARNESS_PLUGIN_PATH", hidden=True, help="Made by nox.")]
 ModelPath = Annotated[str | None, typer.Option(help="Another place of the suite's model.")]
 Data = Annotated[Source | None, typer.Option(help="Where the data comes from; default: as the suite says.")]
-DataFolder = Annotated[Path | None, typer.Option(help="The folder of `--data folder`.")]
+DataFolder = Annotated[Path | None, typer.Option(help="A folder of your own data; means `--data folder`.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many questions a task and texts a source.")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="A fixed port; default: a free one.")]
-Reports = Annotated[Path, typer.Option(help="Where the run's folder goes.")]
+Reports = Annotated[
+    Path | None,
+    typer.Option(help="Where the run's folder goes; default: reports/ here, or beside a suite's file elsewhere."),
+]
 Resume = Annotated[
     Path | None,
     typer.Option(help="The folder of a broken run, which goes on as it was planned."),
@@ -79,6 +97,7 @@ Resume = Annotated[
 def accuracy(  # noqa: PLR0917 - typer makes an option of each
     context: typer.Context,
     suite: SuiteName = DEFAULT_SUITE,
+    thresholds: ThresholdsFile = None,
     server_python: ServerPython = None,
     plugin_path: PluginPath = None,
     model_path: ModelPath = None,
@@ -86,11 +105,20 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
     data_folder: DataFolder = None,
     limit: Limit = None,
     port: Port = None,
-    reports: Reports = ROOT / "reports",
+    reports: Reports = None,
     *,
     live_check: Annotated[
-        bool, typer.Option(" /--no-live-check", help="Sum none of the compressed calls exactly.")
+        bool, typer.Option(" /--no-live-check", show_default=False, help="Sum none of the compressed calls exactly.")
     ] = True,
+    codec: Annotated[
+        str | None, typer.Option(help="A codec, or your own all-reduce, ./file.py:function, in place of the suite's.")
+    ] = None,
+    claims: Annotated[
+        str | None, typer.Option(help="The codec whose bound and bytes your own all-reduce claims: int8_group64.")
+    ] = None,
+    strict: Annotated[
+        bool | None, typer.Option(help="A WARNING makes the run a FAIL; default: as the suite says.")
+    ] = None,
     noise_floor: Annotated[
         bool | None, typer.Option(help="Run the baseline once more, to see what changes by itself.")
     ] = None,
@@ -116,10 +144,10 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
         raise SystemExit(_run(_plan_to_resume(resume, context, calibrates=False), resume=True))
     plan = _plan(**chosen)
     if dry_run:
-        from harness.run.dry_run import show_plan  # noqa: PLC0415 - lm-eval takes seconds to import
+        with _no_hub():
+            from harness.run.dry_run import show_plan  # noqa: PLC0415 - lm-eval takes seconds to import
 
-        show_plan(plan, _console())
-        return
+        raise SystemExit(ERROR if show_plan(plan, _console()) else 0)
     raise SystemExit(_run(plan))
 
 
@@ -127,6 +155,7 @@ def accuracy(  # noqa: PLR0917 - typer makes an option of each
 def calibrate(  # noqa: PLR0917 - see above
     context: typer.Context,
     suite: SuiteName = DEFAULT_SUITE,
+    thresholds: ThresholdsFile = None,
     server_python: ServerPython = None,
     plugin_path: PluginPath = None,
     model_path: ModelPath = None,
@@ -134,12 +163,13 @@ def calibrate(  # noqa: PLR0917 - see above
     data_folder: DataFolder = None,
     limit: Limit = None,
     port: Port = None,
-    reports: Reports = ROOT / "reports",
+    reports: Reports = None,
     *,
-    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="How often the baseline runs, each time started afresh.")] = 3,
+    allow_wider: Annotated[bool, typer.Option("--allow-wider", help="Propose a floor below today's too.")] = False,
     resume: Resume = None,
 ) -> None:
-    """Run a suite's baseline alone and propose thresholds, with reasons and a ready change of thresholds.yaml."""
+    """Run a suite's baseline alone and say what its thresholds take and miss; propose floors, as a ready change."""
     chosen = locals()
     # Taken out first: an argument after `**chosen` is evaluated when that is unpacked already.
     baselines = chosen.pop("runs")
@@ -158,22 +188,29 @@ def calibrate(  # noqa: PLR0917 - see above
     raise SystemExit(code)
 
 
+@app.command(name="plan-questions")
+def plan_questions(suite: SuiteName = DEFAULT_SUITE, limit: Limit = None) -> None:
+    """Say what a suite's questions can decide, before any is asked: chances of PASS, FAIL and INCONCLUSIVE."""
+    from harness.report.outlook import show_outlook  # noqa: PLC0415 - scipy takes a second to import
+
+    show_outlook(plan_on_paper(suite, limit=limit), _console())
+
+
 @app.command()
 def study(  # noqa: PLR0917 - see above
     suite: SuiteName = DEFAULT_SUITE,
+    thresholds: ThresholdsFile = None,
     server_python: ServerPython = None,
     plugin_path: PluginPath = None,
     model_path: ModelPath = None,
     data: Data = None,
     data_folder: DataFolder = None,
-    reports: Reports = ROOT / "reports",
+    reports: Reports = None,
     ranks: Annotated[str, typer.Option(help="Numbers of virtual ranks; sites are those of the first.")] = "2",
     codecs: Annotated[
         str | None, typer.Option(help="CODEC, CODEC:ALGORITHM or MODULE:FUNCTION, with commas; default: twelve.")
     ] = None,
-    texts: Annotated[
-        int | None, typer.Option(min=1, help="Fixed texts a source; default: as the suite says.")
-    ] = None,
+    texts: Annotated[int | None, typer.Option(min=1, help="Fixed texts a source; default: 16.")] = None,
     site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 6,
     questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 8,
     budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,
@@ -211,38 +248,74 @@ def _plan(
     """Check the files, each as early as it can be, make model and data ready, and plan."""
     if plugin_path is None:
         raise HarnessError(UNKNOWN_PLACES)
+    chosen["reports"] = chosen["reports"] or default_reports(chosen["suite"])
     options = _checked(Options, server_python=_interpreter(server_python), plugin_path=plugin_path, **chosen)
-    content, thresholds = load(options.suite)
-    source = data or content.data
+    content, accepted = load(options.suite, thresholds=options.thresholds)
     if not options.dry_run:
-        place = _model_place(content, options.model_path, options.server_python)
-        options = options.model_copy(update={"model_path": place})
+        model = _model_place(content, options.model_path, options.server_python)
+        options = options.model_copy(update={"model_path": model})
     try:
-        manifest = prepare_data(source, data_place(source, data_folder), folder=data_folder)
-    except HarnessError as error:
-        if not options.dry_run or source is Source.PACKAGED:
-            raise
+        place, manifest = _data(content, data, data_folder, fetch=not options.dry_run)
+    except NotFetchedError as error:
         # A dry run is for any machine: the packaged data shows the requests' form where the suite's is out of reach.
         typer.echo(
             f"{error}\nThe requests below are made of the packaged data, {STAND_IN_QUESTIONS} a task at most.\n"
         )
         limit = min(options.limit or STAND_IN_QUESTIONS, STAND_IN_QUESTIONS)
         options = options.model_copy(update={"limit": limit})
-        source = Source.PACKAGED
-        manifest = prepare_data(source, data_place(source))
-    return make_plan(
-        content,
-        thresholds,
-        options,
-        data=data_place(source, data_folder),
-        data_manifest=manifest,
-        repeat=repeat_command(),
-    )
+        place, manifest = _data(content, Source.PACKAGED, None)
+    plan = make_plan(content, accepted, options, data=place, data_manifest=manifest, repeat=repeat_command())
+    if options.dry_run and options.model_path is None and is_made_here(content.model.path):
+        # The run makes it first.
+        refused = [reason for reason in plan.refused if not reason.startswith(NO_FOLDER)]
+        plan = plan.model_copy(update={"refused": refused})
+    return plan
+
+
+@contextmanager
+def _no_hub() -> Iterator[None]:
+    """Keep libraries that are imported within from asking a hub, now and later: they read this once."""
+    name, before = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE")
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def _data(
+    suite: Suite, given: Source | None, folder: Path | None, *, fetch: bool = True, usual: bool = False
+) -> tuple[Path, dict[str, Any]]:
+    """Make a suite's data ready and return where it is and what it is; a folder that is named is meant.
+
+    Args:
+        suite: The suite.
+        given: The source that the command line names.
+        folder: The folder that it names.
+        fetch: Whether the hub may be asked.
+        usual: Whether the usual files are wanted, as far as they are there, and not those of the suite's tasks.
+    """
+    if folder is not None and given not in (None, Source.FOLDER):
+        raise HarnessError(
+            f"--data-folder {folder} beside --data {given}, which reads no folder: leave one of them out"
+        )
+    source = given or (Source.FOLDER if folder is not None else suite.data)
+    chosen = folder_of(suite, source, folder)
+    place = data_place(source, chosen)
+    files = None if usual else needed_files(suite, source)
+    if source is Source.HUB and files == []:
+        # lm-eval itself loads its tasks' data.
+        return place, {"source": source.value, "origin": "as lm-eval's tasks say", "files": {}}
+    return place, prepare_data(source, place, folder=chosen, files=files, fetch=fetch)
 
 
 def _study(
     *,
     suite: str,
+    thresholds: Path | None,
+    reports: Path | None,
     server_python: Path | None,
     plugin_path: Path | None,
     data: Source | None,
@@ -267,19 +340,17 @@ def _study(
         suite=suite,
         server_python=python,
         plugin_path=plugin_path,
+        reports=reports or default_reports(suite),
         ranks=split_ranks(ranks),
         codecs=split_list(codecs) if codecs is not None else None,
         confirm=confirm,
         **chosen,
     )
-    content, thresholds = load(suite)
-    source = data or content.data
+    content, accepted = load(suite, thresholds=thresholds)
     if not dry_run:
         options = options.model_copy(update={"model_path": _model_place(content, options.model_path, python)})
-    manifest = prepare_data(source, data_place(source, data_folder), folder=data_folder)
-    plan = make_study(
-        content, options, data=data_place(source, data_folder), data_manifest=manifest, repeat=repeat_command()
-    )
+    place, manifest = _data(content, data, data_folder, usual=True)
+    plan = make_study(content, options, data=place, data_manifest=manifest, repeat=repeat_command())
     console = _console()
     if dry_run:
         show_plan(plan, console)
@@ -289,20 +360,14 @@ def _study(
     if confirm and report.recommended is not None:
         real = Options(
             suite=suite,
+            thresholds=thresholds,
             server_python=python,
             plugin_path=plugin_path,
             model_path=options.model_path,
             reports=options.reports,
             policy=folder.policy,
         )
-        run_plan = make_plan(
-            content,
-            thresholds,
-            real,
-            data=data_place(source, data_folder),
-            data_manifest=manifest,
-            repeat=repeat_command(),
-        )
+        run_plan = make_plan(content, accepted, real, data=place, data_manifest=manifest, repeat=repeat_command())
         report = confirm_study(plan, folder, run_plan, display)
     show_study(report, folder, console)
     return exit_code(report)
@@ -358,12 +423,38 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
 
 
 @app.command()
-def suites(device: Annotated[str | None, typer.Option(help="Only those of this device.")] = None) -> None:
-    """List the suites: name, device, model, description."""
-    for name in suite_names():
-        content, _ = load(name)
+def new(
+    model: Annotated[str, typer.Option(help="The model's folder, or a hub's name.")],
+    device: Annotated[str, typer.Option(help="cpu, cuda or npu.")] = "cpu",
+    out: Annotated[Path | None, typer.Option(help="The folder to make; default: beside this repository.")] = None,
+) -> None:
+    """Write a suite, a task, thresholds and a data folder of your own to fill in, and say what to do next."""
+    folder = (out or ROOT.parent / f"{Path(model).name}-accuracy").absolute()
+    suite = shlex.quote(str(write_new_suite(model, device, folder)))
+    typer.echo(
+        f"written: {folder}\n"
+        f"1. put your questions into {folder / 'data' / 'questions.jsonl'} (form: README.md there), read the suite's "
+        f"and thresholds' comments\n"
+        f"2. see what would be done:  nox -s accuracy -- --suite {suite} --dry-run\n"
+        f"3. decide:                  nox -s accuracy -- --suite {suite}"
+    )
+
+
+@app.command()
+def suites(
+    named: Annotated[list[str] | None, typer.Argument(help="Names or files; default: all.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only those of this device.")] = None,
+) -> None:
+    """List the suites, or those named: name, device, model, description. A broken one's device is `broken`."""
+    for one in named or suite_names():
+        try:
+            content = read_suite(one)
+        except HarnessError as error:
+            sys.stderr.write(f"{error}\n")
+            typer.echo(f"{one}\t{BROKEN}\t-\tcannot be read")
+            continue
         if device in (None, content.device):
-            typer.echo(f"{name}\t{content.device}\t{content.model.path}\t{content.description}")
+            typer.echo(f"{one}\t{content.device}\t{content.model.path}\t{content.description}")
 
 
 def _show_calibration(found: CalibrationReport, folder: RunFolder) -> int:

@@ -16,7 +16,7 @@ from harness.plan.plan import KEY_FILE, PORT, Arm, FidelityPlan, Plan, TaskPlan
 from harness.prepare.data import prepare
 from harness.run.display import Display
 
-FAKE_SERVER = Path(__file__).parent / "fake_server.py"
+FAKE_SERVER = ("-m", "suites.faults.server")
 KNOWN = KnownAnswer(prompt="The capital of France is", right=" Paris", wrong=" banana")
 MakePlan = Callable[..., Plan]
 
@@ -82,15 +82,15 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
 
         def arm(name: str, mode: str) -> Arm:
             engagement = folder / name / "engagement"
-            argv = [sys.executable, str(FAKE_SERVER), mode, "--port", PORT, "--config", KEY_FILE]
+            argv = [sys.executable, *FAKE_SERVER, mode, "--port", PORT, "--config", KEY_FILE]
             if name == "compressed":
                 argv.append("--enable-quant-communications")
             env = {"HARNESS_PLUGIN_DIR": str(engagement), "HARNESS_PLUGIN_CODEC": "none"}
             is_compressed = name == "compressed"
             return Arm(name=name, compressed=is_compressed, argv=argv, env=env, engagement=str(engagement))
 
-        def task(name: str, metric: str, max_drop: float | None = None) -> TaskPlan:
-            threshold = Threshold(metric=metric, source="test", report_only=max_drop is None, max_drop=max_drop)
+        def task(name: str, metric: str, floor: float | None = None) -> TaskPlan:
+            threshold = Threshold(metric=metric, source="test", report_only=floor is None, floor=floor)
             return TaskPlan(
                 file=str(TASKS / f"{name}.yaml"),
                 questions=questions,
@@ -112,10 +112,10 @@ def fake_plan(tmp_path: Path, tiny_data: Path) -> MakePlan:
             data_manifest={"source": "folder", "origin": "a test", "files": {}},
             arms=[arm("baseline", baseline), arm("compressed", compressed)],
             tasks={
-                "boolq": task("boolq", "acc,none", max_drop=0.9),
+                "boolq": task("boolq", "acc,none", floor=0.5),
                 "gsm8k": task("gsm8k", "exact_match,last-number"),
             },
-            fidelity=FidelityPlan(texts={"boolq": 9}, max_tokens=16, top_k=5, concurrency=2, threshold=None),
+            fidelity=FidelityPlan(texts={"boolq": 9}, max_tokens=16, concurrency=2, threshold=None),
             known_answer=KNOWN,
             start_timeout_s=start_s,
             request_timeout_s=20,

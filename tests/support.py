@@ -5,15 +5,18 @@ import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from math import log
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from harness.config.load import load
+from harness.places import THRESHOLDS
 from harness.plan.make import make_plan
 from harness.plan.options import Options
 from harness.plan.plan import Plan
-from harness.records.predictions import TextRecord
+from harness.records.predictions import CompareLine, TextRecord
 from harness.records.run import ArmRecord, RunRecord, TaskRecord, Traffic, write_lines, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import Sample, write_samples
@@ -95,10 +98,23 @@ def make_options(folder: Path, **changed: Any) -> Options:
     return Options(**{**usual, **changed})
 
 
+def write_judging_thresholds(folder: Path) -> Path:
+    """Write the project's thresholds with a row for the default suite's BoolQ as a model has that can do BoolQ."""
+    yaml = YAML()
+    content = yaml.load(THRESHOLDS.read_text(encoding="utf-8"))
+    row = content["models"]["SmolLM2-135M-Instruct"]["boolq"]
+    del row["report_only"]
+    row |= {"max_drop": 0.1, "min_questions": 64}
+    file = folder / "thresholds.yaml"
+    with file.open("w", encoding="utf-8") as out:
+        yaml.dump(content, out)
+    return file
+
+
 def make(folder: Path, *, data: Path | None = None, **changed: Any) -> Plan:
-    """Plan one of the project's own suites."""
+    """Plan one of the project's own suites, with a row of BoolQ that judges."""
     options = make_options(folder, **changed)
-    suite, thresholds = load(options.suite)
+    suite, thresholds = load(options.suite, thresholds=write_judging_thresholds(folder))
     return make_plan(
         suite,
         thresholds,
@@ -116,6 +132,7 @@ def make_sample(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
         "task": "gsm8k",
         "filter": "last-number",
         "doc_id": doc_id,
+        "row": doc_id,
         "doc_hash": f"document {doc_id}",
         "prompt_hash": f"prompt {doc_id}",
         "prompt_tokens": 7,
@@ -131,14 +148,16 @@ def make_sample(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
 
 
 def make_choice(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sample:
-    """Return a scored answer of boolq; the right one is `yes`."""
+    """Return a scored answer of boolq; the right one is `yes` and `no` by turns."""
+    target, other = ("yes", "no") if doc_id % 2 == 0 else ("no", "yes")
+    said = target if right else other
     usual: dict[str, Any] = {
         "task": "boolq",
         "filter": "none",
-        "target": "yes",
-        "answer": "yes" if right else "no",
+        "target": target,
+        "answer": said,
         "choices": ["no", "yes"],
-        "logprobs": [-2.0, -1.0] if right else [-1.0, -2.0],
+        "logprobs": [-2.0, -1.0] if said == "yes" else [-1.0, -2.0],
         "text": None,
         "generated_tokens": None,
         "finish_reason": None,
@@ -149,18 +168,39 @@ def make_choice(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
 def make_predictions(
     name: str = "boolq/0", predictions: int = 3, *, likely: float = 0.6, **changed: Any
 ) -> TextRecord:
-    """Return a text whose every prediction is: token 1 with `likely`, token 2 with 0.2; token 1 follows."""
+    """Return a text whose every prediction is: token 1 with `likely`, another with what is left; token 1 follows."""
     usual: dict[str, Any] = {
         "text": name,
         "text_hash": f"hash of {name}",
+        "token_hash": f"hash of {name}'s tokens",
         "tokens": [9] + [1] * predictions,
         "pieces": [f" {number}" for number in range(1, predictions + 1)],
         "logprobs": [log(likely)] * predictions,
-        "top_tokens": [[1, 2]] * predictions,
-        "top_logprobs": [[log(likely), log(0.2)]] * predictions,
         "best": [" one"] * predictions,
     }
     return TextRecord(**{**usual, **changed})
+
+
+def make_compared(baseline: Iterable[TextRecord], other: Iterable[TextRecord]) -> dict[str, CompareLine]:
+    """Return what the other arm's server writes of texts of `make_predictions`."""
+    return {
+        there.token_hash: CompareLine(
+            policy=0,
+            text=there.token_hash,
+            reference=0,
+            kl=[binary_kl(p, q) for p, q in zip(here.logprobs, there.logprobs, strict=True)],
+            baseline=here.logprobs,
+            candidate=there.logprobs,
+            same_top=[one == another for one, another in zip(here.best, there.best, strict=True)],
+        )
+        for here, there in zip(baseline, other, strict=False)
+        if here.error is None and there.error is None
+    }
+
+
+def binary_kl(p: float, q: float) -> float:
+    """Return the KL divergence between two predictions of two tokens, from the first one's log-probabilities."""
+    return exp(p) * (p - q) + (1 - exp(p)) * log((1 - exp(p)) / (1 - exp(q)))
 
 
 def failed(sample: Sample) -> Sample:
@@ -309,7 +349,12 @@ def write_arm(
         write_samples(folder.samples(task), samples)
     if plan.fidelity is not None:
         names = [f"{source}/{number}" for source, count in plan.fidelity.texts.items() for number in range(count)]
-        write_lines(folder.predictions, [make_predictions(text, 12, likely=likely) for text in names])
+        found = [make_predictions(text, 12, likely=likely) for text in names]
+        write_lines(folder.predictions, found)
+        folder.engagement.mkdir()
+        if name != "baseline":
+            compared = make_compared([make_predictions(text, 12) for text in names], found)
+            write_lines(folder.compared, compared.values())
     write_engagement(folder.engagement, compressed=compressed)
     if compressed:
         write_live_check(folder.engagement)

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 from harness import cli
 from harness.config.load import suite_names
+from harness.config.suite import Source
 from harness.errors import HarnessError
-from harness.places import ROOT
+from harness.places import ROOT, SUITES
 from harness.plan.plan import Plan
+from harness.prepare.data import NotFetchedError
 from harness.records.run import RunRecord, read_record, write_record
 from harness.report.build import build_report
 from tests.support import (
@@ -23,9 +26,13 @@ from tests.support import (
     make_options,
     run_folder,
     write_arm,
+    write_interpreter,
     write_rows,
     write_run,
 )
+
+# Stands for an interpreter whose SGLang takes everything.
+WILLING = """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "packages": "", "plugin": ""}'"""
 
 
 class Ran:
@@ -149,7 +156,119 @@ def test_a_model_that_is_not_there(harness: Harness) -> None:
 def test_data_that_is_not_there(harness: Harness) -> None:
     ran = harness.accuracy("--data-folder", str(harness.folder / "nowhere"))
     assert ran.code == 3
-    assert "holds none of gsm8k/train.jsonl" in ran.err
+    assert f"there is no folder {harness.folder / 'nowhere'}: it would hold boolq/validation.jsonl" in ran.err
+
+
+def test_a_dry_run_ends_as_the_run_would(harness: Harness) -> None:
+    nowhere = harness.accuracy("--data-folder", "/nowhere", "--dry-run")
+    assert nowhere.code == 3
+    assert nowhere.err.startswith("ERROR\nthere is no folder /nowhere: it would hold boolq/validation.jsonl")
+    # The stand-in's SGLang cannot be asked: so it is in the run.
+    broken = harness.accuracy("--dry-run")
+    assert broken.code == 3
+    assert "ERROR on this machine the run would be refused: " in broken.out
+    assert "cannot examine its SGLang (exit code 9)" in broken.out
+    assert harness.accuracy("--dry-run", "--model-path", "./nowhere").code == 3
+
+
+def test_a_dry_run_asks_no_hub(harness: Harness) -> None:
+    write_interpreter(harness.folder / "bin", WILLING)
+    options = make_options(harness.folder)
+    packaged = harness.folder / "cache" / "data" / "packaged"
+
+    def prepared(source: Source, place: Path, *, fetch: bool = True, **_options: object) -> dict[str, object]:
+        if source is Source.HUB:
+            assert not fetch
+            raise NotFetchedError("the hub's data is not here yet")
+        problems = [{"question": f"What is {number}?", "answer": f"#### {number}"} for number in range(70)]
+        write_rows(place / "gsm8k" / "test.jsonl", problems)
+        passages = [{**PASSAGES[0], "passage": f"It is {number}."} for number in range(70)]
+        write_rows(place / "boolq" / "validation.jsonl", passages)
+        return {"source": "packaged", "origin": "x", "files": {}}
+
+    harness.monkeypatch.setattr(cli, "prepare_data", prepared)
+    ran = harness(
+        *("accuracy", "--suite", "qwen3-8b-npu", "--dry-run", "--server-python", str(options.server_python)),
+        *("--plugin-path", str(options.plugin_path), "--model-path", str(options.model_path)),
+    )
+    assert packaged.is_dir()
+    assert ran.out.startswith("the hub's data is not here yet\nThe requests below are made of the packaged data")
+    assert "gsm8k: 64 questions on each arm" in ran.out
+    # Looks of boolq, which may end early, of the stand-in's few questions.
+    assert "may end early: its verdict is looked at after " in ran.out
+
+
+def test_a_data_folder_alone_is_meant_and_one_beside_another_source_is_refused(harness: Harness) -> None:
+    write_interpreter(harness.folder / "bin", WILLING)
+    options = make_options(harness.folder)
+    write_rows(harness.folder / "mine" / "gsm8k" / "test.jsonl", GSM8K_ROWS)
+    write_rows(harness.folder / "mine" / "boolq" / "validation.jsonl", PASSAGES)
+    usual = (
+        *("accuracy", "--dry-run", "--limit", "3", "--server-python", str(options.server_python)),
+        *("--plugin-path", str(options.plugin_path), "--model-path", str(options.model_path)),
+        *("--data-folder", str(harness.folder / "mine")),
+    )
+    ran = harness(*usual)
+    assert ran.code == 0, ran.out
+    assert ran.out.startswith(f"data: folder ({harness.folder / 'mine'}): boolq/validation.jsonl 4 rows, SHA-256 ")
+    refused = harness(*usual, "--data", "packaged")
+    assert refused.code == 3
+    assert "beside --data packaged, which reads no folder" in refused.err
+
+
+def test_a_suite_of_ones_own_from_the_first_command_to_the_plan(harness: Harness) -> None:
+    write_interpreter(harness.folder / "bin", WILLING)
+    options = make_options(harness.folder)
+    out = harness.folder / "mine"
+    ran = harness("new", "--model", str(options.model_path), "--out", str(out))
+    assert ran.code == 0, ran.err
+    suite = str(out / "model.yaml")
+    assert f"nox -s accuracy -- --suite {suite} --dry-run" in ran.out
+    usual = (
+        *("accuracy", "--suite", suite, "--dry-run", "--server-python", str(options.server_python)),
+        *("--plugin-path", str(options.plugin_path)),
+    )
+    empty = harness(*usual)
+    assert empty.code == 3
+    assert f"the data lacks {out / 'data' / 'questions.jsonl'}" in empty.err
+    rows = [{"question": f"{number}?", "choices": ["a", "b"], "answer": number % 2} for number in range(200)]
+    write_rows(out / "data" / "questions.jsonl", rows)
+    planned = harness(*usual)
+    assert planned.code == 0, planned.out
+    assert f"thresholds: {out / 'thresholds.yaml'}; SGLang's Python: {options.server_python}" in planned.out
+    assert f"the run's folder: {out / 'reports'}" in planned.out
+    assert "questions: 200 questions on each arm, 8 at a time" in planned.out
+
+
+def test_an_all_reduce_from_a_file(harness: Harness) -> None:
+    write_interpreter(harness.folder / "bin", WILLING)
+    harness.monkeypatch.chdir(harness.folder)
+    ran = harness.accuracy("--dry-run", "--codec", "./my_reduce.py:f", "--claims", "int8_group64")
+    assert ran.code == 0, ran.out
+    assert f"HARNESS_PLUGIN_CODEC={harness.folder}/my_reduce.py:f" in ran.out
+    assert "HARNESS_PLUGIN_CLAIMS=int8_group64" in ran.out
+    without = harness.accuracy("--dry-run", "--codec", "./my_reduce.py:f")
+    assert without.code == 3
+    assert "say with `claims` which codec's bound applies" in without.err
+
+
+def test_a_broken_suite_is_listed_as_that_and_stops_no_other(harness: Harness) -> None:
+    suites = harness.folder / "suites"
+    shutil.copytree(SUITES, suites)
+    (suites / "broken.yaml").write_text("nothing: of use\n")
+    harness.monkeypatch.setattr("harness.config.load.SUITES", suites)
+    ran = harness("suites")
+    assert ran.code == 0
+    rows = {line.split("\t")[0]: line.split("\t")[1] for line in ran.out.splitlines()}
+    assert rows["broken"] == "broken"
+    assert rows["smollm2-cpu"] == "cpu"
+    assert "broken.yaml" in ran.err
+
+
+def test_the_help_says_no_default_for_what_is_switched_off(harness: Harness) -> None:
+    text = harness("accuracy", "--help").out
+    line = next(line for line in text.splitlines() if "--no-live-check" in line)
+    assert "default" not in line
 
 
 def test_an_interpreter_whose_sglang_cannot_be_asked(harness: Harness) -> None:
@@ -160,14 +279,18 @@ def test_an_interpreter_whose_sglang_cannot_be_asked(harness: Harness) -> None:
 
 
 def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
+    write_interpreter(harness.folder / "bin", WILLING)
     ran = harness.accuracy("--dry-run")
-    assert ran.code == 0
-    assert ran.out.count("--config '<file with a random key>'") == 2
+    assert ran.code == 0, ran.out
+    assert ran.out.count('--config "$KEY_FILE"') == 2
+    assert ran.out.startswith(f"data: folder ({harness.folder / 'own'}): boolq/validation.jsonl 4 rows, SHA-256 ")
+    assert "expected time: unknown: there is no finished run of smollm2-cpu in" in ran.out
     assert ran.out.count("--enable-quant-communications") == 1
     assert "boolq: 3 questions on each arm, 1 at a time" in ran.out
     assert "gsm8k: 3 questions on each arm, 16 at a time" in ran.out
     assert "What is 5 and 1?\\nAnswer:'" in ran.out
-    assert "'max_drop': 0.1" in ran.out
+    assert "'report_only': True" in ran.out
+    assert "  order: 'rows by the SHA-256 of seed and number, seed 0" in ran.out
     assert "fidelity: 6 texts on each arm, 1 at a time" in ran.out
     assert "  texts: {'gsm8k': 3, 'boolq': 3}" in ran.out
     assert "  threshold: none: a large shift is a WARNING" in ran.out
@@ -177,7 +300,7 @@ def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
 def test_an_unforeseen_failure_is_an_error_and_no_fail(harness: Harness) -> None:
     """Python's own exit code for an exception is 1, which here means that accuracy was lost."""
 
-    def broken(_name: str) -> None:
+    def broken(_name: str, **_options: object) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
     harness.monkeypatch.setattr(cli, "load", broken)
@@ -187,7 +310,7 @@ def test_an_unforeseen_failure_is_an_error_and_no_fail(harness: Harness) -> None
 
 
 def test_ctrl_c(harness: Harness) -> None:
-    def interrupted(_name: str) -> None:
+    def interrupted(_name: str, **_options: object) -> None:
         raise KeyboardInterrupt
 
     harness.monkeypatch.setattr(cli, "load", interrupted)
@@ -311,3 +434,15 @@ def test_a_studys_options_are_refused_by_name(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_what_a_suites_questions_can_decide_is_said_before_any_is_asked(harness: Harness) -> None:
+    ran = harness("plan-questions", "--suite", "qwen3-8b-npu")
+    assert ran.code == 0, ran.err
+    assert "  pooled.max_drop: 2.50%" in ran.out
+    assert "the run" in ran.out
+    assert "gsm8k: a harmless model misses the floor 0.85 (shown, not judged) in 30% at a true 0.86" in ran.out
+    few = harness("plan-questions", "--suite", "qwen3-8b-npu", "--limit", "50")
+    assert "gsm8k: 50 questions, allowed drop 3 points" in few.out
+    assert "nothing to plan" in harness("plan-questions").out
+    assert harness("plan-questions", "--suite", "no-such").code == 3

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -66,10 +65,12 @@ def test_a_short_run_says_that_it_decides_nothing(
     done, folder = finished
     assert done.returncode == report["exit_code"] == 2, done.stdout + done.stderr
     assert report["verdict"] == "INCONCLUSIVE"
-    assert "decided from 64 questions on: too little data" in report["reasons"][0]
+    assert report["reasons"] == ["fidelity: decided from 64 texts on, here 16: too little data"]
     assert f"baseline: boolq: {LIMIT} questions in" in done.stdout
-    assert "INCONCLUSIVE with " in done.stdout
-    assert re.match(r"# INCONCLUSIVE with \d WARNINGS?: smollm2-cpu\n", (folder / "report.md").read_text())
+    # Nothing is worse than known.
+    assert report["warnings"] == []
+    assert "\nINCONCLUSIVE smollm2-cpu: " in done.stdout
+    assert (folder / "report.md").read_text().startswith("# INCONCLUSIVE: smollm2-cpu\n")
 
 
 def test_compression_ran_on_every_rank_and_site_and_in_the_baseline_nowhere(report: dict[str, Any]) -> None:
@@ -106,19 +107,28 @@ def test_the_arms_answered_the_same_questions_differently(
     assert all(sample["prompt_hash"] for sample in samples[0])
 
 
-def test_compression_moves_the_predictions_of_fixed_text_and_says_so(
+def test_compression_moves_the_predictions_of_fixed_text_over_the_whole_vocabulary(
     finished: tuple[subprocess.CompletedProcess[str], Path], report: dict[str, Any]
 ) -> None:
     done, folder = finished
     fidelity = report["fidelity"]
-    assert (fidelity["verdict"], fidelity["compressed"]["texts"]) == ("REPORTED", 2 * LIMIT)
+    assert (fidelity["verdict"], fidelity["compressed"]["texts"]) == ("INCONCLUSIVE", 2 * LIMIT)
     assert fidelity["compressed"]["faults"] == []
     overall = fidelity["compressed"]["overall"]
-    # A plain all-reduce would come to 0, INT8 in groups of 64 to 0.005.
-    assert 0.02 < overall["kl"]["low"] < overall["kl"]["high"] < 0.1
-    assert fidelity["compressed"]["positions"]["token 0"]["kl"]["mean"] > 0.1
-    assert any(text.startswith("predictions of fixed text moved far: ") for text in report["warnings"])
-    assert "WARNING predictions of fixed text moved far: " in done.stdout
+    # A plain all-reduce would come to 0, INT8 in groups of 64 to 0.008; the 20 most likely tokens alone to 0.042.
+    assert 0.05 < overall["kl"]["low"] < overall["kl"]["high"] < 0.1
+    assert fidelity["compressed"]["positions"]["token 0"]["kl"]["mean"] > 0.5
+    assert f"{overall['kl']['mean']:.3g} (" in done.stdout
+    # The server computed both arms' log-probabilities again, from states, and came to what each of them served.
+    served = {
+        arm: [json.loads(line) for line in (folder / arm / "fidelity.jsonl").read_text().splitlines()]
+        for arm in ("baseline", "compressed")
+    }
+    lines = map(json.loads, (folder / "compressed" / "engagement" / "predictions.jsonl").read_text().splitlines())
+    compared = {line["text"]: line for line in lines if "kl" in line}
+    for arm, column in (("baseline", "baseline"), ("compressed", "candidate")):
+        for record in served[arm]:
+            assert compared[record["token_hash"]][column] == pytest.approx(record["logprobs"], abs=1e-4)
     # Prefill alone: every record is whole, and of the same tokens in both arms.
     tokens = [
         [json.loads(line)["tokens"] for line in (folder / arm / "fidelity.jsonl").read_text().splitlines()]
@@ -296,7 +306,7 @@ def test_qwen3_compresses_in_both_sites_too(
     plan = make_plan(suite, thresholds, options, data=data, data_manifest=manifest, repeat="-")
     report = pipeline.run(plan, display)
     assert report.verdict == "INCONCLUSIVE", report.reasons
-    assert report.reasons == ["no task was judged: all are report_only"]
+    assert report.reasons[0].startswith("nothing was judged")
     for rank in report.arms["compressed"].engagement.ranks:
         assert {site: done.calls for site, done in rank.sites.items()} == {
             "attention": 3 * rank.prefills,

@@ -141,6 +141,18 @@ def test_the_suite_on_a_gpu_is_shared_out_unless_told_otherwise(arguments: list[
     assert not noxfile.side_by_side(["--device", "cuda", *arguments])
 
 
+def test_a_suite_that_cannot_be_read_fails_the_night_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(monkeypatch)
+    monkeypatch.setattr(noxfile, "run_numerics", lambda *_, **__: 0)
+    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu", "b": noxfile.BROKEN})
+    given: Any = SimpleNamespace(posargs=[], log=session.logged.append)
+    with pytest.raises(SystemExit) as end:
+        noxfile.nightly.func(given)
+    assert end.value.code == noxfile.ERROR
+    assert session.ran == [("accuracy", ["--suite", "a", "--noise-floor"])]
+    assert session.logged == ["numerics: exit code 0", "a: exit code 0", "b: exit code 3"]
+
+
 def test_nightly_refuses_a_device_that_has_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(monkeypatch)
     monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu", "b": "npu"})
@@ -216,8 +228,13 @@ class Environments:
         monkeypatch.setattr(noxfile, "prepare_plugin", self._prepare_plugin)
         monkeypatch.setattr(noxfile, "harness_environment", lambda *_, **__: Path("/harness/python"))
         monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
-        monkeypatch.setattr(noxfile, "suites", lambda _: {"smollm2-cpu": "cpu", "x-npu": "npu"})
+        monkeypatch.setattr(noxfile, "suites", self._suites)
         monkeypatch.delenv("HARNESS_SERVER_PYTHON", raising=False)
+
+    @staticmethod
+    def _suites(_session: object, named: str) -> dict[str, str]:
+        devices = {"smollm2-cpu": "cpu", "x-npu": "npu", "/own/suite.yaml": "cpu"}
+        return {named: devices[named]} if named in devices else {named: noxfile.BROKEN}
 
     def _prepare_plugin(self, _session: object) -> None:
         self.plugins += 1
@@ -247,6 +264,7 @@ SESSION: Any = SimpleNamespace()
         (["--suite", "smollm2-cpu", "--limit", "4"], "/server-cpu/python"),
         (["--suite=smollm2-cpu", "--server-python=/theirs/python"], "/theirs/python"),
         (["--suite", "x-npu"], sys.executable),
+        (["--suite", "/own/suite.yaml"], "/server-cpu/python"),
         (["--suite=x-npu", "--server-python", "/theirs/python"], "/theirs/python"),
         # The harness itself refuses it, with the list of those there are.
         (["--suite", "no-such-suite"], sys.executable),

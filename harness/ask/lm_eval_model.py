@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
+from harness.ask.chat import Renderings
 from harness.ask.concurrently import concurrently
 from harness.errors import HarnessError
 from harness.records.run import durable
@@ -59,6 +60,7 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         *,
         concurrency: int,
         special_tokens: bool,
+        chat: Renderings | None = None,
         max_new_tokens: Callable[[Mapping[str, Any]], int],
         write: Callable[[Outcome], None],
         after_failure: Callable[[], None],
@@ -70,12 +72,20 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         self._client = client
         self._concurrency = concurrency
         self._special_tokens = special_tokens
+        # lm-eval looks for it by name.
+        if chat is not None:
+            self.apply_chat_template = chat
         self._max_new_tokens = max_new_tokens
         self._write = write
         self._after_failure = after_failure
         self._advance = advance
         # lm-eval numbers the documents of a part from 0, and its samples by the whole.
         self._first_document = first_document
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What lm-eval would keep prompts under, in a cache that is not used."""
+        return "the server's"
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Score continuations; those of one document and prompt are one question."""
@@ -151,7 +161,7 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         found = self._client.generate_many(
             [question.prompt for question in batch],
             max_new_tokens=self._max_new_tokens(options),
-            stop=options["until"],
+            stop=[options["until"]] if isinstance(options["until"], str) else options["until"],
         )
         return [
             entry

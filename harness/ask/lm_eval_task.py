@@ -3,9 +3,10 @@
 This module and lm_eval_model, through which the requests go, are the only ones that know lm-eval.
 """
 
+import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ import datasets
 import lm_eval.api.task as lm_eval_task
 from lm_eval.defaults import DEFAULT_OTHER_SEED
 from lm_eval.evaluator import evaluate
-from lm_eval.tasks import TaskManager
-from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
 
+from harness.ask.chat import Renderings
 from harness.ask.lm_eval_model import Key, Outcome, ServerModel, appending
+from harness.ask.load_task import check_questions, in_words, load_task, right_choice
 from harness.errors import HarnessError
+from harness.plan.order import ORDER_SEED, asking_order
 from harness.plan.plan import TaskPlan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, write_samples
@@ -29,6 +30,8 @@ datasets.disable_progress_bars()
 # Its bar for building prompts would come once for each part of a task, between the lines of our own progress.
 lm_eval_task.tqdm = partial(lm_eval_task.tqdm, disable=True)
 logging.getLogger("httpx").setLevel(logging.WARNING)
+# lm-eval's own, for a task that names none.
+MAX_NEW_TOKENS = 256
 
 
 class LmEvalTask:
@@ -37,6 +40,7 @@ class LmEvalTask:
     Attributes:
         name: Its name.
         plan: What the plan says of it.
+        chat: Its prompts as the chat template words them; None where they go as they are.
     """
 
     unit = "questions"
@@ -55,18 +59,24 @@ class LmEvalTask:
         """
         self.name = name
         self.plan = plan
-        self._task = _load(name, plan, data, folder)
+        self._task = load_task(name, plan, data, folder)
         self._task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
-        available = len(self._task.eval_docs)
+        self.chat = Renderings(plan.chat) if plan.chat is not None else None
+        self._rows = _shuffle(self._task)
+        available = len(self._rows)
         if available < plan.questions:
             raise HarnessError(
                 f"{name}: {plan.questions} questions are asked for, the data in {data} has {available} to score"
             )
+        check_questions(name, self._task, self._rows[: plan.questions])
 
     @property
     def metric_and_filter(self) -> list[str]:
         """Every `metric,filter` that the task can be judged by."""
-        metrics = [metric["metric"] for metric in self._task.config.metric_list]
+        metrics = [
+            metric["metric"] if isinstance(metric["metric"], str) else metric["metric"].__name__
+            for metric in self._task.config.metric_list or ()
+        ] or list(self._task.aggregation())
         return [f"{metric},{filter_.name}" for filter_ in self._task._filters for metric in metrics]  # noqa: SLF001 - no public way
 
     def protocol(self) -> dict[str, Any]:
@@ -75,23 +85,28 @@ class LmEvalTask:
         generation = config.generation_kwargs or {}
         return {
             "task": Path(self.plan.file).name,
-            "version": config.metadata["version"],
+            "version": config.metadata.get("version", "unknown"),
             "output_type": config.output_type,
             "fewshot": {
-                "count": config.num_fewshot,
+                "count": config.num_fewshot or 0,
                 "rows": "none"
                 if not config.num_fewshot
                 else f"{config.fewshot_config.sampler} of {config.fewshot_split}",
                 "seed": DEFAULT_OTHER_SEED,
             },
-            "bos": {"tokenizer": "what the tokenizer adds", "none": "none"}[config.metadata["bos"]],
+            "bos": self._bos,
             "truncation": "none: the server refuses a prompt that is too long, and the request counts as failed",
-            "stop": generation.get("until"),
+            "stop": _stop(generation),
             "max_new_tokens": None if not generation else self._max_new_tokens(generation),
             "temperature": 0.0,
-            "chat_template": "none",
-            "thinking": "none: it is a mode of the chat template",
+            "chat_template": "none" if self.chat is None else "the model's own",
+            "system": None if self.chat is None else self.chat.plan.system,
+            "thinking": "none: it is a mode of the chat template"
+            if self.chat is None
+            else {None: "as the template has it", True: "on", False: "off"}[self.chat.plan.thinking],
             "metrics": self.metric_and_filter,
+            "order": f"rows by the SHA-256 of seed and number, seed {ORDER_SEED}; the first questions of that order",
+            "cluster": config.metadata.get("cluster", "none: each question stands alone"),
         }
 
     def protocol_text(self) -> str:
@@ -109,6 +124,9 @@ class LmEvalTask:
         ]
         if protocol["max_new_tokens"] is not None:
             parts.append(f"at most {protocol['max_new_tokens']} tokens, stop {json.dumps(protocol['stop'])}")
+        if self.chat is not None:
+            system = "no system text" if protocol["system"] is None else f"system {json.dumps(protocol['system'])}"
+            parts.append(f"chat template, {system}, thinking {protocol['thinking']}")
         return "; ".join(parts)
 
     @property
@@ -127,10 +145,46 @@ class LmEvalTask:
         return str(self.plan.threshold.model_dump(exclude_none=True))
 
     def contents(self) -> list[str]:
-        """Return the text of every question's prompt, in the order they are asked."""
-        self._task.build_all_requests(limit=self.plan.questions, rank=0, world_size=1)
+        """Return the text of every question's prompt, in the order they are asked.
+
+        Raises:
+            HarnessError: lm-eval cannot make them.
+        """
+        chat: dict[str, Any] = {}
+        if self.chat is not None:
+            chat = {
+                "apply_chat_template": True,
+                "system_instruction": self.chat.plan.system,
+                "chat_template": self.chat,
+            }
+        try:
+            self._task.build_all_requests(limit=self.plan.questions, rank=0, world_size=1, **chat)
+        except Exception as error:
+            raise HarnessError(f"{self.name}: the prompts cannot be made: {in_words(error)}") from error
         prompts = {instance.doc_id: instance.args[0] for instance in self._task.instances}
         return [prompts[document] for document in sorted(prompts)]
+
+    def sizes(self) -> list[tuple[str, str, int]]:
+        """Return of each question, in order: its prompt, its longest choice, and how many tokens may follow."""
+        prompts = self.contents()
+        longest: dict[int, str] = dict.fromkeys(range(len(prompts)), "")
+        generation = self._task.config.generation_kwargs or {}
+        scored = self._task.config.output_type == "multiple_choice"
+        for instance in self._task.instances if scored else ():
+            longest[instance.doc_id] = max(longest[instance.doc_id], instance.args[1], key=len)
+        follow = 1 if scored else self._max_new_tokens(generation)
+        return [(prompt, longest[number], follow) for number, prompt in enumerate(prompts)]
+
+    @property
+    def special_tokens(self) -> bool:
+        """Whether the tokenizer adds its own tokens to a prompt; a chat template has them in it."""
+        return self.chat is None and self._task.config.metadata.get("bos", "tokenizer") == "tokenizer"
+
+    @property
+    def _bos(self) -> str:
+        if self.chat is not None:
+            return "what the chat template adds"
+        return "what the tokenizer adds" if self.special_tokens else "none"
 
     def ask(
         self,
@@ -149,7 +203,8 @@ class LmEvalTask:
             model = ServerModel(
                 client,
                 concurrency=self.plan.concurrency,
-                special_tokens=self._task.config.metadata["bos"] == "tokenizer",
+                special_tokens=self.special_tokens,
+                chat=self.chat,
                 max_new_tokens=self._max_new_tokens,
                 write=write,
                 after_failure=after_failure,
@@ -162,66 +217,114 @@ class LmEvalTask:
                 task_dict={"tasks": {self.name: self._task}, "groups": {}},
                 samples={self.name: list(part)},
                 bootstrap_iters=0,
+                apply_chat_template=self.chat is not None,
+                system_instruction=self.chat.plan.system if self.chat is not None else None,
             )
+        judged, of = self.plan.threshold.metric.split(",")
         metrics = {filter_: metric for metric, filter_ in (name.split(",") for name in self.metric_and_filter)}
+        metrics |= {of: judged}
         samples = [
-            _sample(self.name, row, metrics[row["filter"]], model.outcomes) for row in results["samples"][self.name]
+            _sample(
+                self.name,
+                found,
+                metrics[found["filter"]],
+                model.outcomes,
+                row=self._rows[found["doc_id"]],
+                cluster=self._task.config.metadata.get("cluster"),
+                worded=self._worded(found["doc"]),
+            )
+            for found in results["samples"][self.name]
         ]
         write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
 
     def _max_new_tokens(self, generation: Mapping[str, Any]) -> int:
-        return self.plan.max_new_tokens or int(generation["max_gen_toks"])
+        return self.plan.max_new_tokens or int(generation.get("max_gen_toks", MAX_NEW_TOKENS))
+
+    def number(self, document: int) -> int:
+        """Return which question of the data, counted from 1, is asked as the document of that number."""
+        return self._rows[document] + 1
+
+    def _worded(self, document: Mapping[str, Any]) -> list[str]:
+        """Return a document's choices as the task words them; none for a generated answer."""
+        scored = self._task.config.output_type == "multiple_choice"
+        return [str(choice) for choice in self._task.doc_to_choice(document)] if scored else []
 
 
-def _load(name: str, plan: TaskPlan, data: Path, folder: Path) -> Any:  # noqa: ANN401 - lm-eval's task
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager = TaskManager(include_defaults=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    with_data = folder / f"{name}.yaml"
-    try:
-        config = _PLAIN_YAML.load(Path(plan.file).read_text(encoding="utf-8"))
-        files = {split: str(data / file) for split, file in config["metadata"]["data_files"].items()}
-        missing = [file for file in files.values() if not Path(file).exists()]
-        dataset = {"data_files": files, "cache_dir": str(data / ".arrow")}
-        with with_data.open("w", encoding="utf-8") as out:
-            _PLAIN_YAML.dump({"include": plan.file, "dataset_kwargs": dataset}, out)
-        task = None if missing else manager.load([str(with_data)])["tasks"][name]
-    except Exception as error:
-        # lm-eval, jinja and datasets raise errors of all kinds for a task that is broken.
-        raise HarnessError(f"{plan.file}: lm-eval cannot load the task: {error!r}") from error
-    if missing:
-        raise HarnessError(f"{name}: the data lacks {', '.join(missing)}")
-    return task
+def _stop(generation: Mapping[str, Any]) -> list[str] | None:
+    until = generation.get("until")
+    return [until] if isinstance(until, str) else until
 
 
-class _PlainConstructor(SafeConstructor):
-    """Reads a task's YAML without importing the functions it names."""
+# What lm-eval divides a choice's log-probability by, where its metric is not the plain one.
+_LENGTHS: dict[str, Callable[[str], int]] = {
+    "acc_norm": str.__len__,
+    "acc_bytes": lambda choice: len(choice.encode()),
+}
 
 
-_PlainConstructor.add_constructor("!function", lambda _loader, node: node.value)
-_PLAIN_YAML = YAML(typ="safe", pure=True)
-_PLAIN_YAML.Constructor = _PlainConstructor
+def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
+    """Put a task's scored documents into the order of asking and return each one's number in the data."""
+    documents = task.eval_docs
+    rows = asking_order(len(documents))
+    shuffled = documents.select(rows)
+    # The examples that are shown come from the data itself, not from here.
+    name = "test_docs" if task.has_test_docs() else "validation_docs"
+    setattr(task, name, lambda: shuffled)
+    return rows
 
 
-def _sample(task: str, row: Mapping[str, Any], metric: str, outcomes: Mapping[Key, Outcome]) -> Sample:
-    document = row["doc_id"]
-    own = [outcomes[document, index] for index in range(len(row["resps"]))]
+def _sample(
+    task: str,
+    found: Mapping[str, Any],
+    metric: str,
+    outcomes: Mapping[Key, Outcome],
+    *,
+    row: int,
+    cluster: str | None,
+    worded: Sequence[str],
+) -> Sample:
+    """Return the sample of a document.
+
+    Args:
+        task: The task.
+        found: What lm-eval makes of it.
+        metric: The metric that says whether it is right.
+        outcomes: What the server said.
+        row: Its number in the data.
+        cluster: The column whose equal values make questions one cluster.
+        worded: The choices as the task words them; none for a generated answer.
+
+    Raises:
+        HarnessError: The metric is no right or wrong.
+    """
+    document = found["doc_id"]
+    own = [outcomes[document, index] for index in range(len(found["resps"]))]
     error = next((outcome["error"] for outcome in own if outcome["error"] is not None), None)
     choices = None if own[0]["choice"] is None else [outcome["choice"].strip() for outcome in own]
     logprobs = [outcome["logprob"] for outcome in own] if choices and error is None else None
-    answer, target = row["filtered_resps"][0], str(row["target"])
+    answer, target = found["filtered_resps"][0], str(found["target"])
     if choices:
-        target = choices[int(row["target"])]
+        target = choices[right_choice(found["target"], list(worded)) or 0]
     if choices and logprobs:
-        answer = choices[max(range(len(choices)), key=logprobs.__getitem__)]
+        length = _LENGTHS.get(metric)
+        lengths = [length(choice) if length is not None else 1 for choice in worded]
+        norms = [logprob / size for logprob, size in zip(logprobs, lengths, strict=True)]
+        answer = choices[max(range(len(choices)), key=norms.__getitem__)]
+    if error is None and found[metric] not in (0, 1):
+        raise HarnessError(
+            f"{task}: {metric} is {found[metric]!r} of question {document}, where right and wrong are 1 and 0, by "
+            "which arms are paired: name another metric"
+        )
     return Sample(
         task=task,
-        filter=row["filter"],
+        filter=found["filter"],
         doc_id=document,
-        doc_hash=row["doc_hash"],
+        row=row,
+        doc_hash=found["doc_hash"],
         target=target,
         answer=answer if error is None else None,
-        right=bool(row[metric]) if error is None else None,
+        cluster=hashlib.sha256(str(found["doc"][cluster]).encode()).hexdigest() if cluster else None,
+        right=bool(found[metric]) if error is None else None,
         choices=choices if error is None else None,
         logprobs=logprobs,
         error=error,

@@ -11,7 +11,7 @@ from harness.records.run import write_lines
 from harness.records.run_folder import ArmFolder
 from harness.serve.answers import Prediction, RequestFailed
 from harness.serve.client import Client
-from harness.sglang_plugin.study_folder import hash_tokens
+from harness.sglang_plugin.study_folder import hash_tokens, write_texts
 
 
 class FixedTexts:
@@ -79,11 +79,15 @@ class FixedTexts:
 
         Args and errors are those of `Questionnaire.ask`.
         """
+        texts = self.texts[part.start : part.stop]
+        tokens = [_tokenize(text, client, self.plan.max_tokens) for text in texts]
+        # The server compares these, and must know them first.
+        write_texts(folder.engagement, [ids for ids in tokens if not isinstance(ids, RequestFailed)])
 
         def records() -> Iterator[TextRecord]:
-            for start in range(part.start, part.stop, self.plan.concurrency):
-                batch = self.texts[start : min(start + self.plan.concurrency, part.stop)]
-                found = predict_batch(batch, client, self.plan)
+            for start in range(0, len(texts), self.plan.concurrency):
+                batch = slice(start, start + self.plan.concurrency)
+                found = predict_batch(texts[batch], tokens[batch], client)
                 for record in found:
                     advance()
                     yield record
@@ -93,32 +97,42 @@ class FixedTexts:
         write_lines(folder.predictions, records())
 
 
-def predict_batch(batch: Sequence[Text], client: Client, plan: FidelityPlan) -> list[TextRecord]:
-    """Return a record of each text, failed ones included; all go out as one request."""
+def _tokenize(text: Text, client: Client, max_tokens: int) -> list[int] | RequestFailed:
     try:
-        tokens = [client.tokenize(text.content)[: plan.max_tokens] for text in batch]
+        return client.tokenize(text.content)[:max_tokens]
     except RequestFailed as error:
-        return [_failed(text, error) for text in batch]
-    answers = client.predict_many(tokens, top=plan.top_k)
+        return error
+
+
+def predict_batch(
+    texts: Sequence[Text], tokens: Sequence[list[int] | RequestFailed], client: Client
+) -> list[TextRecord]:
+    """Return a record of each text, failed ones included; all go out as one request.
+
+    Args:
+        texts: The texts.
+        tokens: Each one's token ids, or why there are none.
+        client: The server.
+    """
+    sent = [ids for ids in tokens if not isinstance(ids, RequestFailed)]
+    answers = iter(client.predict_many(sent, top=1))
     return [
-        _failed(text, answer) if isinstance(answer, RequestFailed) else _record(text, sent, answer)
-        for text, sent, answer in zip(batch, tokens, answers, strict=True)
+        _record(text, ids, ids if isinstance(ids, RequestFailed) else next(answers))
+        for text, ids in zip(texts, tokens, strict=True)
     ]
 
 
-def _failed(text: Text, why: RequestFailed) -> TextRecord:
-    return TextRecord(text=text.name, text_hash=text.hash, error=str(why))
-
-
-def _record(text: Text, tokens: list[int], predictions: Sequence[Prediction]) -> TextRecord:
+def _record(
+    text: Text, tokens: list[int] | RequestFailed, answer: Sequence[Prediction] | RequestFailed
+) -> TextRecord:
+    if isinstance(tokens, RequestFailed) or isinstance(answer, RequestFailed):
+        return TextRecord(text=text.name, text_hash=text.hash, error=str(answer))
     return TextRecord(
         text=text.name,
         text_hash=text.hash,
         token_hash=hash_tokens(tokens),
         tokens=tokens,
-        pieces=[prediction.actual.piece for prediction in predictions],
-        logprobs=[round(prediction.actual.logprob, DECIMALS) for prediction in predictions],
-        top_tokens=[[entry.token for entry in prediction.top] for prediction in predictions],
-        top_logprobs=[[round(entry.logprob, DECIMALS) for entry in prediction.top] for prediction in predictions],
-        best=[prediction.top[0].piece for prediction in predictions],
+        pieces=[prediction.actual.piece for prediction in answer],
+        logprobs=[round(prediction.actual.logprob, DECIMALS) for prediction in answer],
+        best=[prediction.top[0].piece for prediction in answer],
     )

@@ -113,21 +113,51 @@ class KnownAnswer(Strict):
     right: str
     wrong: str
 
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.right == self.wrong:
+            raise ValueError(f"has {self.right!r} as `right` and as `wrong`: no server can score one above the other")
+        return self
+
 
 class TaskRun(Strict):
     """How one task is run.
 
     Attributes:
-        questions: How many of the task's questions, from the first on.
+        questions: How many of the task's questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens, where it differs from the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
+        file: The task's own lm-eval YAML, beside the suite; None for a task of suites/tasks or one of lm-eval's.
+        data_files: Split to file in the data's folder, where they are not those that the task's YAML names.
+        apply_chat_template: Whether the prompts go through the model's chat template.
+        system: The system's turn in it; None for none.
+        thinking: The template's thinking mode (`enable_thinking`), on or off; None to leave it to the template.
     """
 
     questions: Positive
     concurrency: Positive = 1
     max_new_tokens: Positive | None = None
     early_stop: bool = False
+    file: str | None = None
+    data_files: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    apply_chat_template: bool = False
+    system: str | None = None
+    thinking: bool | None = None
+
+    @model_validator(mode="after")
+    def _speaks_through_the_template(self) -> Self:
+        if not self.apply_chat_template and (self.system is not None or self.thinking is not None):
+            said = "system" if self.system is not None else "thinking"
+            raise ValueError(f"has `{said}`, which only a chat template knows: add `apply_chat_template: true`")
+        return self
+
+    @model_validator(mode="after")
+    def _stays_in_the_folder(self) -> Self:
+        for file in (self.data_files or {}).values():
+            if file.startswith("/") or ".." in file.split("/") or not file.endswith((".jsonl", ".json")):
+                raise ValueError(f"`data_files` names {file!r}: give a .jsonl file within the data's folder")
+        return self
 
 
 class FidelityRun(Strict):
@@ -137,14 +167,12 @@ class FidelityRun(Strict):
         gsm8k: How many of GSM8K's questions with their gold solutions.
         boolq: How many of BoolQ's passages.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
     """
 
     gsm8k: Positive | None = None
     boolq: Positive | None = None
     max_tokens: Annotated[int, Field(ge=2)] = 128
-    top_k: Positive = 20
     concurrency: Positive = 1
 
     @property
@@ -178,7 +206,9 @@ class Suite(Strict):
 
     Attributes:
         fidelity: How far the arms' predictions of fixed text are apart, or None where that is not measured.
+        data_folder: The folder of `data: folder`; a relative one is beside the suite's file.
         noise_floor: Whether the baseline runs once more by default, to see what changes by itself.
+        strict: Whether a WARNING makes the run a FAIL.
         request_timeout_s: Seconds until a request counts as failed, from its first byte to its answer's last.
         deadlines: When the run is given up.
     """
@@ -190,8 +220,16 @@ class Suite(Strict):
     compression: Compression = Compression()
     known_answer: KnownAnswer
     data: Annotated[Source, Field(strict=False)]
+    data_folder: str | None = None
     tasks: Annotated[dict[str, TaskRun], Field(min_length=1)]
     fidelity: FidelityRun | None = None
     noise_floor: bool = False
+    strict: bool = False
     request_timeout_s: Positive = 600
     deadlines: Deadlines = Deadlines()
+
+    @model_validator(mode="after")
+    def _folder_for_the_source(self) -> Self:
+        if self.data_folder is not None and self.data is not Source.FOLDER:
+            raise ValueError(f"has a `data_folder` beside `data: {self.data.value}`, which has none: keep one")
+        return self

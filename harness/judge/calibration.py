@@ -1,77 +1,85 @@
-"""Proposes thresholds from baseline runs alone, and says how often each of them would cry wolf.
+"""Says what thresholds take and what they would miss, from starts of the baseline alone.
 
-Pure functions of a calibration run's files. A proposal is read and taken by a person; nothing is written to
-thresholds.yaml.
+How much a model may lose is its owner's to say; a calibration says how many questions that takes. A floor is proposed
+from repeated starts of the same questions: new ones are not asked. Pure functions of a calibration run's files. A
+proposal is read and taken by a person; nothing is written to thresholds.yaml.
 """
 
 import difflib
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
-from math import floor
+from math import floor, sqrt
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 from ruamel.yaml import YAML
-from scipy.stats import binom
+from scipy.stats import norm, t
 
 from harness.config.thresholds import Calibration, Threshold
 from harness.errors import HarnessError
 from harness.judge.pairing import pair, paired_counts
-from harness.places import THRESHOLDS
 from harness.plan.plan import Plan, TaskPlan
 from harness.records.run import ArmRecord, RunRecord, read_record
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
-from harness.stats import ALPHA
 from harness.stats.planning import drop_outcomes
-from harness.stats.proportion import chance_to_pass_floor, false_alarm_of_floor, share_bounds
 from harness.strict import Strict
 
 # One false alarm in a hundred nights.
 FALSE_ALARM = 0.01
-# Shares of questions that turn from right to wrong or back under compression that costs no accuracy. 8 % is the
-# share that published comparisons of quantized models show; the measured noise of the baseline is added to them.
-DISCORDANCES = (0.02, 0.08, 0.15)
-ASSUMED_DISCORDANCE = 0.08
-MARGINS = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.10)
+# Shares of questions that turn from right to wrong or back under compression that costs no accuracy: 2 to 4 % is what
+# 8-bit codes come to, 8 % what published comparisons of quantized models show. What the baseline turns by itself is
+# added to them.
+DISCORDANCES = (0.02, 0.04, 0.08)
+ASSUMED_DISCORDANCE = 0.04
+# Margins that are looked at beside the row's own.
+MARGINS = (0.01, 0.02, 0.03, 0.05)
 DECIDES = 0.95
+# From fewer starts nobody knows by how much starts differ.
+FEWEST_STARTS = 3
+MOST_QUESTIONS = 50_000
+STEPS = 7
 
 
 class MarginChances(Strict):
-    """What a harmless compression would come to under one margin.
+    """What one margin takes, and what it misses.
 
     Attributes:
         max_drop: The margin.
-        discordance: Share of questions that turn, half of them each way.
-        passes: Chance of PASS.
-        fails: Chance of FAIL: the false-alarm rate.
-        inconclusive: Chance of INCONCLUSIVE.
+        own: Whether it is the row's.
+        discordance: Share of questions that compression turns, half of them each way, beside what turns by itself.
+        passes: Chance that harmless compression PASSes, with the run's questions.
+        fails: Chance that it FAILs: the false-alarm rate.
+        questions: Of the row's own margin: with how many it PASSes in DECIDES of runs; None for more than
+            MOST_QUESTIONS.
+        missed: The largest true drop that still PASSes in every second run; None where not even no drop does.
     """
 
     max_drop: float
+    own: bool
     discordance: float
     passes: float
     fails: float
-    inconclusive: float
+    questions: int | None
+    missed: float | None
 
 
 class TaskCalibration(Strict):
-    """What is proposed for one task, and why.
+    """What was found of one task, and what is proposed.
 
     Attributes:
-        n: Questions a run.
-        accuracies: The baseline's accuracy in each run.
-        low: Lower bound of the true accuracy, one-sided 95 %, exact.
-        high: The upper one.
-        noise: Largest share of questions that turned between two of the runs; None for a single run.
-        floor: The proposed floor (point rule); None where none says anything.
-        floor_false_alarm: Chance that a run of the unharmed model falls below it.
-        floor_false_alarm_low: The same if the true accuracy is the lower bound.
-        floor_chance: Chance that a model exactly at the floor passes.
+        n: Questions a start.
+        accuracies: The baseline's accuracy in each start.
+        spread: Standard deviation from start to start; None for a single one.
+        noise: Largest share of questions that turned between two starts; None for a single one.
+        floor: The proposed floor (point rule, these questions); None where none is proposed.
+        floor_alarms: By the share of questions that harmless compression turns, how often it falls below that.
         current_floor: The floor there is; None for none.
-        current_false_alarm: Chance that a run of the unharmed model falls below that.
-        max_drop: The proposed margin; None where no margin would decide.
-        margins: What other margins would do.
+        current_alarms: How often it falls below that.
+        margins: What margins take and miss.
         protocol: The protocol that all of this holds for.
         calibration: The measurement, as thresholds.yaml records it.
         reasons: Why, in words.
@@ -79,16 +87,12 @@ class TaskCalibration(Strict):
 
     n: int
     accuracies: list[float]
-    low: float
-    high: float
+    spread: float | None
     noise: float | None
     floor: float | None
-    floor_false_alarm: float | None
-    floor_false_alarm_low: float | None
-    floor_chance: float | None
+    floor_alarms: dict[str, float]
     current_floor: float | None
-    current_false_alarm: float | None
-    max_drop: float | None
+    current_alarms: dict[str, float]
     margins: list[MarginChances]
     protocol: str
     calibration: Calibration
@@ -103,8 +107,8 @@ class CalibrationReport(Strict):
         suite: Its suite.
         model: Its model.
         errors: What went wrong; nothing is proposed then.
-        tasks: The proposals.
-        diff: They as a change of thresholds.yaml; empty for none.
+        tasks: What was found of each task.
+        diff: The proposals as a change of thresholds.yaml; empty for none.
     """
 
     run_id: str
@@ -115,12 +119,12 @@ class CalibrationReport(Strict):
     diff: str
 
 
-def build_calibration(folder: RunFolder, thresholds: Path = THRESHOLDS) -> CalibrationReport:
+def build_calibration(folder: RunFolder, thresholds: Path | None = None) -> CalibrationReport:
     """Build the result of the calibration run in `folder`.
 
     Args:
         folder: The run's folder.
-        thresholds: The file that the proposed change is of.
+        thresholds: The file that the proposed change is of; the run's own if None.
 
     Raises:
         HarnessError: The plan or the run's record is missing or of another version.
@@ -134,7 +138,7 @@ def build_calibration(folder: RunFolder, thresholds: Path = THRESHOLDS) -> Calib
                 tasks[name] = _calibrate(folder, plan, name, task, run)
             except HarnessError as error:
                 errors.append(f"{name}: {error}")
-    diff = _diff(plan.model, plan.tasks, tasks, thresholds) if not errors else ""
+    diff = _diff(plan.model, tasks, thresholds or Path(plan.thresholds)) if not errors else ""
     return CalibrationReport(
         run_id=plan.run_id, suite=plan.suite, model=plan.model, errors=errors, tasks=tasks, diff=diff
     )
@@ -160,99 +164,186 @@ def _calibrate(folder: RunFolder, plan: Plan, name: str, task: TaskPlan, run: Ru
         for one, other in combinations(runs, 2)
         for counts in (paired_counts(pair(one, other)),)
     ]
-    noise = max(noises) if noises else None
-    # Runs of the same questions are no new questions: the worst of them stands for the model.
-    low, high = share_bounds(min(rights), n)
-    accuracy = fmean(rights) / n
-    proposed_floor = _floor(n, min(rights) / n)
-    margins = _margins(n, noise or 0.0)
-    decisive = [
-        chances.max_drop
-        for chances in margins
-        if chances.discordance == round(ASSUMED_DISCORDANCE + (noise or 0.0), 6) and chances.passes >= DECIDES
-    ]
+    starts = Starts(n=n, accuracies=[right / n for right in rights], noise=max(noises, default=None))
+    row = task.threshold
+    proposed, why = _floor(row, starts, allow_wider=plan.allow_wider)
+    margins = _margins(row, n, starts.noise or 0.0)
     record = read_record(folder.arm(plan.arms[0].name).record, ArmRecord)
-    current = task.threshold.floor
     return TaskCalibration(
         n=n,
-        accuracies=[right / n for right in rights],
-        low=low,
-        high=high,
-        noise=noise,
-        floor=proposed_floor,
-        floor_false_alarm=false_alarm_of_floor(n, accuracy, proposed_floor) if proposed_floor else None,
-        floor_false_alarm_low=false_alarm_of_floor(n, low, proposed_floor) if proposed_floor else None,
-        floor_chance=chance_to_pass_floor(n, proposed_floor) if proposed_floor else None,
-        current_floor=current,
-        current_false_alarm=false_alarm_of_floor(n, accuracy, current) if current is not None else None,
-        max_drop=min(decisive) if decisive else None,
+        accuracies=list(starts.accuracies),
+        spread=starts.spread,
+        noise=starts.noise,
+        floor=proposed,
+        floor_alarms={} if proposed is None else starts.alarms(proposed),
+        current_floor=row.floor,
+        current_alarms={} if row.floor is None else starts.alarms(row.floor),
         margins=margins,
         protocol=record.tasks[name].protocol_text,
         calibration=Calibration(questions=n, sglang=run.versions["sglang"], date=run.started[:10]),
-        reasons=_reasons(
-            task.threshold, n, accuracy, noise=noise, proposed=proposed_floor, margin=min(decisive, default=None)
-        ),
+        reasons=[why, *_of_margin(row, n, margins)],
     )
 
 
-def _floor(n: int, accuracy: float) -> float | None:
-    """Return the largest floor, in half points, that an unharmed model misses once in a hundred runs at most."""
-    least = int(binom.ppf(FALSE_ALARM, n, accuracy))
-    rounded = floor(least / n * 200) / 200
-    return rounded if rounded > 0 else None
+@dataclass(frozen=True, kw_only=True)
+class Starts:
+    """Starts of the baseline, each asked the same questions.
+
+    Attributes:
+        n: Questions.
+        accuracies: Each start's accuracy.
+        noise: Largest share of questions that turned between two of them; None for one start.
+    """
+
+    n: int
+    accuracies: Sequence[float]
+    noise: float | None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation from start to start: as seen, or what questions turning one by one come to, if more."""
+        if self.noise is None:
+            return None
+        # Two starts differ by the sum of both starts' deviations, so each has half of the variance.
+        return max(stdev(self.accuracies), sqrt(self.noise / (2 * self.n)))
+
+    def alarms(self, floor_: float) -> dict[str, float]:
+        """Return how often a harmless compressed arm falls below a floor, by the share of questions that it turns."""
+        found = {}
+        for discordance in DISCORDANCES:
+            variance = self._next_start**2 + discordance / self.n
+            found[f"{discordance:g}"] = float(norm.cdf((floor_ - fmean(self.accuracies)) / sqrt(variance)))
+        return found
+
+    def floor(self) -> float | None:
+        """Return the largest floor, in half points, that a harmless compressed arm misses once in a hundred runs."""
+        of_starts = float(t.isf(FALSE_ALARM, len(self.accuracies) - 1)) * self._next_start
+        of_turns = float(norm.isf(FALSE_ALARM)) * sqrt(ASSUMED_DISCORDANCE / self.n)
+        rounded = floor((fmean(self.accuracies) - sqrt(of_starts**2 + of_turns**2)) * 200) / 200
+        return rounded if rounded > 0 else None
+
+    @property
+    def _next_start(self) -> float:
+        """Standard deviation of one more start from the mean of these."""
+        return (self.spread or 0.0) * sqrt(1 + 1 / len(self.accuracies))
 
 
-def _margins(n: int, noise: float) -> list[MarginChances]:
+def _floor(row: Threshold, starts: Starts, *, allow_wider: bool) -> tuple[float | None, str]:
+    """Return the proposed floor, or None, and why."""
+    stays = "no floor" if row.floor is None else f"floor stays {row.floor:g}"
+    n, accuracy = starts.n, fmean(starts.accuracies)
+    if row.report_only:
+        return None, f"{stays}: the row is report_only"
+    if row.floor_rule != "point":
+        return None, f"{stays}: its rule is {row.floor_rule}, and starts of the same questions make a point floor"
+    if len(starts.accuracies) < FEWEST_STARTS:
+        return None, (
+            f"{stays}: by how much starts differ is known from {FEWEST_STARTS} starts on, here "
+            f"{len(starts.accuracies)}: give --runs {FEWEST_STARTS} or more"
+        )
+    found = starts.floor()
+    if found is None:
+        return None, f"{stays}: the baseline's accuracy of {accuracy:.3f} leaves nothing to fall to"
+    why = (
+        f"floor {found:g} of these {n} questions: harmless compression that turns {ASSUMED_DISCORDANCE:.0%} of them "
+        f"falls below it in {starts.alarms(found)[f'{ASSUMED_DISCORDANCE:g}']:.1%} of runs at most"
+    )
+    if row.floor is not None and found < row.floor and not allow_wider:
+        return None, f"{stays}: {why}; that is wider than today's, which takes --allow-wider"
+    return found, why
+
+
+def _margins(row: Threshold, n: int, noise: float) -> list[MarginChances]:
     found = []
-    for max_drop in MARGINS:
+    own = [] if row.max_drop is None else [row.max_drop]
+    for max_drop in sorted({*own, *MARGINS}):
         for assumed in DISCORDANCES:
             discordance = round(assumed + noise, 6)
             chances = drop_outcomes(n, discordance, 0.0, max_drop)
             found.append(
                 MarginChances(
                     max_drop=max_drop,
+                    own=max_drop == row.max_drop,
                     discordance=discordance,
-                    passes=chances.passes,
+                    passes=min(chances.passes, 1.0),
                     fails=chances.fails,
-                    inconclusive=chances.inconclusive,
+                    questions=questions_for(max_drop, discordance) if max_drop in own else None,
+                    missed=missed_by(n, max_drop, discordance),
                 )
             )
     return found
 
 
-def _reasons(
-    row: Threshold, n: int, accuracy: float, *, noise: float | None, proposed: float | None, margin: float | None
-) -> list[str]:
-    """Say why each number is proposed, or why none is and the row's own, if it has one, stays."""
-    reasons = []
-    if proposed is None:
-        none = "no floor" if row.floor is None else f"floor stays {row.floor:g}"
-        reasons.append(f"{none}: the baseline's accuracy of {accuracy:.3f} leaves nothing to fall to")
-    else:
-        alarm = false_alarm_of_floor(n, accuracy, proposed)
-        reasons.append(
-            f"floor {proposed:g}: a model of accuracy {accuracy:.3f} falls below it in {alarm:.1%} of runs of {n} "
-            "questions"
-        )
-    assumed = f"{ASSUMED_DISCORDANCE:.0%} of the questions turn"
-    if noise:
-        assumed += f" beside the {noise:.1%} that turn by themselves"
-    if margin is None:
-        none = "no max_drop" if row.max_drop is None else f"max_drop stays {row.max_drop:g}"
-        reasons.append(
-            f"{none}: with {n} questions no margin up to {max(MARGINS):.0%} lets a harmless compression pass in "
-            f"{DECIDES:.0%} of runs, if {assumed}: ask more questions"
-        )
-    else:
-        reasons.append(
-            f"max_drop {margin:g}: the smallest margin under which a harmless compression passes in at least "
-            f"{DECIDES:.0%} of runs, if {assumed}; it fails in at most {ALPHA:.0%}"
-        )
-    return reasons
+@lru_cache
+def questions_for(max_drop: float, discordance: float, chance: float = DECIDES) -> int | None:
+    """Return with how many questions harmless compression PASSes with a chance; None for more than MOST_QUESTIONS.
+
+    Args:
+        max_drop: The margin, above 0.
+        discordance: Share of questions that turn, half of them each way.
+        chance: The chance, exact; the number is rounded up by 2 % at most.
+    """
+    if max_drop <= 0:
+        return None
+    # The normal approximation's number, which is a little too small.
+    n = max(1.0, (float(norm.isf(0.05)) + float(norm.isf(1 - chance))) ** 2 * discordance / max_drop**2)
+    while n <= MOST_QUESTIONS:
+        if drop_outcomes(round(n), discordance, 0.0, max_drop).passes >= chance:
+            return round(n)
+        n = max(n * 1.02, n + 1)
+    return None
 
 
-def _diff(model: str, plans: dict[str, TaskPlan], tasks: dict[str, TaskCalibration], file: Path) -> str:
+@lru_cache
+def missed_by(n: int, max_drop: float, discordance: float) -> float | None:
+    """Return the largest true drop that still PASSes in every second run, to a hundredth of the margin.
+
+    Args:
+        n: Questions.
+        max_drop: The margin.
+        discordance: Share of questions that turn; where the drop is more, as many as that.
+
+    Returns:
+        The drop; None where not even no drop passes in every second run.
+    """
+
+    def passes(drop: float) -> bool:
+        return drop_outcomes(n, max(discordance, drop), drop, max_drop).passes >= 0.5  # noqa: PLR2004 - every second
+
+    if not passes(0.0):
+        return None
+    low, high = 0.0, max_drop
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if passes(middle) else (low, middle)
+    return low
+
+
+def _of_margin(row: Threshold, n: int, margins: Sequence[MarginChances]) -> list[str]:
+    """Say what the row's own margin takes and misses; it is the owner's, and no other is proposed."""
+    if row.max_drop is None:
+        return []
+    own = [chances for chances in margins if chances.own]
+    takes = ", ".join(f"{_count(chances.questions)} where {chances.discordance:.1%} of them turn" for chances in own)
+    usual = own[DISCORDANCES.index(ASSUMED_DISCORDANCE)]
+    missed = "nothing" if usual.missed is None else f"a true drop of {usual.missed * 100:.1f} points"
+    return [
+        f"max_drop stays {row.max_drop:g}, which is the owner's: harmless compression PASSes in {DECIDES:.0%} of "
+        f"runs with {takes}; with these {n} it does in "
+        + ", ".join(f"{chances.passes:.0%}" for chances in own)
+        + f", and {missed} PASSes in every second"
+    ]
+
+
+def _count(questions: int | None) -> str:
+    return f"more than {MOST_QUESTIONS} questions" if questions is None else f"{questions} questions"
+
+
+def _diff(model: str, tasks: dict[str, TaskCalibration], file: Path) -> str:
     """Return the proposals as a unified diff of thresholds.yaml, its comments and other rows left as they are."""
+    if all(task.floor is None for task in tasks.values()):
+        # Written again, another hand's file would change in its form alone.
+        return ""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 118
@@ -261,14 +352,12 @@ def _diff(model: str, plans: dict[str, TaskPlan], tasks: dict[str, TaskCalibrati
     content = yaml.load(before)
     for name, task in tasks.items():
         row = content["models"][model][name]
-        if plans[name].threshold.report_only or (task.floor is None and task.max_drop is None):
+        if task.floor is None:
             continue
-        for key, value in (("floor", task.floor), ("max_drop", task.max_drop)):
-            if value is not None:
-                row[key] = value
+        # A floor found with these questions says nothing of fewer of them. The source is the owner's.
+        row["floor"], row["min_questions"] = task.floor, task.n
         row["protocol"] = task.protocol
         row["calibration"] = task.calibration.model_dump()
-        row["source"] = "; ".join(task.reasons)
     after = io.StringIO()
     yaml.dump(content, after)
     lines = difflib.unified_diff(

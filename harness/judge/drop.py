@@ -1,107 +1,131 @@
-"""The tests of every task's drop in one run: they share one level of error, so they are made together.
+"""The test of a drop against its margin, of one task or of all pooled: bounds and words of what decides."""
 
-A run passes only if every task does, so that a false PASS needs all of them to err: no correction. A FAIL of
-any task fails the run, so the tests that find a FAIL are corrected for their number: Holm's way for tasks
-asked to their end, Bonferroni's for those that may end early, whose designs are fixed beforehand.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 
-from harness.stats import ALPHA, PairedCounts
-from harness.stats.exact import exact_drop_p_values
-from harness.stats.multiple import holm
+from harness.judge.verdict import Judged, Verdict
+from harness.stats import ALPHA, PairedCounts, questions_to_decide
+from harness.stats.exact import Side, exact_drop_p_values
+from harness.stats.paired import DECIDES
 from harness.stats.sequential import Design, decide, make_design, repeated_bounds
 
 
 @dataclass(frozen=True, kw_only=True)
-class DropToTest:
-    """One task's numbers.
+class Drop:
+    """The test of one drop against its margin.
 
     Attributes:
         counts: The paired table.
         max_drop: The margin, 0 to 1.
-        design: The looks of a task that may end early, None for one asked to its end.
+        low: Lower bound of the true difference, at 1 - alpha, over all looks.
+        high: Upper bound of it, at 1 - fail_alpha, over all looks.
+        alpha: Error of a PASS.
+        fail_alpha: Error of a FAIL: the gate's part of the run's budget.
+        looks: How often one may look.
+        decision: PASS where the lower bound is above the margin, FAIL where the upper one is below it, or None.
     """
 
     counts: PairedCounts
     max_drop: float
-    design: Design | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drop:
-    """The test of one task's drop against its margin.
-
-    Attributes:
-        low: Lower bound of the true difference, one-sided.
-        high: Upper bound, likewise.
-        passes: Whether it is shown that compression costs less than the margin.
-        fails: Whether it is shown that it costs more.
-        p_fails: The p-value behind `fails`, corrected for the number of tasks; None for a task that may end early.
-        because: What bounds or tests are corrected for, in words; empty for nothing.
-    """
-
     low: float
     high: float
-    passes: bool
-    fails: bool
-    p_fails: float | None = None
-    because: str = ""
+    alpha: float
+    fail_alpha: float
+    looks: int
+    decision: Side | None
+
+    @property
+    def pass_words(self) -> str:
+        """How sure the lower bound is."""
+        return sure(self.alpha, self.looks)
+
+    @property
+    def fail_words(self) -> str:
+        """How sure the upper bound is."""
+        return sure(self.fail_alpha, self.looks)
 
 
-def check_drops(tasks: Mapping[str, DropToTest]) -> dict[str, Drop]:
-    """Test every task's drop.
+def check_drop(
+    counts: PairedCounts, max_drop: float, *, fail_alpha: float = ALPHA, design: Design | None = None
+) -> Drop:
+    """Test one drop.
 
     Args:
-        tasks: All tasks of the run that have a margin, by name.
-
-    Returns:
-        The tests, by name.
+        counts: The paired table.
+        max_drop: The margin, 0 to 1.
+        fail_alpha: The gate's part of the error budget, where there is no design.
+        design: The looks of a task that may end early; None for one that is asked to its end.
     """
-    to_their_end = {name: task for name, task in tasks.items() if task.design is None}
-    # The score interval alone errs too often where few answers change: see harness.stats.exact.
-    exact = {name: exact_drop_p_values(task.counts, task.max_drop).fails for name, task in to_their_end.items()}
-    adjusted = holm(exact)
-    # What the other tasks' designs leave of the level.
-    share = len(tasks) / max(1, len(to_their_end))
-    drops = {}
-    for name, task in tasks.items():
-        if task.design is not None:
-            drops[name] = _sequential(task, task.design, len(tasks))
-            continue
-        p_fails = min(1.0, adjusted[name] * share)
-        drops[name] = _to_its_end(task, p_fails, len(tasks))
-    return drops
-
-
-def _to_its_end(task: DropToTest, p_fails: float, tasks: int) -> Drop:
-    n = task.counts.n
-    if n == 0:
-        return Drop(low=-1.0, high=1.0, passes=False, fails=False, p_fails=p_fails)
-    design = make_design(n, task.max_drop, looks=(n,))
-    low, high = repeated_bounds(design, task.counts)
-    decision = decide(design, task.counts)
+    # Without a question, or between two looks, nothing is decided: what is missing is an ERROR elsewhere.
+    if counts.n == 0 or (design is not None and counts.n not in design.looks):
+        low, high, decision = -1.0, 1.0, None
+    else:
+        design = design or make_design(counts.n, max_drop, fail_alpha=fail_alpha, looks=(counts.n,))
+        low, high = repeated_bounds(design, counts)
+        decision = decide(design, counts)
     return Drop(
+        counts=counts,
+        max_drop=max_drop,
         low=low,
         high=high,
-        passes=decision == "PASS",
-        fails=decision == "FAIL" and p_fails <= ALPHA,
-        p_fails=p_fails,
-        because=_corrected(tasks) if decision == "FAIL" else "",
+        alpha=design.alpha if design else ALPHA,
+        fail_alpha=design.fail_alpha if design else fail_alpha,
+        looks=len(design.looks) if design else 1,
+        decision=decision,
     )
 
 
-def _sequential(task: DropToTest, design: Design, tasks: int) -> Drop:
-    if task.counts.n not in design.looks:
-        # Ended neither early nor at its end: something is missing, and that is an ERROR elsewhere.
-        return Drop(low=-1.0, high=1.0, passes=False, fails=False)
-    low, high = repeated_bounds(design, task.counts)
-    decision = decide(design, task.counts)
-    looks = f", corrected for {len(design.looks)} looks"
-    because = looks + (f" and {tasks} tasks" if decision == "FAIL" and tasks > 1 else "")
-    return Drop(low=low, high=high, passes=decision == "PASS", fails=decision == "FAIL", because=because)
+def judge_drop(name: str, drop: Drop) -> Judged:
+    """Judge a drop in words: PASS, FAIL, or INCONCLUSIVE with what it leans to and what would decide."""
+    counts = drop.counts
+    together = f"; they count as {counts.n / counts.design_effect:.0f}" if counts.design_effect > 1 else ""
+    said = (
+        f"{name}: accuracy changed by {points(counts.delta)} on {counts.n} paired questions ({counts.baseline_only} "
+        f"lost, {counts.compressed_only} won{together}), allowed drop {drop.max_drop * 100:g} points"
+    )
+    if drop.decision == "PASS":
+        text = f"{said}: the true change is above {points(drop.low)} ({drop.pass_words})"
+        return Judged(verdict=Verdict.PASS, reasons=(text,))
+    if drop.decision == "FAIL":
+        text = f"{said}: the true change is below {points(drop.high)} ({drop.fail_words})"
+        return Judged(verdict=Verdict.FAIL, reasons=(text,))
+    text = (
+        f"{said}: the true change lies above {points(drop.low)} ({drop.pass_words}) and below {points(drop.high)} "
+        f"({drop.fail_words}), which decides nothing; {leaning(drop)}; {more_questions(drop)}"
+    )
+    return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
 
 
-def _corrected(tasks: int) -> str:
-    return f", corrected for {tasks} tasks" if tasks > 1 else ""
+def leaning(drop: Drop) -> str:
+    """Say which way a test leans that decides nothing, with the p-value of the hypothesis that it leans against."""
+    p = exact_drop_p_values(drop.counts, drop.max_drop)
+    if p.passes < p.fails:
+        return f"it leans to PASS (p = {p.passes:.2g}, needed {drop.alpha:.2g})"
+    if p.fails < p.passes:
+        return f"it leans to FAIL (p = {p.fails:.2g}, needed {drop.fail_alpha:.2g})"
+    return "it leans to neither side"
+
+
+def more_questions(drop: Drop) -> str:
+    """Say how many more questions would decide, and with what chance."""
+    counts = drop.counts
+    needed = questions_to_decide(counts, drop.max_drop, alpha=drop.alpha, fail_alpha=drop.fail_alpha)
+    if needed is None or needed <= counts.n:
+        return "more questions would decide"
+    more = needed - counts.n
+    # Two digits: the estimate is no better.
+    digits = 10 ** max(len(str(more)) - 2, 0)
+    return (
+        f"about {ceil(more / digits) * digits} more questions would decide with a chance of {DECIDES:.0%}, if the "
+        "shares seen are the true ones"
+    )
+
+
+def sure(alpha: float, looks: int = 1) -> str:
+    """Say how sure a bound of this error is, and over how many looks."""
+    return f"{(1 - alpha) * 100:.4g}% sure" + (f" over {looks} looks" if looks > 1 else "")
+
+
+def points(share: float) -> str:
+    """Return a difference of shares in points, in words."""
+    return f"{share * 100:+.1f} points"

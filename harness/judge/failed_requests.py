@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.errors import HarnessError
-from harness.judge.results import TaskReport
+from harness.judge.results import PooledReport, TaskReport
 from harness.judge.verdict import Judged, Verdict
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED
 from harness.records.predictions import read_predictions
@@ -21,14 +21,16 @@ Reports = dict[str, TaskReport]
 Key = tuple[str, str, int]
 
 
-def settle(folder: RunFolder, reports: Reports, judge: Callable[[RunFolder], Reports]) -> Reports:
+def settle(
+    folder: RunFolder, judge: Callable[[RunFolder], tuple[Reports, PooledReport | None]]
+) -> tuple[Reports, PooledReport | None]:
     """Return the tasks' reports, those with failed requests judged again with these at their worst and best.
 
     Args:
         folder: The run's folder.
-        reports: Every task's report.
-        judge: Judges all tasks by the samples in a folder, as `reports` was made.
+        judge: Judges all tasks, and all together, by the samples in a folder.
     """
+    reports, pooled = judge(folder)
     samples = {
         name: found
         for name, report in reports.items()
@@ -37,15 +39,16 @@ def settle(folder: RunFolder, reports: Reports, judge: Callable[[RunFolder], Rep
         and _failed(found)
     }
     if not samples:
-        return reports
+        return reports, pooled
     with TemporaryDirectory() as room:
-        worst, best = (
+        (worst, pooled_worst), (best, pooled_best) = (
             judge(_filled(folder, Path(room) / how, reports, samples, at_worst=how == "worst"))
             for how in ("worst", "best")
         )
-    return reports | {
-        name: _settled(name, reports[name], worst[name], best[name], found) for name, found in samples.items()
-    }
+    if pooled_worst and pooled_best and pooled_worst.verdict == pooled_best.verdict:
+        pooled = pooled_worst
+    settled = {name: _settled(name, reports[name], worst[name], best[name], found) for name, found in samples.items()}
+    return reports | settled, pooled
 
 
 def texts_without_numbers(folder: RunFolder) -> list[Judged]:

@@ -1,89 +1,136 @@
 """Turns the comparison of predictions into a verdict, and a large shift that no threshold judges into a warning."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.config.thresholds import FidelityThreshold
 from harness.errors import HarnessError
-from harness.judge.predictions import Estimate, Fidelity, compare
+from harness.judge.error_budget import fail_levels
+from harness.judge.predictions import (
+    Estimate,
+    Fidelity,
+    TextShift,
+    compare,
+    mean_kl,
+    mean_loglikelihood,
+    mean_same_top,
+)
 from harness.judge.results import FidelityReport
 from harness.judge.verdict import Judged, Verdict, worst
-from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, FidelityPlan
-from harness.records.predictions import TextRecord, read_predictions
+from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, FidelityPlan, Plan
+from harness.records.predictions import FIDELITY, CompareLine, TextRecord, read_compared, read_predictions
 from harness.records.run_folder import RunFolder
 from harness.stats import ALPHA
+from harness.stats.proportion import share_bounds
 
-# From here on a shift is large, in nats a token. On the CPU default, compression to INT8 a token comes to 0.042, to
-# INT8 in groups of 64 to 0.005, none to 0. To compare: 5-bit weights of an 8 B model (llama.cpp's Q5_K_M) come to
+# From here on a shift is large, in nats a token. On the CPU default, compression to INT8 a token comes to 0.069, to
+# INT8 in groups of 64 to 0.008, none to 0. To compare: 5-bit weights of an 8 B model (llama.cpp's Q5_K_M) come to
 # 0.005, 3-bit ones (IQ3_M) to 0.066: huggingface.co/eaddario/Watt-Tool-8B-GGUF, scores/.
 LARGE_KL = 0.01
-# Bounds of a mean that come from fewer texts than these are too narrow.
-FEWEST_TEXTS = 8
+# Bounds that come from fewer texts than these err more often than they say: docs/validation.md.
+FEWEST_TEXTS = 64
+Mean = Callable[[Sequence[TextShift], float], Estimate]
 
 
-def fidelity_report(folder: RunFolder, plan: FidelityPlan, arms: Iterable[str]) -> FidelityReport:
+def fidelity_report(folder: RunFolder, plan: Plan, fidelity: FidelityPlan) -> FidelityReport:
     """Build it.
 
     Args:
         folder: The run's folder.
-        plan: What the plan says of it.
-        arms: The run's arms.
+        plan: The run's plan.
+        fidelity: What it says of the fixed texts.
     """
     found: dict[str, list[TextRecord]] = {}
+    compared: dict[str, dict[str, CompareLine]] = {}
     unread: list[str] = []
-    for arm in arms:
+    for arm in (arm.name for arm in plan.arms):
+        found[arm], compared[arm] = [], {}
         try:
             found[arm] = read_predictions(folder.arm(arm).predictions)
+            if arm != BASELINE:
+                compared[arm] = read_compared(folder.arm(arm).compared)
         except HarnessError as error:
             unread.append(f"{arm} arm: {error}")
-            found[arm] = []
-    expected = sum(plan.texts.values())
-    compressed = compare(found[BASELINE], found[COMPRESSED], expected=expected)
+    expected = sum(fidelity.texts.values())
+
+    def against_baseline(arm: str) -> Fidelity:
+        return compare(found[BASELINE], found[arm], compared[arm], expected=expected, names=(BASELINE, arm))
+
+    compressed = against_baseline(COMPRESSED)
     if unread:
         # Without records the comparison's own faults only say that again.
         compressed = compressed.model_copy(update={"faults": unread})
-    noise = None
-    if AGAIN in found and not unread:
-        noise = compare(found[BASELINE], found[AGAIN], expected=expected, names=(BASELINE, AGAIN))
-    judged = judge_fidelity(compressed, noise, plan.threshold)
+    noise = against_baseline(AGAIN) if AGAIN in found and not unread else None
+    judged = judge_fidelity(compressed, noise, fidelity.threshold, fail_levels(plan))
     return FidelityReport(
         compressed=compressed,
         noise=noise,
-        threshold=plan.threshold,
-        warnings=fidelity_warnings(compressed, noise, plan.threshold),
+        threshold=fidelity.threshold,
+        warnings=fidelity_warnings(compressed, noise, fidelity.threshold),
         verdict=judged.verdict,
         reasons=list(judged.reasons),
-        protocol=plan.protocol(),
+        protocol=fidelity.protocol(),
     )
 
 
-def judge_fidelity(fidelity: Fidelity, noise: Fidelity | None, threshold: FidelityThreshold | None) -> Judged:
+def judge_fidelity(
+    fidelity: Fidelity, noise: Fidelity | None, threshold: FidelityThreshold | None, levels: Mapping[str, float]
+) -> Judged:
     """Judge how far compression moved the predictions.
 
-    PASS where the whole interval is within the threshold, FAIL where it is beyond, INCONCLUSIVE between; each
-    with an error of 5 %. What the baseline does by itself is no failure of compression: where the noise floor may be
-    beyond the threshold, so that a FAIL could not be told from it, the verdict is INCONCLUSIVE.
+    Of a mean: PASS where its bound on the far side is within the limit, with an error of 5 %; FAIL where that on the
+    near side is beyond, with the error that the run's budget gives it; INCONCLUSIVE between. The worst text is what
+    it is: these very texts were read by both arms, nothing is inferred. What the baseline does by itself is no
+    failure of compression: where the noise floor may be beyond the limit, so that a FAIL could not be told from it,
+    the verdict is INCONCLUSIVE.
 
     Args:
         fidelity: The compressed arm against the baseline.
         noise: The baseline against itself, where that was measured.
         threshold: What is accepted, or None.
+        levels: The error of each gate's FAIL, as `fidelity.KEY`.
     """
     unfit = [*_unfit("fidelity", fidelity), *(_unfit("fidelity's noise floor", noise) if noise else ())]
     if unfit or fidelity.overall is None:
         return Judged(verdict=Verdict.ERROR, reasons=tuple(unfit))
-    if threshold is None:
+    if threshold is None or not threshold.judges:
         return Judged(verdict=Verdict.REPORTED, reasons=("fidelity: reported only",))
-    still = noise.overall if noise else None
-    shift = fidelity.overall
-    parts = []
-    if threshold.max_mean_kl is not None:
-        said = f"mean KL divergence {shift.kl.mean:.4g} nats, allowed {threshold.max_mean_kl:g}"
-        parts.append(_judge(said, shift.kl, still.kl if still else None, threshold.max_mean_kl, fidelity.texts))
-    if threshold.min_same_top is not None:
-        changed, limit = _complement(shift.same_top), 1 - threshold.min_same_top
-        said = f"the most likely token changed in a share of {changed.mean:.4g}, allowed {limit:.4g}"
-        parts.append(_judge(said, changed, _complement(still.same_top) if still else None, limit, fidelity.texts))
-    return worst(parts)
+    if fidelity.texts < FEWEST_TEXTS:
+        text = f"fidelity: decided from {FEWEST_TEXTS} texts on, here {fidelity.texts}: too little data"
+        return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
+    texts, still, known = fidelity.by_text, noise.by_text if noise else None, threshold.known
+    parts = [
+        _judge(said.format, mean, limit, texts, still, level=levels[f"{FIDELITY}.{key}"], known=figure)
+        for key, said, mean, limit, figure in (
+            (
+                "max_mean_kl",
+                "mean KL divergence {:.4g} nats a token, allowed {:g}",
+                mean_kl,
+                threshold.max_mean_kl,
+                known.mean_kl if known else None,
+            ),
+            (
+                "max_loglikelihood_drop",
+                "the texts' own tokens are less likely by {:.4g} nats each, allowed {:g}",
+                _loglikelihood_drop,
+                threshold.max_loglikelihood_drop,
+                known.loglikelihood_drop if known else None,
+            ),
+            (
+                "min_same_top",
+                "the most likely token changed in a share of {:.4g}, allowed {:.4g}",
+                _changed,
+                None if threshold.min_same_top is None else 1 - threshold.min_same_top,
+                1 - known.same_top if known else None,
+            ),
+        )
+        if limit is not None
+    ]
+    if threshold.max_text_kl is not None:
+        parts.append(_judge_worst_text(texts, still, threshold.max_text_kl, known.text_kl if known else None))
+    judged = worst(parts)
+    if known and judged.verdict is Verdict.PASS:
+        return Judged(verdict=Verdict.PASS, reasons=(*judged.reasons, f"fidelity: no worse than known: {known.what}"))
+    return judged
 
 
 def fidelity_warnings(fidelity: Fidelity, noise: Fidelity | None, threshold: FidelityThreshold | None) -> list[str]:
@@ -97,15 +144,17 @@ def fidelity_warnings(fidelity: Fidelity, noise: Fidelity | None, threshold: Fid
     if fidelity.overall is None or (threshold is not None and threshold.max_mean_kl is not None):
         return []
     shift, still = fidelity.overall, noise.overall if noise else None
-    if shift.kl.low <= max(LARGE_KL, still.kl.high if still else 0.0):
+    known = threshold.known.mean_kl if threshold and threshold.known else 0.0
+    large = max(LARGE_KL, known)
+    if shift.kl.low <= max(large, still.kl.high if still else 0.0):
         return []
     floor = f"baseline against itself: {still.kl.mean:.2g}" if still else "what changes by itself was not measured"
     where = ", ".join(f"{name} {part.kl.mean:.3f}" for name, part in fidelity.positions.items())
-    changed = _complement(shift.same_top).mean
+    changed = 1 - shift.same_top.mean
     text = (
-        f"predictions of fixed text moved far: mean KL divergence {shift.kl.mean:.3f} nats, large from {LARGE_KL:g} "
-        f"on ({where}; {floor}); {changed:.1%} of the most likely tokens changed, the text's log-likelihood by "
-        f"{shift.loglikelihood.mean:+.3f} nats a token"
+        f"predictions of fixed text moved far: mean KL divergence {shift.kl.mean:.3f} nats a token, large from "
+        f"{large:g} on ({where}; {floor}); {changed:.1%} of the most likely tokens changed, the text's "
+        f"log-likelihood by {shift.loglikelihood.mean:+.3f} nats a token"
     )
     return [text]
 
@@ -119,24 +168,65 @@ def _unfit(name: str, fidelity: Fidelity) -> Iterator[str]:
         yield f"{name}: nothing was predicted in both arms"
 
 
-def _judge(said: str, seen: Estimate, still: Estimate | None, limit: float, texts: int) -> Judged:
-    sure = f"{1 - ALPHA:.0%} sure"
-    if texts < FEWEST_TEXTS:
-        verdict, why = (
-            Verdict.INCONCLUSIVE,
-            f"decided from {FEWEST_TEXTS} texts on, here {texts}: too little data",
+def _judge(
+    said: Callable[[float, float], str],
+    mean: Mean,
+    limit: float,
+    texts: Sequence[TextShift],
+    still: Sequence[TextShift] | None,
+    *,
+    level: float,
+    known: float | None,
+) -> Judged:
+    """Judge a mean by its bounds: its name and limit in words, how it is taken of texts, and of which."""
+    seen, near = mean(texts, ALPHA), mean(texts, level).low
+    text = said(seen.mean, limit)
+    if seen.high < limit:
+        verdict, why = Verdict.PASS, f"the true value is below {seen.high:.4g} ({_sure(ALPHA)}){_known(known)}"
+    elif near <= limit:
+        leans = "within" if seen.mean < limit else "beyond"
+        verdict = Verdict.INCONCLUSIVE
+        why = (
+            f"the true value lies between {near:.4g} and {seen.high:.4g}, which decides nothing; it leans to {leans} "
+            f"the limit{_known(known)}"
         )
-    elif seen.high < limit:
-        verdict, why = Verdict.PASS, f"the true value is below {seen.high:.4g} ({sure})"
-    elif seen.low <= limit:
-        between = f"{seen.low:.4g} and {seen.high:.4g}"
-        verdict, why = Verdict.INCONCLUSIVE, f"the true value lies between {between}, which decides nothing"
-    elif still is not None and still.high >= limit:
-        verdict, why = Verdict.INCONCLUSIVE, f"the baseline against itself may reach {still.high:.4g}"
+    elif still is not None and (reaches := mean(still, ALPHA).high) >= limit:
+        verdict, why = Verdict.INCONCLUSIVE, f"the baseline against itself may reach {reaches:.4g}"
     else:
-        verdict, why = Verdict.FAIL, f"the true value is above {seen.low:.4g} ({sure})"
-    return Judged(verdict=verdict, reasons=(f"fidelity: {said}: {why}",))
+        verdict, why = Verdict.FAIL, f"the true value is above {near:.4g} ({_sure(level)}){_known(known)}"
+    return Judged(verdict=verdict, reasons=(f"fidelity: {text}: {why}",))
 
 
-def _complement(share: Estimate) -> Estimate:
-    return Estimate(mean=1 - share.mean, low=1 - share.high, high=1 - share.low)
+def _judge_worst_text(
+    texts: Sequence[TextShift], still: Sequence[TextShift] | None, limit: float, known: float | None
+) -> Judged:
+    farthest = max(texts, key=lambda text: text.kl)
+    beyond = sum(text.kl > limit for text in texts)
+    said = f"fidelity: the worst of {len(texts)} texts, {farthest.text}, moved by {farthest.kl:.4g} nats a token"
+    _, most = share_bounds(beyond, len(texts))
+    if not beyond:
+        verdict, why = Verdict.PASS, f"fewer than {most:.1%} of such texts move farther than that ({_sure(ALPHA)})"
+    elif still is not None and (reaches := max(text.kl for text in still)) > limit:
+        verdict, why = Verdict.INCONCLUSIVE, f"the baseline against itself reaches {reaches:.4g}"
+    else:
+        verdict, why = Verdict.FAIL, f"{beyond} of {len(texts)} moved farther than that"
+    return Judged(verdict=verdict, reasons=(f"{said}, allowed {limit:g}: {why}{_known(known)}",))
+
+
+def _known(figure: float | None) -> str:
+    return "" if figure is None else f"; known: {figure:.4g}"
+
+
+def _sure(error: float) -> str:
+    return f"{100 * (1 - error):.4g}% sure"
+
+
+def _loglikelihood_drop(texts: Sequence[TextShift], alpha: float) -> Estimate:
+    change = mean_loglikelihood(texts, alpha)
+    # Not -x: nothing is not less than nothing.
+    return Estimate(mean=0 - change.mean, low=0 - change.high, high=0 - change.low)
+
+
+def _changed(texts: Sequence[TextShift], alpha: float) -> Estimate:
+    same = mean_same_top(texts, alpha)
+    return Estimate(mean=1 - same.mean, low=1 - same.high, high=1 - same.low)

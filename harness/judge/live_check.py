@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.judge.engagement import SHOWN_FAULTS, Engagement, first_few
+from harness.judge.live_check_summary import in_short
 from harness.sglang_plugin.policy import SITES, Policy
 from harness.stats.proportion import share_bounds
 from harness.strict import Strict
@@ -125,6 +126,8 @@ def read_live_check(
         rank: [sample for forward in passes for sample in forward["samples"]] for rank, passes in ranks.items()
     }
     wrong = [text for rank, lines in samples.items() for text in _wrong(rank, lines)]
+    if (said := in_short(samples, tp)) is not None:
+        wrong.insert(0, said)
     faults += [
         f"rank {rank} checked no call, though the live check was on" for rank, lines in samples.items() if not lines
     ]

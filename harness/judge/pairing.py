@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from harness.records.samples import Sample
 from harness.stats import PairedCounts
+from harness.stats.clusters import design_effect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +77,23 @@ def pair(
 
 
 def paired_counts(pairing: Pairing) -> PairedCounts:
-    """Return the four-fold table of a pairing."""
-    table = [(bool(question.baseline.right), bool(question.compressed.right)) for question in pairing.pairs]
+    """Return the four-fold table of a pairing, and how much its questions say that share clusters."""
+    return counts_of(pairing.pairs)
+
+
+def counts_of(pairs: Sequence[Pair]) -> PairedCounts:
+    """Return the same of pairs, also of several tasks: a task's clusters are its own."""
+    table = [(bool(question.baseline.right), bool(question.compressed.right)) for question in pairs]
+    differences = [after - before for before, after in table]
+    clusters = [
+        (sample.task, sample.cluster or sample.doc_id) for sample in (question.baseline for question in pairs)
+    ]
     return PairedCounts(
         both_right=table.count((True, True)),
         baseline_only=table.count((True, False)),
         compressed_only=table.count((False, True)),
         both_wrong=table.count((False, False)),
+        design_effect=design_effect(differences, clusters),
     )
 
 

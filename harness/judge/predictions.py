@@ -1,16 +1,16 @@
 """Two arms' predictions of the same texts, compared. Pure functions of their records."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import exp, fsum, log
+from statistics import fmean
 
 import numpy as np
 
-from harness.records.predictions import TextRecord
+from harness.records.predictions import CompareLine, TextPredictions, TextRecord
 from harness.stats import ALPHA
 from harness.stats.proportion import share_bounds
-from harness.stats.resample import bootstrap_cluster_mean
+from harness.stats.resample import ratio_bounds
 from harness.strict import Strict
 
 # Compression errs most where activations are largest: at the first token, then at the few after it.
@@ -21,8 +21,6 @@ TOKEN_0, FIRST_TOKENS, LATER = "token 0", f"tokens 1-{FIRST - 1}", f"from token 
 
 
 PERCENTILES = (50, 90, 99)
-# Masses below this are what fp32 log-probabilities leave of 1 by rounding, and mean nothing.
-SMALLEST_MASS = 1e-6
 WORST = 10
 WORDS_BEFORE = 8
 
@@ -46,11 +44,10 @@ class PredictionShift(Strict):
 
     Attributes:
         predictions: How many.
-        kl: KL divergence of the other arm's distribution from the baseline's, in nats; a lower bound of the true one.
+        kl: KL divergence of the other arm's distribution from the baseline's, over the whole vocabulary, in nats.
         kl_percentiles: Its percentiles, by `50`, `90`, `99`, and its largest value, `max`.
         same_top: Share whose most likely token is the same.
         loglikelihood: Change of the log-probability of the token that follows, in nats.
-        lumped: Share of the baseline's probability that is on tokens compared as one lump.
     """
 
     predictions: int
@@ -58,7 +55,24 @@ class PredictionShift(Strict):
     kl_percentiles: dict[str, float]
     same_top: Estimate
     loglikelihood: Estimate
-    lumped: float
+
+
+class TextShift(Strict):
+    """How far one text's predictions moved: means over its tokens.
+
+    Attributes:
+        text: The text's name.
+        predictions: How many.
+        kl: KL divergence from the baseline's, in nats.
+        same_top: Share whose most likely token is the same.
+        loglikelihood: Change of the log-probability of the token that follows, in nats.
+    """
+
+    text: str
+    predictions: int
+    kl: float
+    same_top: float
+    loglikelihood: float
 
 
 class Outlier(Strict):
@@ -94,6 +108,7 @@ class Fidelity(Strict):
         faults: Why the arms are not comparable; empty where they are.
         overall: All predictions; None for none.
         positions: Token 0, the first tokens after it and the rest, each apart.
+        by_text: Each text by itself, in their order.
         worst: The predictions that moved farthest.
     """
 
@@ -102,6 +117,7 @@ class Fidelity(Strict):
     faults: list[str]
     overall: PredictionShift | None
     positions: dict[str, PredictionShift]
+    by_text: list[TextShift]
     worst: list[Outlier]
 
 
@@ -113,7 +129,6 @@ class Moved:
         text: The text's name.
         position: Number of the token after which the next is predicted.
         kl: KL divergence from the baseline's distribution, in nats.
-        lumped: The baseline's probability of the lump.
         same_top: Whether the most likely token is the same.
         loglikelihood: Change of the log-probability of the token that follows, in nats.
     """
@@ -121,7 +136,6 @@ class Moved:
     text: str
     position: int
     kl: float
-    lumped: float
     same_top: bool
     loglikelihood: float
 
@@ -129,6 +143,7 @@ class Moved:
 def compare(
     baseline: Sequence[TextRecord],
     other: Sequence[TextRecord],
+    compared: Mapping[str, CompareLine],
     *,
     expected: int,
     names: tuple[str, str] = ("baseline", "compressed"),
@@ -139,6 +154,7 @@ def compare(
     Args:
         baseline: The baseline's records.
         other: The other arm's.
+        compared: What the other arm's server found, by the hash of a text's tokens.
         expected: How many texts each should have.
         names: What the arms are called in faults.
         alpha: Error of each bound.
@@ -151,79 +167,47 @@ def compare(
     ]
     if only := sorted(ours.keys() ^ theirs.keys()):
         faults.append(f"{len(only)} texts are in one arm only, the first is {only[0]}")
-    moved: list[Moved] = []
+    found: list[Moved] = []
     for text in [text for text in ours if text in theirs]:
         here, there = ours[text], theirs[text]
         if here.text_hash != there.text_hash:
             faults.append(f"{text} is another text in the {names[1]} arm")
         elif here.error is None and there.error is None:
+            line = compared.get(there.token_hash)
             if here.tokens != there.tokens:
                 faults.append(f"the tokens of {text} differ between the arms")
+            elif line is None or len(line.kl) != len(here.tokens) - 1:
+                why = line.not_measured if line and line.not_measured else "nothing of it was written"
+                faults.append(f"the {names[1]} arm's server did not compare {text}: {why}")
             else:
-                moved += (_moved(here, there, position) for position in range(len(here.logprobs)))
+                found += moved(text, line)
     return Fidelity(
-        texts=len({move.text for move in moved}),
+        texts=len({move.text for move in found}),
         failed=sum(record.error is not None for arm in (baseline, other) for record in arm),
         faults=faults,
-        overall=summarise(moved, alpha) if moved else None,
-        positions=by_position(moved, alpha),
+        overall=summarise(found, alpha) if found else None,
+        positions=by_position(found, alpha),
+        by_text=by_text(found),
         worst=[
             _outlier(move, ours[move.text], theirs[move.text])
-            for move in sorted(moved, key=lambda move: (-move.kl, move.text, move.position))[:WORST]
+            for move in sorted(found, key=lambda move: (-move.kl, move.text, move.position))[:WORST]
         ],
     )
 
 
-def divergence(p: dict[int, float], q: dict[int, float]) -> tuple[float, float]:
-    """Return the KL divergence of q from p over their common tokens and one lump of all others, and p's lump.
-
-    To lump is to look less closely, and that never raises a KL divergence (data-processing inequality): this
-    is a lower bound of the divergence over the whole vocabulary. The lump's mass is what the common tokens
-    leave of 1; where rounding makes that less than SMALLEST_MASS, in either arm, it is taken as that. Each cell adds
-    p log(p/q) - p + q, the same sum for masses that sum to 1, and never negative for any that almost do.
-
-    Args:
-        p: Natural log-probabilities by token, in the baseline.
-        q: Those in the other arm.
-
-    Returns:
-        Nats, and a share.
-
-    Source: T. Cover, J. Thomas, "Elements of Information Theory", 2nd ed. (2006), theorem 2.7.1 (log sum
-        inequality).
-    """
-    common = sorted(p.keys() & q.keys())
-    here, there = ([logprobs[token] for token in common] for logprobs in (p, q))
-    lump_here, lump_there = (max(1 - fsum(map(exp, logs)), SMALLEST_MASS) for logs in (here, there))
-    cells = zip([*here, log(lump_here)], [*there, log(lump_there)], strict=True)
-    # Of logarithms, not of masses: a broken arm's log-probability of -1000 is a mass of 0.
-    total = fsum(exp(before) * (before - after - 1) + exp(after) for before, after in cells)
-    return max(total, 0.0), lump_here
+def moved(text: str, compared: TextPredictions) -> list[Moved]:
+    """Return each prediction of a text beside the uncompressed one."""
+    columns = zip(compared.kl, compared.baseline, compared.candidate, compared.same_top, strict=True)
+    return [
+        # Rounding may leave a divergence of nothing a little below 0.
+        Moved(text=text, position=position, kl=max(kl, 0.0), same_top=same_top, loglikelihood=candidate - baseline)
+        for position, (kl, baseline, candidate, same_top) in enumerate(columns)
+    ]
 
 
-def _moved(here: TextRecord, there: TextRecord, position: int) -> Moved:
-    p, q = _distribution(here, position), _distribution(there, position)
-    kl, lumped = divergence(p, q)
-    return Moved(
-        text=here.text,
-        position=position,
-        kl=kl,
-        lumped=lumped,
-        same_top=_most_likely(here, position) == _most_likely(there, position),
-        loglikelihood=there.logprobs[position] - here.logprobs[position],
-    )
-
-
-def _distribution(record: TextRecord, position: int) -> dict[int, float]:
-    """Return what is known of a prediction: its most likely tokens, and the one that follows."""
-    known = dict(zip(record.top_tokens[position], record.top_logprobs[position], strict=True))
-    return known | {record.tokens[position + 1]: record.logprobs[position]}
-
-
-def _most_likely(record: TextRecord, position: int) -> int:
-    """Return the most likely token; of several, the one with the smallest id."""
-    logprobs, tokens = record.top_logprobs[position], record.top_tokens[position]
-    return min(zip(logprobs, tokens, strict=True), key=lambda entry: (-entry[0], entry[1]))[1]
+def moves(texts: Sequence[TextPredictions]) -> list[Moved]:
+    """Return the predictions of several texts, named by their tokens' hashes."""
+    return [move for text in texts for move in moved(text.text, text)]
 
 
 def _class(position: int) -> str:
@@ -232,53 +216,87 @@ def _class(position: int) -> str:
     return FIRST_TOKENS if position < FIRST else LATER
 
 
-def summarise(moved: Sequence[Moved], alpha: float = ALPHA) -> PredictionShift:
+def summarise(found: Sequence[Moved], alpha: float = ALPHA) -> PredictionShift:
     """Return how far predictions moved.
 
     Args:
-        moved: The predictions, at least one; those of a text stand together.
+        found: The predictions, at least one; those of a text stand together.
         alpha: Error of each bound.
     """
-    kl = [move.kl for move in moved]
+    kl = [move.kl for move in found]
     at = {str(percent): float(np.percentile(kl, percent)) for percent in PERCENTILES}
-    same = _estimate(moved, lambda move: float(move.same_top), alpha)
-    # Where no text has a token that changed, resampling texts knows no doubt; the tokens' number does.
-    low, high = share_bounds(sum(move.same_top for move in moved), len(moved), alpha)
+    texts = by_text(found)
     return PredictionShift(
-        predictions=len(moved),
-        kl=_estimate(moved, lambda move: move.kl, alpha),
+        predictions=len(found),
+        kl=mean_kl(texts, alpha),
         kl_percentiles={**at, "max": max(kl)},
-        same_top=Estimate(mean=same.mean, low=min(same.low, low), high=max(same.high, high)),
-        loglikelihood=_estimate(moved, lambda move: move.loglikelihood, alpha),
-        lumped=float(np.mean([move.lumped for move in moved])),
+        same_top=mean_same_top(texts, alpha),
+        loglikelihood=mean_loglikelihood(texts, alpha),
     )
 
 
-def by_position(moved: Sequence[Moved], alpha: float = ALPHA) -> dict[str, PredictionShift]:
+def by_text(found: Sequence[Moved]) -> list[TextShift]:
+    """Return how far each text's predictions moved; those of a text stand together."""
+    grouped = [list(group) for _, group in groupby(found, key=lambda move: move.text)]
+    return [
+        TextShift(
+            text=group[0].text,
+            predictions=len(group),
+            kl=fmean(move.kl for move in group),
+            same_top=fmean(move.same_top for move in group),
+            loglikelihood=fmean(move.loglikelihood for move in group),
+        )
+        for group in grouped
+    ]
+
+
+def mean_kl(texts: Sequence[TextShift], alpha: float) -> Estimate:
+    """Return the mean KL divergence of a token, with bounds whose error is `alpha` each."""
+    return _estimate(texts, lambda text: text.kl, alpha, positive=True)
+
+
+def mean_loglikelihood(texts: Sequence[TextShift], alpha: float) -> Estimate:
+    """Return the mean change of a token's log-probability, with bounds whose error is `alpha` each."""
+    return _estimate(texts, lambda text: text.loglikelihood, alpha)
+
+
+def mean_same_top(texts: Sequence[TextShift], alpha: float) -> Estimate:
+    """Return the share of predictions whose most likely token stays, with bounds whose error is `alpha` each."""
+    same = _estimate(texts, lambda text: text.same_top, alpha)
+    predictions = sum(text.predictions for text in texts)
+    # Where no text has a token that changed, resampling texts knows no doubt; the tokens' number does.
+    low, high = share_bounds(round(same.mean * predictions), predictions, alpha)
+    return Estimate(mean=same.mean, low=max(min(same.low, low), 0.0), high=min(max(same.high, high), 1.0))
+
+
+def by_position(found: Sequence[Moved], alpha: float = ALPHA) -> dict[str, PredictionShift]:
     """Return how far predictions moved after token 0, after the first tokens behind it, and after the rest."""
     classes = {
-        name: [move for move in moved if _class(move.position) == name] for name in (TOKEN_0, FIRST_TOKENS, LATER)
+        name: [move for move in found if _class(move.position) == name] for name in (TOKEN_0, FIRST_TOKENS, LATER)
     }
-    return {name: summarise(moves, alpha) for name, moves in classes.items() if moves}
+    return {name: summarise(part, alpha) for name, part in classes.items() if part}
 
 
-def _estimate(moved: Iterable[Moved], value: Callable[[Moved], float], alpha: float) -> Estimate:
+def _estimate(
+    texts: Sequence[TextShift], value: Callable[[TextShift], float], alpha: float, *, positive: bool = False
+) -> Estimate:
     # A text's tokens are alike: the texts, not the tokens, are the independent draws.
-    groups = [[value(move) for move in text] for _, text in groupby(moved, key=lambda move: move.text)]
-    low, high = bootstrap_cluster_mean(groups, alpha)
-    return Estimate(mean=float(np.mean([one for group in groups for one in group])), low=low, high=high)
+    sizes = np.array([text.predictions for text in texts], np.float64)
+    sums = np.array([value(text) for text in texts]) * sizes
+    low, high = ratio_bounds(sums, sizes, alpha, positive=positive)
+    return Estimate(mean=float(sums.sum() / sizes.sum()), low=float(low), high=float(high))
 
 
-def _outlier(moved: Moved, here: TextRecord, there: TextRecord) -> Outlier:
-    position = moved.position
+def _outlier(move: Moved, here: TextRecord, there: TextRecord) -> Outlier:
+    position = move.position
     return Outlier(
-        text=moved.text,
+        text=move.text,
         position=position,
         # Piece i is token i + 1.
         before="".join(here.pieces[max(0, position - WORDS_BEFORE) : position]),
         follows=here.pieces[position],
         token=here.tokens[position + 1],
-        kl=moved.kl,
+        kl=move.kl,
         baseline=here.best[position],
         other=there.best[position],
     )

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from harness.config.thresholds import FidelityThreshold, Threshold
+from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
+from harness.judge.choices import Choices
 from harness.judge.engagement import Engagement
 from harness.judge.live_check import CheckedSums
 from harness.judge.predictions import Fidelity
@@ -60,10 +61,10 @@ class Paired(Strict):
         compressed_only: Right in the other arm alone.
         both_wrong: Wrong in both arms.
         delta: Accuracy of the other arm less that of the baseline.
-        delta_low: One-sided 95 % lower confidence bound of the true difference (Tango's score interval; of a task
-            that may end early, corrected for its looks).
+        delta_low: One-sided 95 % lower confidence bound of the true difference (Tango's score interval), for these
+            questions alone: what decides is in `Tests`.
         delta_high: The upper one.
-        bootstrap_low: The lower bound again, by a paired bootstrap; never corrected.
+        bootstrap_low: The lower bound again, by a paired bootstrap.
         bootstrap_high: The upper one.
         mcnemar_p: Exact one-sided McNemar test that the other arm is less accurate.
         flips: Share of questions that turned from right to wrong or back.
@@ -86,31 +87,52 @@ class Paired(Strict):
     margin_shift: Shift | None
 
 
+class JudgedDrop(Strict):
+    """The bounds that decide on a drop.
+
+    Attributes:
+        max_drop: The margin.
+        low: Lower bound of the true difference: above -max_drop is a PASS.
+        low_sure: How sure it is, in words.
+        high: The upper one: below -max_drop is a FAIL.
+        high_sure: How sure it is, in words.
+        design_effect: By how much questions of one cluster widen the variance.
+    """
+
+    max_drop: float
+    low: float
+    low_sure: str
+    high: float
+    high_sure: str
+    design_effect: float
+
+
 class Tests(Strict):
     """What the verdict on a task rests on, beside the counts.
 
     Attributes:
-        drop_low: Lower bound of the true difference as judged; None without a `max_drop`.
-        drop_high: The upper one.
-        drop_p_fails: The p-value of "compression costs more than max_drop", corrected for the number of tasks.
-        corrected: What else bounds and tests are corrected for, in words.
+        drop: The bounds that decide; None without a `max_drop`.
         mcnemar_p: The exact McNemar test's p-value, corrected for the number of tasks (Holm).
         floor_low: Exact one-sided 95 % lower bound of the compressed arm's accuracy.
         floor_high: The upper one.
-        floor_chance: The chance that a model exactly at the floor would pass by the point rule; None without one.
+        floor_right: Right answers of the compressed arm on the floor's questions.
+        floor_n: Those questions.
+        floor_chance: The chance that a model exactly at the floor reaches the number itself; None for the confident
+            rule and without a floor.
+        floor_miss: The chance that a harmless model, of the baseline's accuracy on all questions, misses it.
         excess_flips: Share of flips beyond what the baseline does by itself.
         excess_flips_low: Its one-sided 95 % lower bound.
         excess_flips_high: The upper one.
     """
 
-    drop_low: float | None
-    drop_high: float | None
-    drop_p_fails: float | None
-    corrected: str
+    drop: JudgedDrop | None
     mcnemar_p: float
     floor_low: float
     floor_high: float
+    floor_right: int
+    floor_n: int
     floor_chance: float | None
+    floor_miss: float | None
     excess_flips: float
     excess_flips_low: float
     excess_flips_high: float
@@ -132,6 +154,7 @@ class TaskReport(Strict):
         warnings: What no threshold judges and nobody should overlook.
         verdict: PASS, FAIL, INCONCLUSIVE, ERROR, or REPORTED.
         reasons: Why.
+        choices: Of scored choices, what guessing scores and which way the answers shifted; None otherwise.
         threshold: What was accepted.
         protocol: What was asked and how it was read; None where the task never ran.
     """
@@ -147,8 +170,31 @@ class TaskReport(Strict):
     warnings: list[str]
     verdict: str
     reasons: list[str]
+    choices: Choices | None
     threshold: Threshold
     protocol: dict[str, Any] | None
+
+
+class PooledReport(Strict):
+    """All questions together of the tasks that have a `max_drop`.
+
+    Attributes:
+        tasks: Those tasks.
+        n: Questions.
+        paired: Both arms on them.
+        drop: The bounds that decide.
+        verdict: PASS, FAIL or INCONCLUSIVE.
+        reasons: Why.
+        threshold: What was accepted.
+    """
+
+    tasks: list[str]
+    n: int
+    paired: Paired
+    drop: JudgedDrop
+    verdict: str
+    reasons: list[str]
+    threshold: PooledThreshold
 
 
 class FidelityReport(Strict):

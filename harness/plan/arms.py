@@ -35,6 +35,8 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
         algorithm="one_shot" if suite.device == "npu" else compression.algorithm,
         claims=compression.claims,
         check_every=compression.live_check.every if options.live_check else 0,
+        # Beside its logs, so that whoever takes over a stored baseline has it. A calibration has nothing to compare.
+        reference=folder.arm(BASELINE).engagement if suite.fidelity and options.baselines is None else None,
     )
     arm = server_arm(
         name, suite, plugin=plugin, plugin_path=options.plugin_path, model_path=model_path, python=python

@@ -7,16 +7,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from harness.config.load import default_thresholds, is_path, load, suite_label, task_of
 from harness.config.policy import read_policy
-from harness.config.suite import FidelityRun, Suite
+from harness.config.suite import Compression, FidelityRun, Suite, TaskRun
 from harness.config.thresholds import FidelityThreshold, Thresholds
 from harness.errors import HarnessError
-from harness.places import ROOT, TASKS, model_place
+from harness.places import ROOT, model_place
 from harness.plan.arms import arm_names, make_arm, shared_cores
 from harness.plan.model_folder import check_model
 from harness.plan.options import Options
-from harness.plan.plan import FidelityPlan, Plan, TaskPlan
+from harness.plan.plan import Chat, FidelityPlan, Plan, TaskPlan
 from harness.records.run_folder import RunFolder
+
+# Variables of the user's that decide what runs: without them a command typed again is another.
+REPEATED = ("PYTHONPATH", "HARNESS_CACHE")
 
 
 def make_plan(
@@ -44,7 +50,8 @@ def make_plan(
         HarnessError: The model's folder is missing or broken, or the interpreter or the plugin is missing; all
             at once. With `options.dry_run` the plan says so instead.
     """
-    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{options.suite}"
+    label = suite_label(options.suite)
+    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{label}"
     folder = RunFolder(options.reports.resolve() / run_id)
     model_path, python, refused = check_places(
         options.model_path or model_place(suite.model.path), options.server_python
@@ -57,14 +64,16 @@ def make_plan(
         refused.append("--together and --reuse-baseline exclude each other: a reused baseline has no server")
     if options.together and suite.device == "cpu" and (why := shared_cores(suite)):
         refused.append(f"--together takes a core for each rank of both servers, but {why}: leave --together out")
+    rows = thresholds.models[suite.model.name]
+    if options.early_stop and rows.pooled is not None:
+        refused.append(f"--early-stop leaves out questions that {suite.model.name}'s pooled test needs: leave it out")
     if refused and not options.dry_run:
         raise HarnessError("\n".join(refused))
+    suite = with_codec(suite, options)
     policy = read_policy(options.policy or suite.compression.policy)
-    rows = thresholds.models[suite.model.name]
-    judged_tasks = sum(rows.tasks[name].max_drop is not None for name in suite.tasks)
     return Plan(
         run_id=run_id,
-        suite=options.suite,
+        suite=label,
         device=suite.device,
         model=suite.model.name,
         model_path=model_path,
@@ -79,17 +88,19 @@ def make_plan(
         ],
         tasks={
             name: TaskPlan(
-                file=str(TASKS / f"{name}.yaml"),
+                file=str(task_of(name, task).path),
                 questions=min(task.questions, options.limit or task.questions),
                 concurrency=task.concurrency,
                 max_new_tokens=task.max_new_tokens,
                 early_stop=(task.early_stop if options.early_stop is None else options.early_stop)
                 and rows.tasks[name].max_drop is not None,
-                judged_tasks=max(1, judged_tasks),
+                data_files=task.data_files,
+                chat=_chat(task),
                 threshold=rows.tasks[name],
             )
             for name, task in suite.tasks.items()
         },
+        pooled=rows.pooled,
         # Calibration has no arm to compare with.
         fidelity=_fidelity(suite.fidelity, rows.fidelity, options.limit)
         if suite.fidelity and options.baselines is None
@@ -100,18 +111,71 @@ def make_plan(
         deadlines=suite.deadlines,
         port=options.port,
         together=options.together,
+        strict=suite.strict if options.strict is None else options.strict,
         policy=policy.content() if policy else None,
         reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
+        allow_wider=options.allow_wider,
         repeat=repeat,
+        thresholds=str((options.thresholds or default_thresholds(options.suite)).absolute()),
         refused=refused,
     )
+
+
+def with_codec(suite: Suite, options: Options) -> Suite:
+    """Return the suite with the codec of the command line in place of its own.
+
+    Raises:
+        HarnessError: Codec, claim and policy do not fit together.
+    """
+    if options.codec is None and options.claims is None:
+        return suite
+    if options.policy is not None:
+        raise HarnessError("--policy says how every sum is made: leave --codec and --claims out, or it")
+    file, colon, function = (options.codec or suite.compression.codec).rpartition(":")
+    # An implementation's file is imported by SGLang's processes, whose working directory is another.
+    codec = f"{Path(file).absolute()}{colon}{function}" if file.endswith(".py") else file + colon + function
+    own = suite.compression
+    try:
+        compression = Compression(
+            codec=codec, claims=options.claims, algorithm=own.algorithm, live_check=own.live_check
+        )
+    except ValidationError as error:
+        told = "; ".join(str(found["msg"]).removeprefix("Value error, ") for found in error.errors())
+        raise HarnessError(f"--codec {options.codec}: {told} (--claims)") from error
+    return suite.model_copy(update={"compression": compression})
+
+
+def _chat(task: TaskRun) -> Chat | None:
+    return Chat(system=task.system, thinking=task.thinking) if task.apply_chat_template else None
+
+
+def default_reports(suite: str) -> Path:
+    """Return where a suite's reports go: for a file outside the repository, beside it."""
+    path = Path(suite).absolute()
+    return path.parent / "reports" if is_path(suite) and ROOT not in path.parents else ROOT / "reports"
+
+
+def plan_on_paper(suite: str, *, limit: int | None = None) -> Plan:
+    """Plan a suite that is not to run: tasks and thresholds as they would be, whatever this machine has.
+
+    Args:
+        suite: The suite's name.
+        limit: At most so many questions a task.
+
+    Raises:
+        HarnessError: There is no such suite, or it or the thresholds are wrong.
+    """
+    content, thresholds = load(suite)
+    # No server is started: what it would be started with does not matter.
+    nowhere = Path(sys.executable)
+    options = Options(suite=suite, server_python=nowhere, plugin_path=nowhere.parent, limit=limit, dry_run=True)
+    return make_plan(content, thresholds, options, data=Path(), data_manifest={}, repeat="")
 
 
 def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int | None) -> FidelityPlan:
     return FidelityPlan(
         texts={source: min(count, limit or count) for source, count in run.texts.items()},
         max_tokens=run.max_tokens,
-        top_k=run.top_k,
         concurrency=run.concurrency,
         threshold=threshold,
     )
@@ -158,4 +222,5 @@ def check_interpreter(python: Path) -> Path:
 def repeat_command(arguments: list[str] | None = None) -> str:
     """Return the command line that started this process, as a person would type it again."""
     given = sys.argv[1:] if arguments is None else arguments
-    return shlex.join(("nox", "-s", *given[:1], "--", *given[1:]))
+    variables = [f"{name}={shlex.quote(os.environ[name])}" for name in REPEATED if os.environ.get(name)]
+    return " ".join((*variables, shlex.join(("nox", "-s", *given[:1], "--", *given[1:]))))

@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.errors import ConfigError, HarnessError, Problem
 from harness.places import is_hub_name
 
+NO_FOLDER = "there is no model folder at"
 _HEADER_SIZE = struct.Struct("<Q")
 
 
@@ -27,7 +28,7 @@ def check_model(path: str, root: Path) -> str:
             raise ConfigError(problems)
         return str(folder.resolve())
     if not is_hub_name(path):
-        raise HarnessError(f"there is no model folder at {folder}: prepare it, or name another with --model-path")
+        raise HarnessError(f"{NO_FOLDER} {folder}: prepare it, or name another with --model-path")
     return path
 
 

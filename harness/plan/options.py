@@ -13,7 +13,8 @@ class Options(Strict):
     """What the user may say on the command line; None means: as the suite says.
 
     Attributes:
-        suite: The suite's name.
+        suite: The suite's name, or its file's path.
+        thresholds: A file of thresholds in place of the usual one.
         server_python: The interpreter that has SGLang.
         plugin_path: The folder that carries the plugin's entry point (made by nox, see noxfile.py).
         model_path: Another place of the same model.
@@ -26,11 +27,16 @@ class Options(Strict):
         early_stop: Whether tasks end as soon as their verdict is certain.
         together: Whether the baseline's and the compressed server are up at once, each on devices of its own.
         reuse_baseline: The folder of an earlier run whose baseline is taken instead of measuring it again.
+        strict: Whether a WARNING makes the run a FAIL.
+        codec: A codec, or an implementation under test, in place of the suite's.
+        claims: With an implementation under test, the codec whose bound and bytes it claims.
         policy: A file that says what is compressed and how, in place of the suite's `compression`.
         baselines: For a calibration: how often the baseline runs, and nothing else does.
+        allow_wider: For a calibration: whether a floor below today's may be proposed.
     """
 
     suite: str
+    thresholds: Annotated[Path, Field(strict=False)] | None = None
     server_python: Annotated[Path, Field(strict=False)]
     plugin_path: Annotated[Path, Field(strict=False)]
     model_path: str | None = None
@@ -43,5 +49,9 @@ class Options(Strict):
     early_stop: bool | None = None
     together: bool = False
     reuse_baseline: Annotated[Path, Field(strict=False)] | None = None
+    strict: bool | None = None
+    codec: str | None = None
+    claims: str | None = None
     policy: Annotated[Path, Field(strict=False)] | None = None
     baselines: Annotated[int, Field(gt=0)] | None = None
+    allow_wider: bool = False

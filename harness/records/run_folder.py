@@ -42,6 +42,11 @@ class ArmFolder:
         """The predictions of fixed text, a TextRecord a line."""
         return self.path / "fidelity.jsonl"
 
+    @property
+    def compared(self) -> Path:
+        """What the server found of their distance from the baseline's, a CompareLine a line."""
+        return self.engagement / "predictions.jsonl"
+
     def samples(self, task: str) -> Path:
         """One task's samples, a Sample a line."""
         return self.path / f"samples-{task}.jsonl"

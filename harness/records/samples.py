@@ -16,7 +16,8 @@ class Sample(Strict):
     Attributes:
         task: The task.
         filter: lm-eval's filter that read the answer.
-        doc_id: The question's number within the task's scored documents.
+        doc_id: The question's number in the order of asking, from 0.
+        row: Its number among the task's scored documents, in the order of the data.
         doc_hash: Hash of the document (SHA-256, lm-eval's).
         prompt_hash: SHA-256 of the token ids that were sent.
         prompt_tokens: How many those are.
@@ -29,12 +30,14 @@ class Sample(Strict):
         text: The generated text, or None for scored choices.
         generated_tokens: Tokens generated.
         finish_reason: `stop` or `length`, for a generated answer.
+        cluster: What it shares with other questions (SHA-256 of the passage), or None: those are not independent.
         error: Why the request failed, or None.
     """
 
     task: str
     filter: str
     doc_id: int
+    row: int
     doc_hash: str
     prompt_hash: str
     prompt_tokens: int
@@ -47,6 +50,7 @@ class Sample(Strict):
     text: str | None = None
     generated_tokens: int | None = None
     finish_reason: str | None = None
+    cluster: str | None = None
     error: str | None = None
 
     @property

@@ -1,5 +1,6 @@
 """Builds a report from a run's files alone, so that any report can be built again."""
 
+import re
 import shlex
 from typing import Any
 
@@ -13,8 +14,10 @@ from harness.judge.run import run_concerns, run_errors
 from harness.judge.tasks import task_reports
 from harness.judge.verdict import EXIT_CODES, Judged, Verdict, judge_run
 from harness.plan.plan import BASELINE, COMPRESSED, Arm, Plan
+from harness.records.predictions import FIDELITY
 from harness.records.run import BROKEN, ArmRecord, RunRecord, read_record
 from harness.records.run_folder import ArmFolder, RunFolder
+from harness.report.decision import decide
 from harness.report.model import SCHEMA_VERSION, Report
 from harness.safety import harmless
 
@@ -38,21 +41,30 @@ def build_report(folder: RunFolder) -> Report:
         for arm in plan.arms
     }
     errors = run_errors(plan, arms, arm_records, run.ended_by)
-    tasks = settle(
-        folder,
-        task_reports(folder, plan.tasks, arm_records),
-        lambda filled: task_reports(filled, plan.tasks, arm_records),
-    )
-    fidelity = fidelity_report(folder, plan.fidelity, arms) if plan.fidelity else None
+    tasks, pooled = settle(folder, lambda answered: task_reports(answered, plan, arm_records))
+    fidelity = fidelity_report(folder, plan, plan.fidelity) if plan.fidelity else None
     measured: list[TaskReport | FidelityReport] = [*tasks.values(), *([fidelity] if fidelity else [])]
-    judged = [Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons)) for part in measured]
+    unfinished = _unfinished(plan, arm_records) if errors and run.ended_by else []
+    if unfinished:
+        errors.append(f"not finished for that reason: {', '.join(unfinished)}")
+    judged = [
+        Judged(verdict=Verdict(part.verdict), reasons=tuple(part.reasons))
+        for name, part in zip([*tasks, FIDELITY], measured, strict=False)
+        if name not in unfinished
+    ]
+    judged += [Judged(verdict=Verdict(pooled.verdict), reasons=tuple(pooled.reasons))] if pooled else []
     judged += texts_without_numbers(folder)
     if arms[COMPRESSED].known_answer is False:
         text = (
             f"the compressed server no longer continues {plan.known_answer.prompt!r} with {plan.known_answer.right!r}"
         )
         judged.append(Judged(verdict=Verdict.FAIL, reasons=(text,)))
-    verdict = judge_run(judged, errors)
+    found = (*run_concerns(plan, arms), *(text for part in measured for text in part.warnings))
+    warnings = [harmless(text) for text in found]
+    if plan.strict and warnings:
+        count = f"{len(warnings)} WARNING{'S' if len(warnings) > 1 else ''}"
+        judged.append(Judged(verdict=Verdict.FAIL, reasons=(f"strict: {count}, each of which is a FAIL",)))
+    verdict = judge_run(judged, merge_like(errors))
     return Report(
         schema_version=SCHEMA_VERSION,
         run_id=plan.run_id,
@@ -64,20 +76,49 @@ def build_report(folder: RunFolder) -> Report:
         exit_code=EXIT_CODES[verdict.verdict],
         # A folder may hold anybody's words: a model's, a server's, or those of who sent it.
         reasons=[harmless(text) for text in verdict.reasons],
-        warnings=[
-            harmless(text)
-            for text in (*run_concerns(plan, arms), *(text for part in measured for text in part.warnings))
-        ],
+        decision=decide(
+            verdict.verdict,
+            warnings=warnings,
+            tasks=tasks,
+            fidelity=fidelity,
+            compressed=arms[COMPRESSED],
+            device=plan.device,
+            repeat=plan.repeat,
+        ),
+        warnings=warnings,
         notes=_notes(plan, run, tasks, arms[COMPRESSED].engagement),
         arms=arms,
         tasks=tasks,
+        pooled=pooled,
         fidelity=fidelity,
         data=plan.data_manifest,
         timings=_timings(run, arm_records),
         versions={**run.versions, **_server_versions(arms)},
         repeat=plan.repeat,
-        rebuild=f"python -m harness report {shlex.quote(str(folder.path))}",
+        rebuild=f"nox -s report -- {shlex.quote(str(folder.path))}",
     )
+
+
+def _unfinished(plan: Plan, arm_records: dict[str, ArmRecord | None]) -> list[str]:
+    """Return what not every arm was asked in full: after an error that is its consequence, no finding of its own."""
+    names = [*plan.tasks, *([FIDELITY] if plan.fidelity is not None else [])]
+    return [name for name in names if any(not record or name not in record.tasks for record in arm_records.values())]
+
+
+def merge_like(errors: list[str]) -> list[str]:
+    """Return errors that differ in the rank alone as one, which names all the ranks."""
+    alike: dict[str, list[str]] = {}
+    for text in errors:
+        ranks = _RANK.findall(text)
+        # The first alone: a second rank in a sentence is another one's part in it.
+        alike.setdefault(_RANK.sub("rank #", text, count=1), []).append(ranks[0] if ranks else "")
+    return [
+        key.replace("rank #", f"ranks {', '.join(ranks)}" if len(ranks) > 1 else f"rank {ranks[0]}", 1)
+        for key, ranks in alike.items()
+    ]
+
+
+_RANK = re.compile(r"\brank (\d+)\b")
 
 
 def _run_record(folder: RunFolder) -> RunRecord:
@@ -95,7 +136,9 @@ def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | Non
     engagement = prove(plan, arm, folder.engagement, sglang=sglang)
     return ArmReport(
         server_args=record.server_args if record else {},
-        command=arm.shell(),
+        command=f"# not started in this run: taken from {plan.reuse_baseline}"
+        if plan.reuse_baseline is not None and arm.name == BASELINE
+        else arm.shell(),
         known_answer=record.known_answer if record else None,
         seconds_to_ready=record.seconds_to_ready if record else None,
         engagement=engagement,
@@ -118,6 +161,10 @@ def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement:
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
         calibration = task.threshold.calibration
+        if calibration is not None and calibration.questions != task.n:
+            notes.append(
+                f"{name}: its threshold was calibrated with {calibration.questions} questions, here are {task.n}"
+            )
         if calibration is not None and calibration.sglang != engagement.facts.get("sglang", calibration.sglang):
             notes.append(
                 f"{name}: its threshold was calibrated with SGLang {calibration.sglang} on {calibration.date}, this "

@@ -1,5 +1,6 @@
 """A calibration's result: calibration.json, calibration.md, and the same on screen."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -10,7 +11,7 @@ from rich.table import Table
 from harness.judge.calibration import CalibrationReport, build_calibration
 from harness.records.run import write_record, write_whole
 from harness.records.run_folder import RunFolder
-from harness.report.markdown import INTERVALS, share
+from harness.report.markdown import share
 
 TEMPLATE = "calibration.md.jinja"
 
@@ -31,43 +32,44 @@ def write_calibration(folder: RunFolder) -> CalibrationReport:
         autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
     environment.filters["share"] = share
+    environment.filters["alarms"] = alarms
+    environment.filters["cents"] = cents
     write_whole(folder.calibration_markdown, environment.get_template(TEMPLATE).render(found=found))
     return found
 
 
+def alarms(found: Mapping[str, float]) -> str:
+    """Return in words how often harmless compression falls below a floor, by the share of questions it turns."""
+    chances = "; ".join(f"{chance:.1%} where {float(turned):.0%}" for turned, chance in found.items())
+    return f"harmless compression in {chances} of the questions turn" if chances else "-"
+
+
+def cents(value: float | None) -> str:
+    """Return a share in percentage points, or a dash for none."""
+    return "-" if value is None else f"{value * 100:.1f}"
+
+
 def show_calibration(found: CalibrationReport, console: Console, folder: RunFolder) -> None:
-    """Print the proposals, what they rest on, and the change of thresholds.yaml."""
+    """Print what was found, what is proposed, and the change of thresholds.yaml."""
     table = Table(title=f"Baselines of {found.model}", title_justify="left")
-    for name in (
-        "task",
-        "n",
-        "accuracy",
-        "90 % interval",
-        "turn by themselves",
-        "floor",
-        "false alarms",
-        "max_drop",
-    ):
+    for name in ("task", "n", "accuracy of each start", "spread", "turn by themselves", "floor", "today's floor"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for name, task in found.tasks.items():
         table.add_row(
             name,
             str(task.n),
             " ".join(share(accuracy) for accuracy in task.accuracies),
-            f"{share(task.low)} {share(task.high)}",
+            share(task.spread),
             share(task.noise),
             share(task.floor),
-            share(task.floor_false_alarm),
-            share(task.max_drop),
+            share(task.current_floor),
         )
     console.print(table)
-    console.print(INTERVALS, markup=False, highlight=False)
     for name, task in found.tasks.items():
         for reason in task.reasons:
             console.print(f"{name}: {reason}", markup=False, highlight=False)
         if task.current_floor is not None:
-            floor, alarm = task.current_floor, task.current_false_alarm
-            text = f"{name}: today's floor {floor:g} would be missed in {alarm:.1%} of runs"
+            text = f"{name}: today's floor {task.current_floor:g} would be missed by {alarms(task.current_alarms)}"
             console.print(text, markup=False, highlight=False)
     for error in found.errors:
         console.print(f"ERROR {error}", markup=False, highlight=False, style="bold red")

@@ -5,8 +5,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.judge.predictions import Estimate, PredictionShift
-from harness.judge.results import FidelityReport
+from harness.judge.results import FidelityReport, JudgedDrop, Paired
 from harness.judge.traffic import traffic_line
+from harness.plan.data_line import data_line
 from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import Report
 
@@ -40,8 +41,11 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
     environment.filters["size"] = size
     environment.filters["interval"] = interval
     environment.filters["small"] = small
+    environment.filters["limit"] = limit
     environment.filters["quoted"] = quoted
+    environment.filters["data_line"] = data_line
     environment.globals["shifts"] = shifts
+    environment.globals["judged_drops"] = judged_drops
     return environment.get_template(TEMPLATE).render(report=report, plots=plots)
 
 
@@ -76,6 +80,11 @@ def small(value: float) -> str:
     return f"{value:.3g}"
 
 
+def limit(value: float | None) -> str:
+    """Return a limit, or a dash for none."""
+    return "-" if value is None else f"{value:g}"
+
+
 def interval(estimate: Estimate) -> str:
     """Return an estimate with its bounds."""
     return f"{small(estimate.mean)} ({small(estimate.low)} to {small(estimate.high)})"
@@ -92,3 +101,14 @@ def shifts(fidelity: FidelityReport) -> list[tuple[str, PredictionShift]]:
     overall, noise = fidelity.compressed.overall, fidelity.noise.overall if fidelity.noise else None
     rows = [("all", overall), *fidelity.compressed.positions.items(), ("all, baseline against itself", noise)]
     return [(name, shift) for name, shift in rows if shift is not None]
+
+
+def judged_drops(report: Report) -> list[tuple[str, int, Paired, JudgedDrop, str]]:
+    """Return the rows of the table of drops: name, questions, arms, what decides, verdict; the pooled one last."""
+    rows = [
+        (name, task.n, task.paired, task.tests.drop, task.verdict)
+        for name, task in report.tasks.items()
+        if task.tests.drop is not None
+    ]
+    pooled = report.pooled
+    return [*rows, *([("all together", pooled.n, pooled.paired, pooled.drop, pooled.verdict)] if pooled else [])]

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from harness.judge.results import ArmReport, FidelityReport, TaskReport
+from harness.judge.results import ArmReport, FidelityReport, PooledReport, TaskReport
 from harness.strict import Strict
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Report(Strict):
@@ -21,10 +21,12 @@ class Report(Strict):
         verdict: PASS, FAIL, INCONCLUSIVE or ERROR.
         exit_code: 0, 1, 2 or 3.
         reasons: Why.
+        decision: What a person may do after this run.
         warnings: What no threshold judges and nobody should overlook.
         notes: What a reviewer may want to know.
         arms: The arms.
         tasks: The tasks.
+        pooled: All tasks together that have a `max_drop`; None where that is not judged.
         fidelity: How far the predictions of fixed text moved; None where that was not asked for.
         data: What the data is and hashes to.
         timings: Seconds.
@@ -42,10 +44,12 @@ class Report(Strict):
     verdict: str
     exit_code: int
     reasons: list[str]
+    decision: str
     warnings: list[str]
     notes: list[str]
     arms: dict[str, ArmReport]
     tasks: dict[str, TaskReport]
+    pooled: PooledReport | None
     fidelity: FidelityReport | None
     data: dict[str, Any]
     timings: dict[str, float]

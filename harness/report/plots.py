@@ -95,7 +95,8 @@ def _accuracy(axes: Axes, *, tasks: dict[str, TaskReport]) -> None:
     axes.set_yticks(range(len(tasks)), [f"{name}\nn = {task.n}" for name, task in tasks.items()])
     axes.set_ylim(len(tasks) - 0.5, -0.5)
     axes.set(
-        title="Accuracy: change, 90 % interval (blue),\nlargest drop accepted (orange), by itself (grey)",
+        title="Accuracy: change, 90 % interval (blue),\nlargest drop accepted (orange)"
+        + (", by itself (grey)" if any(task.noise is not None for task in tasks.values()) else ""),
         xlabel="points, compressed less baseline",
     )
 
@@ -143,7 +144,8 @@ def _predictions(axes: Axes, *, fidelity: FidelityReport) -> None:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.set(
-        title="Fixed text: mean KL divergence, 90 % interval,\n99th percentile (bar), by itself (grey)",
+        title="Fixed text: mean KL divergence, 90 % interval,\n99th percentile (bar)"
+        + (", by itself (grey)" if fidelity.noise is not None and fidelity.noise.overall is not None else ""),
         xlabel="nats a token",
     )
 

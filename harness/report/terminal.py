@@ -3,9 +3,11 @@
 from rich.console import Console
 from rich.table import Table
 
+from harness.judge.choices import Choices
 from harness.judge.results import FidelityReport
 from harness.judge.traffic import traffic_line
 from harness.judge.verdict import Verdict
+from harness.plan.data_line import data_line
 from harness.records.run_folder import RunFolder
 from harness.report.live_check import live_check_line
 from harness.report.markdown import INTERVALS, interval, points, share, shifts, size, small
@@ -22,16 +24,13 @@ STYLES = {
 
 def show(report: Report, console: Console, folder: RunFolder) -> None:
     """Print the report's tables and its verdict; without a terminal the same in plain text."""
-    console.print(_tasks(report))
-    if report.fidelity is not None:
-        console.print(_fidelity(report.fidelity))
-    console.print(f"{INTERVALS}\n", markup=False, highlight=False)
-    console.print(_ranks(report))
+    _show_tables(report, console)
     for name, arm in report.arms.items():
         console.print(f"{name}: {traffic_line(arm)}", markup=False, highlight=False)
     for arm in report.arms.values():
         if arm.live_check is not None:
             console.print(live_check_line(arm.live_check), markup=False, highlight=False)
+    console.print(data_line(report.data), markup=False, highlight=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"to know: {note}", markup=False, highlight=False)
     console.print(f"\n{report.verdict}", style=STYLES[Verdict(report.verdict)], end=" ")
@@ -41,7 +40,24 @@ def show(report: Report, console: Console, folder: RunFolder) -> None:
         console.print(warning, markup=False, highlight=False)
     for reason in report.reasons:
         console.print(f"  {reason}", markup=False, highlight=False)
+    console.print(f"decision: {report.decision}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {folder.markdown}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _show_tables(report: Report, console: Console) -> None:
+    """Print the tables that have rows: one without says nothing, and least of all the cause of an ERROR."""
+    moved = report.fidelity is not None and report.fidelity.compressed.overall is not None
+    if answered := any(task.n for task in report.tasks.values()):
+        console.print(_tasks(report))
+    if report.fidelity is not None and moved:
+        console.print(_fidelity(report.fidelity))
+    if answered or moved:
+        console.print(f"{INTERVALS}\n", markup=False, highlight=False)
+    for name, task in report.tasks.items():
+        if task.choices is not None:
+            console.print(choices_line(name, task.choices), markup=False, highlight=False)
+    if any(arm.engagement.ranks for arm in report.arms.values()):
+        console.print(_ranks(report))
 
 
 def headline(report: Report) -> str:
@@ -49,6 +65,19 @@ def headline(report: Report) -> str:
     count = len(report.warnings)
     warned = f"with {count} WARNING{'S' if count > 1 else ''}, " if count else ""
     return f"{warned}{report.suite}: {report.model}"
+
+
+def choices_line(name: str, choices: Choices) -> str:
+    """Return in a line what guessing scores and which way the answers shifted."""
+    said = ", ".join(
+        f"{choice!r} right {choices.right[number]:.2f}, said {choices.baseline[number]:.2f} and "
+        f"{choices.compressed[number]:.2f}"
+        for number, choice in enumerate(choices.names)
+    )
+    moved = choices.towards_last
+    shifted = f"; shift towards {choices.names[-1]!r} {moved.mean:+.3f} nats" if moved else ""
+    balanced = f"{choices.baseline_balanced:.3f} and {choices.compressed_balanced:.3f}"
+    return f"{name}: balanced accuracy {balanced}; {said}{shifted}"
 
 
 def _tasks(report: Report) -> Table:
@@ -66,6 +95,8 @@ def _tasks(report: Report) -> Table:
     ):
         table.add_column(name, justify="left" if name in ("task", "verdict") else "right")
     for name, task in report.tasks.items():
+        if not task.n:
+            continue
         paired = task.paired
         table.add_row(
             name,
@@ -77,6 +108,19 @@ def _tasks(report: Report) -> Table:
             f"{paired.baseline_only}/{paired.compressed_only}",
             f"{paired.answers_changed}" + (f" ({task.noise.answers_changed})" if task.noise else ""),
             f"[{STYLES[Verdict(task.verdict)]}]{task.verdict}[/]",
+        )
+    if report.pooled is not None:
+        pooled, paired = report.pooled, report.pooled.paired
+        table.add_row(
+            "all together",
+            str(pooled.n),
+            "",
+            "",
+            points(paired.delta),
+            f"{points(paired.delta_low)} {points(paired.delta_high)}",
+            f"{paired.baseline_only}/{paired.compressed_only}",
+            f"{paired.answers_changed}",
+            f"[{STYLES[Verdict(pooled.verdict)]}]{pooled.verdict}[/]",
         )
     return table
 

@@ -9,6 +9,7 @@ from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
 from harness.judge.early_stop import certain, parts
 from harness.judge.engagement import NOT_PROVEN, Engagement, prove
+from harness.judge.error_budget import fail_levels
 from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT, read_live_check
 from harness.judge.run import differing_settings
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
@@ -23,6 +24,7 @@ from harness.run.setup import Ready
 from harness.serve.answers import RequestFailed
 from harness.serve.server import Server, Start, end_left_behind, running, server_settings
 from harness.sglang_plugin.study_folder import write_policy
+from harness.stats import ALPHA
 
 PROOF_TIMEOUT_S = 5.0
 
@@ -198,7 +200,7 @@ def ask(
     name, unit = questionnaire.name, questionnaire.unit
     if all(name in arm.record.tasks for arm in servers):
         return
-    task = ready.plan.tasks.get(name)
+    task, fail_alpha = ready.plan.tasks.get(name), fail_levels(ready.plan).get(f"{name}.max_drop", ALPHA)
     names = [arm.arm.name for arm in servers]
     text = f"{'+'.join(names)}: {name}"
     # The baseline again is compared with what was asked of both arms, and no more.
@@ -207,7 +209,7 @@ def ask(
     asked = 0
     watch.begin()
     with display.counting(text, questions * len(servers)) as advance:
-        for part in parts(task) if task else [range(questions)]:
+        for part in parts(task, fail_alpha) if task else [range(questions)]:
             if part.start >= questions:
                 break
             for arm in servers:
@@ -218,7 +220,7 @@ def ask(
                 baseline, compressed = (
                     read_samples(ready.folder.arm(arm).samples(name)) for arm in (BASELINE, COMPRESSED)
                 )
-                if certain(task, baseline, compressed):
+                if certain(task, baseline, compressed, fail_alpha):
                     break
     for arm in servers:
         with blaming(arm.arm.name):

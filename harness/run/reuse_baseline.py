@@ -43,7 +43,8 @@ def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sg
         "tasks": hash_of_folder(TASKS, "*.py"),
         "tasks' settings": hash_of_folder(TASKS, "*.yaml"),
         "harness's packages": json.dumps({name: installed(name) for name in SCORING}),
-        "data": json.dumps(plan.data_manifest, sort_keys=True),
+        # Not where it was read from: the same rows of another folder are the same data.
+        "data": json.dumps({**plan.data_manifest, "origin": None}, sort_keys=True),
         "order": json.dumps(list(plan.tasks)),
     }
     for asked in questionnaires:
@@ -88,6 +89,19 @@ def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint
         fingerprint: This run's.
 
     Raises:
+        HarnessError: As for `check_baseline`.
+    """
+    check_baseline(plan, stored, fingerprint)
+    partial = folder.path / f"{BASELINE}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(stored.arm(BASELINE).path, partial)
+    partial.rename(folder.arm(BASELINE).path)
+
+
+def check_baseline(plan: Plan, stored: RunFolder, fingerprint: Fingerprint) -> None:
+    """Do nothing if a stored run's baseline can stand for this run's.
+
+    Raises:
         HarnessError: It is no run, its fingerprint differs (every difference is named), or it was not finished.
     """
     differing = differences(read_record(stored.fingerprint, Fingerprint), fingerprint)
@@ -105,10 +119,6 @@ def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint
             f"the baseline of {stored.path} cannot stand for this run's: leave --reuse-baseline out, or name a run "
             f"in which this is the same:\n  {told}"
         )
-    partial = folder.path / f"{BASELINE}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(stored.arm(BASELINE).path, partial)
-    partial.rename(folder.arm(BASELINE).path)
 
 
 def differences(then: Fingerprint, now: Fingerprint) -> list[str]:

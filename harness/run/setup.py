@@ -5,8 +5,10 @@ from pathlib import Path
 
 from harness.ask.lm_eval_task import LmEvalTask, check_tasks
 from harness.ask.predictions import FixedTexts
+from harness.ask.prompts import check_lengths, word_chats
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
+from harness.plan.data_line import data_line
 from harness.plan.plan import BASELINE, Plan
 from harness.plan.preflight import Sglang, check_plan
 from harness.records.run import Fingerprint, read_record, write_record
@@ -34,6 +36,7 @@ class Ready:
 
 def ask_sglang(plan: Plan, display: Display) -> Sglang:
     """Check the plan against the SGLang that will run; errors as for `check_plan`."""
+    display.say(data_line(plan.data_manifest))
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
     return check_plan(plan)
 
@@ -73,9 +76,12 @@ def load_questionnaires(plan: Plan, folder: Path) -> list[Questionnaire]:
         folder: Where the tasks' YAML goes with the data's place in it.
 
     Raises:
-        HarnessError: A task or its data cannot be loaded, or a threshold does not fit its task.
+        HarnessError: A task or its data cannot be loaded, a threshold does not fit its task, or a question does
+            not fit into the model's context.
     """
     data = Path(plan.data)
     tasks = [LmEvalTask(name, task, data, folder) for name, task in plan.tasks.items()]
     check_tasks(tasks)
+    word_chats(plan, tasks)
+    check_lengths(plan, tasks)
     return [*tasks, *([FixedTexts(plan.fidelity, data)] if plan.fidelity is not None else [])]

@@ -1,7 +1,6 @@
 """One server arm: starts `sglang serve` under a guard, proves that it answers rightly, and ends it whole."""
 
 import os
-import re
 import secrets
 import subprocess
 import sys
@@ -17,16 +16,13 @@ import psutil
 from harness.config.suite import KnownAnswer
 from harness.errors import HarnessError
 from harness.plan.plan import Arm
-from harness.safety import harmless
 from harness.serve.answers import RequestFailed
 from harness.serve.client import Client
+from harness.serve.log_excerpt import KEY_BYTES, tail
 from harness.serve.ports import check_port_free, free_port
 from harness.sglang_plugin.settings import PREFIX
 
-TAIL_LINES = 25
 POLL_S = 0.5
-KEY_BYTES = 24
-KEY = re.compile(rf"\b[0-9a-f]{{{2 * KEY_BYTES}}}\b")
 # The guard asks the tree to end, waits, and kills; this is longer than all of that.
 END_TIMEOUT_S = 45.0
 # What a server's processes have in their environment, and no others.
@@ -237,18 +233,6 @@ def answers_rightly(client: Client, known: KnownAnswer) -> bool:
     except RequestFailed as error:
         raise HarnessError(f"the server is up but does not answer: {error}") from error
     return generated.text == known.right and scores.logprobs[0] > scores.logprobs[1]
-
-
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
-    """Return the last lines of a server's log, with the number of the first of them."""
-    try:
-        text = log.read_text(errors="replace").splitlines()
-    except OSError as error:
-        return f"its log cannot be read: {error}"
-    first = max(0, len(text) - lines)
-    # SGLang prints its arguments, the key among them.
-    shown = "\n".join(f"  {harmless(KEY.sub('<redacted>', line))}" for line in text[first:])
-    return f"the end of its log, {log} from line {first + 1}:\n{shown}"
 
 
 def server_settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

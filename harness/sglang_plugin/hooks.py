@@ -103,7 +103,8 @@ class Plugin:
         self._recorder = Recorder(settings.dir)
         self._check = LiveCheck(settings.dir, every=settings.check_every)
         self._capture = Capture(settings.capture)
-        self.predictions = Predictions(settings.dir, study)
+        self.predictions = Predictions(settings, study)
+        self.predictions.under(self._policies.policy)
         self._may_compress = False
         # Virtual ranks stand for a deployment, which sends 16 bits an element, whatever they are computed in.
         self._wire_dtype = torch.bfloat16 if settings.virtual_ranks else None

@@ -2,10 +2,11 @@
 
 Inside the server, since a vocabulary of probabilities for each token is too much to send. The texts are those of
 texts.json in the study's folder; each must come as a request of its own whole tokens, prefilled at once from an empty
-cache. Under a policy with `"predictions": "reference"` the final hidden states of each text are kept, as
-reference/HASH.pt: `{"policy": 1, "tokens": [ids], "hidden": [T, hidden size] of the model's dtype}`. Under one with
-`"compare"` both its and the kept ones go through SGLang's own head, in fp32. Every text of a prefill gets a line in
-predictions.jsonl, which rank 0 writes; HASH is that of `harness.sglang_plugin.study_folder.hash_tokens`:
+cache. What is done with their predictions, the policy says, or for all policies that do not, the settings.
+`reference`: the final hidden states of each text are kept, as reference/HASH.pt: `{"policy": 1, "tokens": [ids],
+"hidden": [T, hidden size] of the model's dtype}`. `compare`: both its and the kept ones, which may be another
+server's, go through SGLang's own head, in fp32. Every text of a prefill gets a line in predictions.jsonl, which rank
+0 writes; HASH is that of `harness.sglang_plugin.study_folder.hash_tokens`:
 
     {"policy": 1, "text": HASH, "kept": 115}
     {"policy": 2, "text": HASH, "reference": 1, "kl": [T - 1], "baseline": [T - 1], "candidate": [T - 1],
@@ -27,7 +28,8 @@ from torch import Tensor
 
 from harness.sglang_plugin.policy import Policy
 from harness.sglang_plugin.recorder import Log
-from harness.sglang_plugin.study_folder import REFERENCE, hash_tokens, read_texts
+from harness.sglang_plugin.settings import Settings
+from harness.sglang_plugin.study_folder import REFERENCE, TextsFile, hash_tokens
 
 CACHE_BYTES = 2 * 2**30
 """Reference log-probabilities that are kept in memory: computing them takes as long as the candidate's."""
@@ -74,18 +76,23 @@ class Predictions:
     """The comparison in one process.
 
     Args:
-        directory: Where predictions.jsonl goes.
+        settings: The plugin's settings.
         study: The study's folder.
     """
 
-    def __init__(self, directory: Path, study: Path) -> None:
-        self._file = directory / FILE
-        self._study = study
+    def __init__(self, settings: Settings, study: Path) -> None:
+        self._file = settings.dir / FILE
+        self._texts_file = TextsFile(study)
+        self._kept = (settings.reference or study) / REFERENCE
+        self._otherwise = settings.predictions
         self._policy: Policy | None = None
+        self._mode: str | None = None
         self._texts: dict[tuple[int, ...], str] = {}
-        # Of references, by text. Only rank 0 holds them, but all ranks must agree on what need not be computed.
+        # Of references, by text. Only rank 0 holds them, but all ranks must agree on what need not be computed. A run
+        # compares each text once, a study with every policy.
         self._cached: dict[str, Tensor | None] = {}
-        self._free_bytes = CACHE_BYTES
+        self._cache_bytes = CACHE_BYTES if settings.predictions is None else 0
+        self._free_bytes = self._cache_bytes
         self._log: Log | None = None
         self._rank = 0
 
@@ -94,14 +101,9 @@ class Predictions:
         self._rank = rank
 
     def under(self, policy: Policy) -> None:
-        """Go on under a policy.
-
-        Raises:
-            OSError: It needs the texts, and they cannot be read.
-            ValueError: Likewise.
-        """
+        """Go on under a policy."""
         self._policy = policy
-        self._texts = {text: hash_tokens(text) for text in read_texts(self._study)} if policy.predictions else {}
+        self._mode = policy.predictions or self._otherwise
 
     def hook(  # noqa: PLR0917 - SGLang's models pass them by position
         self,
@@ -116,7 +118,9 @@ class Predictions:
     ) -> Any:  # noqa: ANN401 - SGLang's
         """Run around `LogitsProcessor.forward`, whose arguments these are."""
         batch = logits_metadata
-        if self._policy is not None and self._texts and batch.forward_mode.is_extend() and batch.extend_seq_lens_cpu:
+        if self._policy and self._mode and batch.forward_mode.is_extend() and batch.extend_seq_lens_cpu:
+            if self._texts_file.refresh():
+                self._texts = {text: hash_tokens(text) for text in self._texts_file.texts}
             self._look(self._policy, input_ids.tolist(), hidden_states, Head(processor, lm_head, batch))
         return original(processor, input_ids, hidden_states, lm_head, logits_metadata, *args, **kwargs)
 
@@ -127,7 +131,7 @@ class Predictions:
             start += length
             if prefix == 0 and tokens in self._texts:
                 text = self._texts[tokens]
-                if policy.predictions == "reference":
+                if self._mode == "reference":
                     self._write(policy, text, self._keep(policy, text, tokens, own))
                 else:
                     self._write(policy, text, self._compare(text, tokens, own, head))
@@ -139,7 +143,7 @@ class Predictions:
 
     def _keep(self, policy: Policy, text: str, tokens: tuple[int, ...], states: Tensor) -> dict[str, object]:
         self._cached.clear()
-        self._free_bytes = CACHE_BYTES
+        self._free_bytes = self._cache_bytes
         if self._rank == 0:
             file = self._reference(text)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +185,7 @@ class Predictions:
         return {"reference": reference["policy"], **columns}
 
     def _reference(self, text: str) -> Path:
-        return self._study / REFERENCE / f"{text}.pt"
+        return self._kept / f"{text}.pt"
 
     def _write(self, policy: Policy, text: str, found: dict[str, object]) -> None:
         if self._rank == 0:

@@ -23,6 +23,8 @@ class Settings:
         capture: A file for the messages of one prefill: see harness.sglang_plugin.capture.
         study: The folder of what the harness exchanges with the server while it runs: see
             harness.sglang_plugin.study_folder. `dir` where none is named.
+        reference: The `dir` of the server whose predictions of the fixed texts all others' are compared with, and
+            which keeps them itself. None: only what the policy says is done with predictions.
         virtual_ranks: The layers of a server of one rank are cut into so many: see
             harness.sglang_plugin.virtual_ranks. 0 is off.
     """
@@ -34,12 +36,20 @@ class Settings:
     check_every: int = 0
     capture: Path | None = None
     study: Path | None = None
+    reference: Path | None = None
     virtual_ranks: int = 0
 
     @property
     def claimed(self) -> str:
         """The codec whose bound and bytes hold."""
         return self.claims or self.codec
+
+    @property
+    def predictions(self) -> str | None:
+        """What is done with predictions where the policy does not say it: one of PREDICTIONS, or None."""
+        if self.reference is None:
+            return None
+        return "reference" if self.reference == self.dir else "compare"
 
     def policy(self) -> Policy:
         """Return the policy that is in force as long as the study's folder has none."""
@@ -81,5 +91,6 @@ class Settings:
             check_every=int(given.get("check_every", cls.check_every)),
             capture=Path(given["capture"]) if given.get("capture") else None,
             study=Path(given["study"]) if given.get("study") else None,
+            reference=Path(given["reference"]) if given.get("reference") else None,
             virtual_ranks=int(given.get("virtual_ranks", cls.virtual_ranks)),
         )

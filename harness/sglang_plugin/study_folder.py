@@ -2,8 +2,8 @@
 
 - `policy.json`: a `harness.sglang_plugin.policy.Policy`. The harness replaces it while the server is idle; every rank
   reads it again at the start of a prefill if it is another file by then.
-- `texts.json`: the texts of which predictions are compared, each a list of token ids. Read with the policy.
-- `reference/HASH.pt`: what the server keeps of a text under a policy with `"predictions": "reference"`.
+- `texts.json`: the texts of which predictions are kept or compared, each a list of token ids. Read when it changed.
+- `reference/HASH.pt`: what the server keeps of a text where its predictions are the reference.
 
 What the server measures goes to its log's folder: predictions.jsonl.
 """
@@ -43,17 +43,35 @@ def write_texts(folder: Path, texts: Iterable[Sequence[int]]) -> None:
     _replace(folder / TEXTS, [list(text) for text in texts])
 
 
-def read_texts(folder: Path) -> list[tuple[int, ...]]:
-    """Return the texts as token ids.
+class TextsFile:
+    """The texts, as one process sees them.
 
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It holds something else.
+    Args:
+        folder: Where the file is, or is to be.
+
+    Attributes:
+        texts: Each text's token ids; none as long as there is no file.
     """
-    content = json.loads((folder / TEXTS).read_text(encoding="utf-8"))
-    if not isinstance(content, list) or not all(isinstance(text, list) for text in content):
-        raise ValueError(f"{folder / TEXTS} holds no list of lists of token ids")
-    return [tuple(text) for text in content]
+
+    def __init__(self, folder: Path) -> None:
+        self._file = _Watched(folder / TEXTS)
+        self.texts: list[tuple[int, ...]] = []
+
+    def refresh(self) -> bool:
+        """Read the file if it is another one than before; return whether it was.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It holds something else.
+        """
+        if not self._file.changed():
+            return False
+        content = json.loads(self._file.path.read_text(encoding="utf-8"))
+        if not isinstance(content, list) or not all(isinstance(text, list) for text in content):
+            raise ValueError(f"{self._file.path} holds no list of lists of token ids")
+        self.texts = [tuple(text) for text in content]
+        self._file.accept()
+        return True
 
 
 class PolicyFile:
@@ -69,9 +87,8 @@ class PolicyFile:
     """
 
     def __init__(self, folder: Path, otherwise: Policy, problems: Callable[[Policy], Sequence[str]]) -> None:
-        self._file = folder / POLICY
+        self._file = _Watched(folder / POLICY)
         self._problems = problems
-        self._seen: tuple[int, int] | None = None
         self.policy = otherwise
         self._check(otherwise)
 
@@ -82,23 +99,42 @@ class PolicyFile:
             PolicyError: Its policy cannot be carried out. Going on with another one would measure it under a wrong
                 name.
         """
-        try:
-            found = self._file.stat()
-        except FileNotFoundError:
-            return False
-        if (found.st_mtime_ns, found.st_ino) == self._seen:
+        if not self._file.changed():
             return False
         try:
-            policy = parse(json.loads(self._file.read_text(encoding="utf-8")))
+            policy = parse(json.loads(self._file.path.read_text(encoding="utf-8")))
         except ValueError as error:
-            raise PolicyError([f"{self._file}: {error}"]) from error
+            raise PolicyError([f"{self._file.path}: {error}"]) from error
         self._check(policy)
-        self._seen, self.policy = (found.st_mtime_ns, found.st_ino), policy
+        self.policy = policy
+        self._file.accept()
         return True
 
     def _check(self, policy: Policy) -> None:
         if problems := self._problems(policy):
             raise PolicyError([f"policy {policy.number} ({policy.name}): {problem}" for problem in problems])
+
+
+class _Watched:
+    """A file that is replaced now and then."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._found: tuple[int, int] | None = None
+        self._accepted: tuple[int, int] | None = None
+
+    def changed(self) -> bool:
+        """Return whether it is there, and another one than was accepted."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return False
+        self._found = (found.st_mtime_ns, found.st_ino)
+        return self._found != self._accepted
+
+    def accept(self) -> None:
+        """Have read what was found."""
+        self._accepted = self._found
 
 
 def _replace(file: Path, content: object) -> None:

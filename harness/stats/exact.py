@@ -12,6 +12,7 @@ of "the drop is the margin or more" lies where the drop is the margin.
 """
 
 from functools import lru_cache
+from math import sqrt
 from typing import Literal
 
 import numpy as np
@@ -45,7 +46,7 @@ def exact_drop_p_values(counts: PairedCounts, max_drop: float) -> DropPValues:
     if counts.n == 0:
         return DropPValues(passes=1.0, fails=1.0)
     max_drop = min(max_drop, LARGEST)
-    z = float(score(counts.baseline_only, counts.compressed_only, counts.n, -max_drop))
+    z = float(score(counts.baseline_only, counts.compressed_only, counts.n, -max_drop)) / sqrt(counts.design_effect)
     return DropPValues(
         passes=max(float(norm.sf(z)), worst_case(counts.n, max_drop, z, "PASS")),
         fails=max(float(norm.cdf(z)), worst_case(counts.n, max_drop, -z, "FAIL")),

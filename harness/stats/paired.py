@@ -1,7 +1,7 @@
 """Paired right and wrong answers: the score test of the drop, its bounds, McNemar. Every share is between 0 and 1."""
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,8 @@ from scipy.stats import binomtest, norm
 ALPHA = 0.05
 # A score this near to 0 would take millions of millions of questions to decide.
 NO_SCORE = 1e-5
+# With this chance the number of questions that a report names decides.
+DECIDES = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +24,14 @@ class PairedCounts:
         baseline_only: Right in the baseline, wrong in the compressed arm.
         compressed_only: The reverse.
         both_wrong: Wrong in both arms.
+        design_effect: Variance of `delta` by that of as many independent questions, at least 1: see stats.clusters.
     """
 
     both_right: int
     baseline_only: int
     compressed_only: int
     both_wrong: int
+    design_effect: float = 1.0
 
     @property
     def n(self) -> int:
@@ -73,6 +77,7 @@ def score_bounds(counts: PairedCounts, z_low: float, z_high: float) -> tuple[flo
     """
     if counts.n == 0:
         return -1.0, 1.0
+    z_low, z_high = (z * sqrt(counts.design_effect) for z in (z_low, z_high))
 
     def excess(delta: float, target: float) -> float:
         return float(score(counts.baseline_only, counts.compressed_only, counts.n, delta)) - target
@@ -151,16 +156,19 @@ def mcnemar_drop(counts: PairedCounts) -> float:
     return float(binomtest(counts.baseline_only, discordant, 0.5, alternative="greater").pvalue)
 
 
-def questions_to_decide(counts: PairedCounts, max_drop: float, alpha: float = ALPHA) -> int | None:
-    """Estimate how many questions in all would decide, if the shares seen so far went on.
+def questions_to_decide(
+    counts: PairedCounts, max_drop: float, *, alpha: float = ALPHA, fail_alpha: float = ALPHA
+) -> int | None:
+    """Estimate how many questions in all decide with a chance of `DECIDES`, if the shares seen are the true ones.
 
-    With the shares fixed the score grows with the root of the number of questions, so that the number at
-    which it reaches the bounds' quantile follows from the score at hand.
+    With the shares fixed the mean score grows with the root of the number of questions. It must lie beyond the
+    quantile of the side that it leans to by as much as a standard normal score exceeds with that chance.
 
     Args:
         counts: The table so far.
         max_drop: The largest drop that is accepted.
-        alpha: Error of the bounds.
+        alpha: Error of a PASS.
+        fail_alpha: Error of a FAIL.
 
     Returns:
         The number, at most `counts.n` where those decide already; None where the drop seen is the accepted
@@ -168,5 +176,8 @@ def questions_to_decide(counts: PairedCounts, max_drop: float, alpha: float = AL
     """
     if counts.n == 0:
         return None
-    z = float(score(counts.baseline_only, counts.compressed_only, counts.n, -max_drop))
-    return None if abs(z) < NO_SCORE else ceil(counts.n * (float(norm.isf(alpha)) / z) ** 2)
+    z = float(score(counts.baseline_only, counts.compressed_only, counts.n, -max_drop)) / sqrt(counts.design_effect)
+    if abs(z) < NO_SCORE:
+        return None
+    needed = float(norm.isf(alpha if z > 0 else fail_alpha)) + float(norm.ppf(DECIDES))
+    return ceil(counts.n * (needed / z) ** 2)

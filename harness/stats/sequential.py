@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import ceil
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from harness.stats.exact import LARGEST, Side, chance_to_reach, critical_score
@@ -78,8 +78,7 @@ def make_design(
         questions: All questions, at least 1.
         max_drop: The largest drop that is accepted, at least 0 and at most 1.
         alpha: Error of a PASS over all looks.
-        fail_alpha: Error of a FAIL over all looks: ALPHA divided by the number of tasks that are judged, since
-            any of them fails the run.
+        fail_alpha: Error of a FAIL over all looks: the gate's part of the run's budget, since any FAIL fails the run.
         looks: Numbers of questions, rising, the last one `questions`; None for `default_looks`.
 
     Raises:
@@ -122,10 +121,12 @@ def decide(design: Design, counts: PairedCounts) -> Side | None:
         ValueError: `counts` are not those of a look.
     """
     lost, won = np.array([counts.baseline_only]), np.array([counts.compressed_only])
-    return _SIDES[int(decide_tables(design, counts.n, lost, won)[0])]
+    return _SIDES[int(decide_tables(design, counts.n, lost, won, counts.design_effect)[0])]
 
 
-def decide_tables(design: Design, n: int, lost: NDArray[np.int64], won: NDArray[np.int64]) -> NDArray[np.int64]:
+def decide_tables(
+    design: Design, n: int, lost: NDArray[np.int64], won: NDArray[np.int64], design_effect: ArrayLike = 1.0
+) -> NDArray[np.int64]:
     """Decide many tables of the same look at once, as `decide` does one.
 
     Args:
@@ -133,6 +134,7 @@ def decide_tables(design: Design, n: int, lost: NDArray[np.int64], won: NDArray[
         n: Questions of the look.
         lost: Questions right in the baseline only, one number a table.
         won: Questions right in the compressed arm only.
+        design_effect: See `PairedCounts`; one for all, or one a table.
 
     Returns:
         1 for PASS, -1 for FAIL, 0 for neither; of `lost`'s shape.
@@ -141,7 +143,7 @@ def decide_tables(design: Design, n: int, lost: NDArray[np.int64], won: NDArray[
         ValueError: n is none of the looks.
     """
     look = design.look(n)
-    z = score(lost, won, n, -min(design.max_drop, LARGEST))
+    z = score(lost, won, n, -min(design.max_drop, LARGEST)) / np.sqrt(design_effect)
     return (z >= design.pass_z[look]).astype(np.int64) - (-z >= design.fail_z[look])
 
 

@@ -60,7 +60,7 @@ def shift(values: Sequence[float], alpha: float = ALPHA, *, seed: int = 0) -> Sh
         mean_high=mean_high,
         spread=float(array.std(ddof=1)),
         rms=sqrt(float((array**2).mean())),
-        rms_low=sqrt(square_low),
+        rms_low=sqrt(max(square_low, 0.0)),
         rms_high=sqrt(square_high),
         largest=float(array[np.abs(array).argmax()]),
     )

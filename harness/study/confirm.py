@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.judge.predictions import Estimate, compare
+from harness.judge.predictions import moves, summarise
 from harness.plan.plan import BASELINE, COMPRESSED, Plan
-from harness.records.predictions import TextRecord, read_predictions
+from harness.records.predictions import TextRecord, read_compared, read_predictions
 from harness.records.run import write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.run.display import Display
@@ -15,6 +15,7 @@ from harness.study.build import build_study
 from harness.study.folder import RECOMMENDED, UNCOMPRESSED, StudyFolder, virtual_folder
 from harness.study.model import Confirmation, StudyReport
 from harness.study.plan import StudyPlan, arm_name
+from harness.study.records import read_measured
 from harness.study.write import write_study
 
 
@@ -33,41 +34,45 @@ def confirm_study(study: StudyPlan, folder: StudyFolder, plan: Plan, display: Di
     report = run(plan, display)
     real = RunFolder(Path(plan.folder))
     virtual = folder.arm(arm_name(study.ranks[0]))
-    confirmed = compare_with_run(virtual, real, verdict=report.verdict)
+    recommended = build_study(folder).recommended
+    assert recommended is not None  # noqa: S101 - only then is there a plan to run
+    confirmed = compare_with_run(virtual, real, recommended=recommended.name, verdict=report.verdict)
     write_record(folder.confirmation, confirmed)
     found = build_study(folder)
     write_study(found, folder)
     return found
 
 
-def compare_with_run(virtual: ArmFolder, real: RunFolder, *, verdict: str) -> Confirmation:
+def compare_with_run(virtual: ArmFolder, real: RunFolder, *, recommended: str, verdict: str) -> Confirmation:
     """Compare a run's predictions with those of virtual ranks. A pure function of files.
-
-    Both are read as runs read them, over the most likely tokens, so that the same is compared with the same.
 
     Args:
         virtual: The server of virtual ranks.
         real: The run's folder.
+        recommended: The name of the policy that was run.
         verdict: The run's verdict.
 
     Raises:
         HarnessError: A file is missing, or no text was predicted by both.
     """
+    measured = next(one for one in read_measured(virtual.path) if one.name == recommended)
+    compared = read_compared(real.arm(COMPRESSED).compared)
+    predicted = [text for text in measured.texts if text.text in compared]
+    seen = [compared[text.text] for text in predicted]
+    if not any(line.kl for line in seen):
+        raise HarnessError("run and virtual ranks cannot be compared: no text was predicted by both")
+    harm, run_harm = (summarise(moves(texts)).kl for texts in (predicted, seen))
     pairs = {
         "uncompressed": (read_virtual(virtual, UNCOMPRESSED), read_predictions(real.arm(BASELINE).predictions)),
         "compressed": (read_virtual(virtual, RECOMMENDED), read_predictions(real.arm(COMPRESSED).predictions)),
     }
-    names = set.intersection(*({record.text for record in records} for both in pairs.values() for records in both))
-    predicted, seen = (
-        _mean_kl(*(_of(names, both[side]) for both in pairs.values()), count=len(names)) for side in (0, 1)
-    )
     return Confirmation(
         run=str(real.path),
         verdict=verdict,
-        predicted=predicted,
-        run_kl=seen,
-        difference={name: _largest(_of(names, ours), _of(names, theirs)) for name, (ours, theirs) in pairs.items()},
-        agrees=predicted.low <= seen.mean <= predicted.high,
+        predicted=harm,
+        run_kl=run_harm,
+        difference={name: _largest(ours, theirs) for name, (ours, theirs) in pairs.items()},
+        agrees=harm.low <= run_harm.mean <= harm.high,
     )
 
 
@@ -80,22 +85,12 @@ def read_virtual(virtual: ArmFolder, name: str) -> list[TextRecord]:
     return read_predictions(virtual_folder(virtual, name).predictions)
 
 
-def _of(names: set[str], records: Sequence[TextRecord]) -> list[TextRecord]:
-    return [record for record in records if record.text in names]
-
-
-def _mean_kl(baseline: Sequence[TextRecord], other: Sequence[TextRecord], *, count: int) -> Estimate:
-    found = compare(baseline, other, expected=count)
-    if found.overall is None or found.faults or found.failed:
-        failed = [f"{found.failed} requests failed"] if found.failed else []
-        why = "; ".join([*found.faults, *failed]) or "no text was predicted by both"
-        raise HarnessError(f"run and virtual ranks cannot be compared: {why}")
-    return found.overall.kl
-
-
 def _largest(ours: Sequence[TextRecord], theirs: Sequence[TextRecord]) -> float:
-    """Return the largest difference of the log-probability of a token that follows, in nats."""
+    """Return the largest difference of the log-probability of a token that follows, in nats, in texts of both."""
     others = {record.text: record.logprobs for record in theirs}
     return max(
-        abs(here - there) for record in ours for here, there in zip(record.logprobs, others[record.text], strict=True)
+        abs(here - there)
+        for record in ours
+        if record.text in others
+        for here, there in zip(record.logprobs, others[record.text], strict=True)
     )

@@ -1,14 +1,14 @@
 """What a policy does to the model, from its measurements. Pure functions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from statistics import fmean
 
 from harness.judge.pairing import changed, flipped, margin_shifts, pair
-from harness.judge.predictions import Moved, PredictionShift, by_position, summarise
+from harness.judge.predictions import PredictionShift, by_position, moves, summarise
 from harness.stats.proportion import share_bounds
 from harness.stats.shift import Shift, shift
 from harness.strict import Strict
-from harness.study.records import Measured, TextPredictions
+from harness.study.records import Measured
 
 
 class Scored(Strict):
@@ -61,24 +61,6 @@ def figures(measured: Measured, plain: Measured) -> Figures:
         positions=by_position(moved),
         scored=scored(measured, plain),
     )
-
-
-def moves(texts: Sequence[TextPredictions]) -> list[Moved]:
-    """Return each prediction of a policy beside the uncompressed one; nothing is lumped."""
-    return [
-        Moved(
-            text=text.text,
-            position=position,
-            kl=kl,
-            lumped=0.0,
-            same_top=same_top,
-            loglikelihood=candidate - baseline,
-        )
-        for text in texts
-        for position, (kl, baseline, candidate, same_top) in enumerate(
-            zip(text.kl, text.baseline, text.candidate, text.same_top, strict=True)
-        )
-    ]
 
 
 def kl_of(measured: Measured, *, texts: Collection[str] | None = None, bound: str = "mean") -> float:

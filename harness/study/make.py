@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from harness.config.load import suite_label
 from harness.config.suite import ServerOptions, Suite
 from harness.errors import HarnessError
 from harness.performance.links import find_link
@@ -90,7 +91,7 @@ def make_study(
     Raises:
         HarnessError: The model's folder or the interpreter is missing, or a candidate is named wrongly; all at once.
     """
-    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-study-{options.suite}"
+    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-study-{suite_label(options.suite)}"
     folder = RunFolder(options.reports.resolve() / run_id)
     model_path, python, problems = check_places(
         options.model_path or model_place(suite.model.path), options.server_python
@@ -103,10 +104,11 @@ def make_study(
     if problems:
         raise HarnessError("\n".join(problems))
     fidelity = suite.fidelity
-    counts = fidelity.texts if fidelity else {"gsm8k": TEXTS, "boolq": TEXTS}
+    # A study measures dozens of policies, a run one.
+    given = fidelity.texts if fidelity else {"gsm8k": TEXTS, "boolq": TEXTS}
     return StudyPlan(
         run_id=run_id,
-        suite=options.suite,
+        suite=suite_label(options.suite),
         device=suite.device,
         model=suite.model.name,
         model_path=model_path,
@@ -117,9 +119,8 @@ def make_study(
         ranks=list(dict.fromkeys(options.ranks)),
         candidates=candidates,
         texts=FidelityPlan(
-            texts={source: options.texts or count for source, count in counts.items()},
+            texts={source: options.texts or min(count, TEXTS) for source, count in given.items()},
             max_tokens=fidelity.max_tokens if fidelity else MAX_TOKENS,
-            top_k=fidelity.top_k if fidelity else 20,
             concurrency=fidelity.concurrency if fidelity else 1,
             threshold=None,
         ),

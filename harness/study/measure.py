@@ -10,16 +10,16 @@ from typing import Self
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.predictions import FixedTexts
 from harness.ask.texts import Text
-from harness.judge.predictions import summarise
+from harness.judge.predictions import moves, summarise
+from harness.records.predictions import TextPredictions
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, read_samples
 from harness.run.display import Display
 from harness.serve.server import Start, running
 from harness.sglang_plugin.policy import Rule
-from harness.study.figures import moves
 from harness.study.folder import virtual_folder
 from harness.study.plan import StudyPlan
-from harness.study.records import Measured, TextPredictions, add_measured
+from harness.study.records import Measured, add_measured
 from harness.study.server import BATCH, VirtualServer
 from harness.study.store import ModelFacts, Store
 

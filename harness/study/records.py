@@ -3,28 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from harness.records.predictions import TextPredictions
 from harness.records.run import read_lines, write_lines
 from harness.records.samples import Sample
 from harness.strict import Strict
 from harness.study.folder import MEASURED
-
-
-class TextPredictions(Strict):
-    """One text under one policy: the predictions of its tokens from the second on.
-
-    Attributes:
-        text: SHA-256 of its token ids.
-        kl: KL divergence of each prediction from the uncompressed one, over the whole vocabulary, in nats.
-        baseline: Uncompressed log-probability of the token that follows.
-        candidate: The same under the policy.
-        same_top: Whether the most likely token is the same.
-    """
-
-    text: str
-    kl: list[float]
-    baseline: list[float]
-    candidate: list[float]
-    same_top: list[bool]
 
 
 class Traffic(Strict):

@@ -9,12 +9,13 @@ from typing import Any
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
 from harness.judge.engagement import is_prefill, policy_faults
+from harness.records.predictions import TextPredictions
 from harness.records.run_folder import ArmFolder
 from harness.serve.answers import RequestFailed
 from harness.serve.server import Server
 from harness.sglang_plugin.policy import Policy, Rule
 from harness.sglang_plugin.study_folder import hash_tokens, write_policy, write_texts
-from harness.study.records import TextPredictions, Traffic
+from harness.study.records import Traffic
 
 # Texts sent as one request. All of them fit into one prefill of SGLang's default size.
 BATCH = 8

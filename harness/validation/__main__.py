@@ -9,13 +9,16 @@ import numpy as np
 import typer
 
 from harness.places import LATEST, ROOT, point_latest
-from harness.validation.bars import bars
+from harness.validation.bars import bars, prediction_bars, task_bars
 from harness.validation.drop_cells import simulate, truths
 from harness.validation.other_cells import simulate_others
+from harness.validation.prediction_cells import simulate_predictions
+from harness.validation.task_cells import simulate_tasks
 from harness.validation.write import Validation, write
 
 RUNS = 40_000
 OTHER_RUNS = 10_000
+PREDICTION_RUNS = 3_000
 SHORT = 400
 REPORTS = ROOT / "reports"
 NAME = "validation"
@@ -33,13 +36,17 @@ def validate(runs: int, other_runs: int, seed: int) -> Validation:
     start = time.monotonic()
     drops = [simulate(truth, runs, np.random.default_rng([seed, index])) for index, truth in enumerate(truths())]
     others = list(simulate_others(other_runs, np.random.default_rng([seed, len(drops)])))
+    tasks = list(simulate_tasks(other_runs, np.random.default_rng([seed, len(drops) + 1])))
+    predictions = list(
+        simulate_predictions(min(other_runs, PREDICTION_RUNS), np.random.default_rng([seed, len(drops) + 2]))
+    )
     return Validation(
         date=f"{datetime.now(tz=UTC):%Y-%m-%d}",
         seed=seed,
         seconds=time.monotonic() - start,
-        bars=bars(drops, others),
+        bars=[*bars(drops, others), *task_bars(tasks), *prediction_bars(predictions)],
         drops=drops,
-        others=others,
+        others=[*tasks, *others, *predictions],
     )
 
 

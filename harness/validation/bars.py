@@ -5,14 +5,21 @@ from dataclasses import dataclass, replace
 
 from scipy.stats import binom
 
+from harness.judge.baseline import AGAIN_ALPHA
 from harness.stats import ALPHA
 from harness.stats.planning import Outcomes
 from harness.validation.drop_cells import DropCell, is_error
 from harness.validation.other_cells import OtherCell
+from harness.validation.prediction_cells import TEXTS, UNKNOWABLE
+from harness.validation.task_cells import COIN, NPU_FAIL, NPU_PASS, of_kind, stated_errors
 
 # Power that looking early may cost, and how many times fewer questions a clear case must need.
 POWER_LOST = 0.02
 TIMES_FEWER = 3.0
+# What the suites on NPUs are for: 4 % of the questions turn.
+NPU_UNDECIDED = 0.05
+NPU_MISSED = 0.10
+COIN_PASSES = 0.001
 # Chance that a bar is called missed although every cell's true error is the stated one.
 WRONGLY_MISSED = 0.01
 
@@ -61,7 +68,7 @@ def bars(drops: Sequence[DropCell], others: Sequence[OtherCell]) -> list[Bar]:
     return [
         _level(f"the drop on all questions: {stated}", fixed, runs),
         _level(f"the drop with early stop: {stated}", early, runs),
-        _level(f"several tasks, confident floors, flips: {stated}", beside, min(cell.runs for cell in others)),
+        _level(f"confident floors, flips: {stated}", beside, min(cell.runs for cell in others)),
         _limited(f"early stop costs at most {POWER_LOST * 100:g} points of power", lost, POWER_LOST),
         _limited(f"a clear case needs at most {1 / TIMES_FEWER:.1%} of the questions", asked, 1 / TIMES_FEWER),
         # The quantiles are exact at the margin, which decides; elsewhere the bounds are those of the score.
@@ -69,13 +76,62 @@ def bars(drops: Sequence[DropCell], others: Sequence[OtherCell]) -> list[Bar]:
     ]
 
 
-def limit_of(runs: int, cells: int) -> float:
-    """Return the share of errors that ALPHA does not explain in any of so many cells, but for WRONGLY_MISSED."""
-    return float(binom.isf(WRONGLY_MISSED / cells, runs, ALPHA)) / runs
+def task_bars(cells: Sequence[OtherCell]) -> list[Bar]:
+    """Return the bars of `simulate_tasks`."""
+    stated: dict[float, list[tuple[float, str]]] = {}
+    for cell in cells:
+        errors = (("PASS", cell.passes, cell.false_pass), ("FAIL", cell.fails, cell.false_fail))
+        for verdict, rate, counts in errors:
+            if counts:
+                alpha = stated_errors().get(cell.kind, ALPHA)
+                stated.setdefault(alpha, []).append((rate, f"{cell.kind}: {cell.what} ({verdict})"))
+    runs = min(cell.runs for cell in cells)
+    coins = [(cell.passes, cell.what) for cell in of_kind(cells, COIN)]
+    harmless = [(1 - cell.passes, cell.what) for cell in of_kind(cells, NPU_PASS)]
+    harmful = [(1 - cell.fails, cell.what) for cell in of_kind(cells, NPU_FAIL)]
+    return [
+        _level(
+            "all gates at once, pooled, unlike questions, drifts, clusters, baselines at chance: false alarms of at "
+            f"most {ALPHA:.0%}",
+            stated[ALPHA],
+            runs,
+        ),
+        _level(
+            f"a sound baseline, started again, is called unsteady in at most {AGAIN_ALPHA:.0%}",
+            stated[AGAIN_ALPHA],
+            runs,
+            AGAIN_ALPHA,
+        ),
+        _limited("an arm that answers by a coin passes never (0.1%)", coins, COIN_PASSES),
+        _limited("suites on NPUs: harmless compression does not PASS", harmless, NPU_UNDECIDED),
+        _limited("suites on NPUs: a drop of 2 points does not FAIL", harmful, NPU_MISSED),
+    ]
 
 
-def _level(name: str, seen: Sequence[tuple[float, str]], runs: int) -> Bar:
-    return _limited(name, seen, limit_of(runs, max(len(seen), 1)))
+def prediction_bars(cells: Sequence[OtherCell]) -> list[Bar]:
+    """Return the bars of `simulate_predictions`."""
+    errors = [
+        (rate, f"{cell.kind}: {cell.what} ({verdict})")
+        for cell in cells
+        for verdict, rate, counts in (("PASS", cell.passes, cell.false_pass), ("FAIL", cell.fails, cell.false_fail))
+        if counts
+    ]
+    unknowable = [(cell.passes, f"{cell.what} (PASS)") for cell in of_kind(cells, UNKNOWABLE)]
+    runs = min(cell.runs for cell in cells)
+    return [
+        _level(f"predictions of {TEXTS[0]} fixed texts and more: false alarms of at most {ALPHA:.0%}", errors, runs),
+        # What no number of texts of this order shows; the worst text's limit is there for it.
+        replace(_level("the same with tails that so few texts do not show", unknowable, runs), met=None),
+    ]
+
+
+def limit_of(runs: int, cells: int, alpha: float = ALPHA) -> float:
+    """Return the share of errors that `alpha` does not explain in any of so many cells, but for WRONGLY_MISSED."""
+    return float(binom.isf(WRONGLY_MISSED / cells, runs, alpha)) / runs
+
+
+def _level(name: str, seen: Sequence[tuple[float, str]], runs: int, alpha: float = ALPHA) -> Bar:
+    return _limited(name, seen, limit_of(runs, max(len(seen), 1), alpha))
 
 
 def _limited(name: str, seen: Sequence[tuple[float, str]], limit: float) -> Bar:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from harness.judge.outlook import rates
 from harness.stats import ALPHA
 from harness.stats.paired import score
 from harness.stats.planning import Outcomes
@@ -15,7 +16,7 @@ from harness.stats.sequential import Design, decide_tables, make_design
 from harness.validation.truth import Truth
 
 # Sizes and margins of the suites, and those around them: few questions and a wide margin, many and a narrow one.
-SIZES = ((64, 0.10), (128, 0.10), (200, 0.03), (200, 0.05), (1319, 0.02), (1319, 0.05), (3270, 0.02))
+SIZES = ((64, 0.10), (128, 0.10), (200, 0.03), (200, 0.05), (1314, 0.03), (1314, 0.05), (3270, 0.02), (4584, 0.01))
 ACCURACIES = (0.35, 0.85)
 # Beyond what the drop itself turns.
 DISCORDANCES = (0.0, 0.02, 0.08, 0.20)
@@ -56,6 +57,9 @@ class DropCell:
 def truths() -> Iterator[Truth]:
     """Return the grid of cells; a drop's own discordance is added to each discordance where it is less."""
     for (n, max_drop), accuracy, discordance, drops, noise in product(SIZES, ACCURACIES, DISCORDANCES, DROPS, NOISES):
+        if not noise and accuracy != ACCURACIES[0]:
+            # Without noise the accuracy changes nothing.
+            continue
         drop = drops * max_drop
         yield Truth(
             n=n,
@@ -84,7 +88,7 @@ def simulate(truth: Truth, runs: int, rng: np.random.Generator) -> DropCell:
         [rng.multinomial(step, (lost_share, won_share, 1 - lost_share - won_share), runs) for step in steps]
     )
     lost, won = drawn[:, :, 0].cumsum(axis=0), drawn[:, :, 1].cumsum(axis=0)
-    verdict, stopped = _stop(early, lost, won)
+    verdict, stopped = stop(early, lost, won)
     at_the_end = decide_tables(fixed, truth.n, lost[-1], won[-1])
     z = score(lost[-1], won[-1], truth.n, -truth.max_drop)
     quantile = float(norm.isf(ALPHA))
@@ -98,16 +102,16 @@ def simulate(truth: Truth, runs: int, rng: np.random.Generator) -> DropCell:
         runs=runs,
         drift=truth.drift,
         clear=truth.clear,
-        fixed=_rates(at_the_end),
-        early=_rates(verdict),
-        score_alone=_rates(alone),
+        fixed=rates(at_the_end),
+        early=rates(verdict),
+        score_alone=rates(alone),
         questions=float(looks.mean() / truth.n),
         missed_low=float((of_truth > np.array(early.pass_z)[stopped]).mean()),
         missed_high=float((-of_truth > np.array(early.fail_z)[stopped]).mean()),
     )
 
 
-def _stop(
+def stop(
     design: Design, lost: NDArray[np.int64], won: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return each run's verdict and the look at which it stopped, from tables of shape (looks, runs)."""
@@ -121,14 +125,6 @@ def _stop(
         stopped[ended] = look
         going = going[decided == 0]
     return verdict, stopped
-
-
-def _rates(verdicts: NDArray[np.int64]) -> Outcomes:
-    return Outcomes(
-        passes=float((verdicts == 1).mean()),
-        fails=float((verdicts == -1).mean()),
-        inconclusive=float((verdicts == 0).mean()),
-    )
 
 
 def is_error(truth: Truth, verdict: str) -> bool:

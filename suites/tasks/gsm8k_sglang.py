@@ -13,7 +13,13 @@ _NUMBER = re.compile(r"-?\d+\.?\d*")
 
 
 def shots(docs: Dataset) -> Dataset:
-    """Return the first rows, which are shown as examples."""
+    """Return the first rows, which are shown as examples.
+
+    Raises:
+        ValueError: There are no more, so that none would be scored.
+    """
+    if len(docs) <= SHOTS:
+        raise ValueError(f"{len(docs)} rows are too few: the first {SHOTS} are examples, those after them are scored")
     return docs.select(range(SHOTS))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.errors import HarnessError
+from harness.plan.order import asking_order
 from harness.plan.plan import Plan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, read_samples
@@ -38,18 +39,24 @@ def outcomes(tmp_path: Path) -> list[dict[str, Any]]:
 def test_scored_choices_become_samples(fake_plan: MakePlan, tmp_path: Path) -> None:
     samples = ask(fake_plan(), "boolq", tmp_path)
     assert [sample.doc_id for sample in samples] == list(range(6))
-    assert {sample.answer for sample in samples} == {"yes"}
-    assert [sample.target for sample in samples] == ["yes", "no"] * 3
-    assert [sample.right for sample in samples] == [True, False] * 3
+    # Of the rows of the data the first of the one order; even numbers are a yes.
+    assert [sample.row for sample in samples] == asking_order(60)[:6]
+    assert [sample.target for sample in samples] == ["no" if sample.row % 2 else "yes" for sample in samples]
+    assert [sample.answer for sample in samples] == [sample.target for sample in samples]
+    assert {sample.right for sample in samples} == {True}
+    # Each has a passage of its own.
+    assert len({sample.cluster for sample in samples} - {None}) == 6
     assert samples[0].choices == ["no", "yes"]
     assert samples[0].logprobs is not None
-    assert samples[0].logprobs[0] < samples[0].logprobs[1]
+    assert (samples[0].logprobs[0] < samples[0].logprobs[1]) is (samples[0].answer == "yes")
 
 
 def test_generated_answers_become_samples(fake_plan: MakePlan, tmp_path: Path) -> None:
     samples = ask(fake_plan(), "gsm8k", tmp_path)
     # The first five rows are the shots, so that the scored ones ask for 6, 7, 8 ...; the server always says 7.
-    assert [sample.right for sample in samples] == [False, True, False, False, False, False]
+    assert [sample.row for sample in samples] == asking_order(9)[:6]
+    assert [sample.right for sample in samples] == [sample.row == 1 for sample in samples]
+    assert {sample.cluster for sample in samples} == {None}
     assert {(sample.answer, sample.text, sample.finish_reason) for sample in samples} == {("7", " 7", "length")}
 
 
@@ -71,8 +78,10 @@ def test_a_failed_request_is_no_wrong_answer(fake_plan: MakePlan, tmp_path: Path
 
 def test_a_part_of_the_questions_keeps_the_numbers_of_the_whole(fake_plan: MakePlan, tmp_path: Path) -> None:
     samples = ask(fake_plan(), "gsm8k", tmp_path, (range(2), range(2, 6)))
-    # The second question scored, and it alone, asks for what the server always says.
-    assert [(sample.doc_id, sample.right) for sample in samples] == [(number, number == 1) for number in range(6)]
+    # The second row scored, and it alone, asks for what the server always says.
+    order = asking_order(9)
+    assert [(sample.doc_id, sample.row) for sample in samples] == [(number, order[number]) for number in range(6)]
+    assert [sample.right for sample in samples] == [sample.row == 1 for sample in samples]
     assert len({sample.prompt_hash for sample in samples}) == 6
     assert sorted(outcome["doc_id"] for outcome in outcomes(tmp_path)) == list(range(6))
 

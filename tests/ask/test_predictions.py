@@ -10,13 +10,14 @@ from harness.ask.texts import Text
 from harness.errors import HarnessError
 from harness.judge.predictions import compare
 from harness.plan.plan import FidelityPlan
-from harness.records.predictions import TextRecord, read_predictions
+from harness.records.predictions import TextRecord, read_compared, read_predictions
 from harness.records.run_folder import RunFolder
 from harness.serve.server import running
+from harness.sglang_plugin.study_folder import TextsFile
 from tests.conftest import MakePlan
 from tests.support import start_of
 
-PLAN = FidelityPlan(texts={"boolq": 7}, max_tokens=16, top_k=5, concurrency=2, threshold=None)
+PLAN = FidelityPlan(texts={"boolq": 7}, max_tokens=16, concurrency=2, threshold=None)
 TEXTS = [Text(name=f"boolq/{number}", content=f"Text {number}: " + "so it goes. " * number) for number in range(7)]
 
 
@@ -55,11 +56,12 @@ def test_both_arms_are_asked_of_the_same_texts(fake_plan: MakePlan, tmp_path: Pa
         assert "".join(record.pieces) == text.content[1:16]
         assert record.error is None
         assert record.logprobs == [-0.5] * len(record.pieces)
-        assert all(len(tokens) == 5 for tokens in record.top_tokens)
-    found = compare(baseline, measured(fake_plan, tmp_path, "good", "compressed"), expected=7)
+        assert record.best == record.pieces
+    compressed = measured(fake_plan, tmp_path, "good", "compressed")
+    arm = RunFolder(tmp_path / "reports" / "run").arm("compressed")
+    found = compare(baseline, compressed, read_compared(arm.compared), expected=7)
     assert (found.texts, found.failed, found.faults) == (7, 0, [])
     assert found.overall is not None
-    # The other tokens and the lump change alike.
     p, q = exp(-0.5), exp(-1)
     assert found.overall.kl.mean == pytest.approx(p * 0.5 + (1 - p) * log((1 - p) / (1 - q)), rel=1e-4)
     assert found.overall.loglikelihood.mean == pytest.approx(-0.5)
@@ -70,7 +72,7 @@ def test_both_arms_are_asked_of_the_same_texts(fake_plan: MakePlan, tmp_path: Pa
     [
         ("no-number", "the server gives no numbers: the log-probability of token 101 is None, which is no number"),
         ("other-tokens", "asked for the log-probabilities of 8 tokens, got those of others"),
-        ("short-top", "asked for the 5 most likely tokens, got 4"),
+        ("short-top", "asked for the 1 most likely tokens, got 0"),
     ],
 )
 def test_an_answer_that_is_none_is_a_failed_request(fake_plan: MakePlan, tmp_path: Path, mode: str, why: str) -> None:
@@ -85,7 +87,7 @@ def test_a_failed_request_is_kept_as_one(fake_plan: MakePlan, tmp_path: Path) ->
     # Two texts are one request, and every third text breaks its.
     assert [entry.text for entry in broken] == ["boolq/2", "boolq/3", "boolq/4", "boolq/5"]
     assert all("HTTP 500" in str(entry.error) for entry in broken)
-    assert compare(records, records, expected=7).failed == 8
+    assert compare(records, records, {}, expected=7).failed == 8
 
 
 def test_a_server_that_dies_ends_it_and_what_was_measured_stays(fake_plan: MakePlan, tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_a_record_that_is_not_whole_is_refused(fake_plan: MakePlan, tmp_path: Pa
     rows = list(lines(file))
     rows[2]["logprobs"] = [-0.5]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(HarnessError, match=r"(?s)fidelity.jsonl:3: is not a text's predictions: .*each whole"):
+    with pytest.raises(HarnessError, match=r"(?s)fidelity.jsonl:3: is not a text's predictions: "):
         read_predictions(file)
     with pytest.raises(HarnessError, match=r"cannot be read: .*that task was not finished"):
         read_predictions(tmp_path / "nowhere")
@@ -118,5 +120,14 @@ def test_a_record_that_is_not_whole_is_refused(fake_plan: MakePlan, tmp_path: Pa
 
 def test_the_protocol_says_what_is_asked() -> None:
     assert PLAN.protocol()["texts"] == {"boolq": 7}
-    assert (PLAN.protocol()["max_tokens"], PLAN.protocol()["top_k"]) == (16, 5)
-    assert PLAN.protocol_text() == "7 of boolq; to 16 tokens; the 5 most likely; BOS: what the tokenizer adds"
+    assert PLAN.protocol()["max_tokens"] == 16
+    assert PLAN.protocol_text() == (
+        "7 of boolq; to 16 tokens; compared over the whole vocabulary; BOS: what the tokenizer adds"
+    )
+
+
+def test_the_server_knows_the_texts_before_it_is_asked(fake_plan: MakePlan, tmp_path: Path) -> None:
+    records = measured(fake_plan, tmp_path, "good")
+    known = TextsFile(RunFolder(tmp_path).arm("baseline").engagement)
+    assert known.refresh()
+    assert [list(text) for text in known.texts] == [record.tokens for record in records]

@@ -8,6 +8,7 @@ from harness.config.load import load, suite_names
 from harness.config.thresholds import Threshold
 from harness.errors import HarnessError
 from harness.places import TASKS
+from harness.plan.order import asking_order
 from harness.plan.plan import TaskPlan
 from suites.tasks import gsm8k_sglang
 from tests.support import GSM8K_ROWS as ROWS
@@ -108,7 +109,9 @@ def load_task(
 def test_gsm8k_prompts_are_upstreams_to_the_letter(data: Path) -> None:
     task = load_task("gsm8k", data, questions=4)
     shots = "".join(f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in ROWS[:5])
-    assert task.contents() == [f"{shots}Question: {row['question']}\nAnswer:" for row in ROWS[5:9]]
+    # The shots are upstream's; the scored rows come in the one order of asking.
+    asked = [ROWS[5:9][row] for row in asking_order(4)]
+    assert task.contents() == [f"{shots}Question: {row['question']}\nAnswer:" for row in asked]
 
 
 def test_gsm8k_protocol_is_upstreams(data: Path) -> None:
@@ -129,7 +132,8 @@ def test_lm_evals_gsm8k_draws_its_shots_from_train_and_always_the_same(data: Pat
     first, again = (load_task("gsm8k_lm_eval", data, questions=9).contents() for _ in range(2))
     assert first == again
     assert len(first) == len(ROWS)
-    for row, prompt in zip(ROWS, first, strict=True):
+    asked = [ROWS[row] for row in asking_order(len(ROWS))]
+    for row, prompt in zip(asked, first, strict=True):
         *shots, question = prompt.split("\n\n")
         assert question == f"Question: {row['question']}\nAnswer:"
         assert len(shots) == len(set(shots)) == 5
@@ -144,11 +148,15 @@ def test_lm_evals_gsm8k_has_its_two_filters(data: Path) -> None:
 
 def test_boolq_prompts(data: Path) -> None:
     task = load_task("boolq", data, questions=4)
-    assert task.contents()[1] == "It is 1.\nQuestion: is it 1?\nAnswer:"
+    assert task.contents()[asking_order(4).index(1)] == "It is 1.\nQuestion: is it 1?\nAnswer:"
     assert len(task.contents()) == 4
     assert task.metric_and_filter == ["acc,none"]
     protocol = task.protocol()
     assert protocol["output_type"] == "multiple_choice"
+    assert (protocol["order"].split("; ")[0], protocol["cluster"]) == (
+        "rows by the SHA-256 of seed and number, seed 0",
+        "passage",
+    )
     assert protocol["fewshot"]["count"] == 0
     assert (protocol["stop"], protocol["max_new_tokens"]) == (None, None)
 
@@ -189,7 +197,7 @@ def test_missing_files_of_the_data_are_named(name: str, tmp_path: Path) -> None:
 
 def test_fewer_rows_than_shots(tmp_path: Path) -> None:
     write_rows(tmp_path / "gsm8k" / "test.jsonl", ROWS[:3])
-    with pytest.raises(HarnessError, match="gsm8k"):
+    with pytest.raises(HarnessError, match="3 rows are too few: the first 5 are examples, those after them are"):
         load_task("gsm8k", tmp_path)
 
 

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from harness.config.suite import FidelityRun, Suite, TaskRun
-from harness.config.thresholds import Calibration, FidelityThreshold, Threshold
+from harness.config.thresholds import (
+    Calibration,
+    FidelityThreshold,
+    KnownAnswers,
+    KnownPredictions,
+    PooledThreshold,
+    Threshold,
+)
 from harness.places import ROOT
 from harness.strict import Strict
 
@@ -33,7 +40,10 @@ def key_tables(file: str) -> list[dict[str, str]]:
 
 def keys_of(model: Any, prefix: str = "") -> dict[str, object]:
     """Return a model's keys as a person writes them, with their defaults; those of a task below `tasks.NAME`."""
-    below = {"tasks": ("tasks.NAME", TaskRun), "fidelity": ("fidelity", FidelityRun)}
+    below: dict[str, tuple[str, type[Strict]]] = {
+        "tasks": ("tasks.NAME", TaskRun),
+        "fidelity": ("fidelity", FidelityRun),
+    }
     keys: dict[str, object] = {}
     for name, field in model.model_fields.items():
         key, inner = below.get(name, (name, field.annotation)) if model is Suite else (name, field.annotation)
@@ -58,14 +68,20 @@ def test_the_keys_of_a_suite() -> None:
     assert not {key for key, default in keys.items() if type(default) in (int, float, bool)} - told.keys()
 
 
-@pytest.mark.parametrize(("table", "model"), [(0, Threshold), (1, FidelityThreshold)])
+@pytest.mark.parametrize(("table", "model"), [(0, Threshold), (1, PooledThreshold), (2, FidelityThreshold)])
 def test_the_keys_of_a_threshold(table: int, model: type[Strict]) -> None:
     listed = key_tables(THRESHOLDS.read_text(encoding="utf-8"))
-    assert len(listed) == 2
+    assert len(listed) == 3
     assert listed[table].keys() == model.model_fields.keys()
 
 
 def test_the_keys_of_a_calibration() -> None:
-    listed, _ = key_tables(THRESHOLDS.read_text(encoding="utf-8"))
+    listed, *_ = key_tables(THRESHOLDS.read_text(encoding="utf-8"))
     beside = listed["calibration"]
     assert [name for name in re.findall("`([^`]+)`", beside) if name != "protocol"] == [*Calibration.model_fields]
+
+
+@pytest.mark.parametrize(("table", "model"), [(0, KnownAnswers), (2, KnownPredictions)])
+def test_the_keys_of_what_is_known(table: int, model: type[Strict]) -> None:
+    beside = key_tables(THRESHOLDS.read_text(encoding="utf-8"))[table]["known"]
+    assert re.findall("`([^`]+)`", beside) == [*model.model_fields]

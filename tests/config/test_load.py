@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.config.load import load, suite_names, task_names
+from harness.config.load import load, suite_names
 from harness.config.suite import Suite
+from harness.config.task_file import task_names
 from harness.config.thresholds import FidelityThreshold, Threshold, Thresholds
 from harness.errors import ConfigError, HarnessError
 
@@ -63,7 +64,7 @@ def test_every_suite_of_the_project_loads(name: str) -> None:
 
 def test_the_project_has_its_suites_and_tasks() -> None:
     assert suite_names() == ["llama-2-7b-npu", "qwen3-8b-npu", "smollm2-cpu", "smollm2-cuda"]
-    assert task_names() == ["boolq", "gsm8k", "gsm8k_lm_eval"]
+    assert task_names() == ["boolq", "ceval", "gsm8k", "gsm8k_lm_eval"]
 
 
 @pytest.mark.parametrize(("suite", "floor"), [("qwen3-8b-npu", 0.85), ("llama-2-7b-npu", 0.18)])
@@ -117,10 +118,11 @@ def test_names_that_nothing_knows_come_at_once(files: Files) -> None:
         },
     )
     found = files.problems()
+    no_task = f"is not a task; there are: {', '.join(task_names())}, and those of lm-eval by their names"
     assert found == [
-        "thresholds.yaml:7: models.M.gsm9k: is not a task; there are: boolq, gsm8k, gsm8k_lm_eval",
+        f"thresholds.yaml:7: models.M.gsm9k: {no_task}",
         "thresholds.yaml:8: models.N: is the model of no suite; there are: M",
-        "one.yaml:18: tasks.bool_q: is not a task; there are: boolq, gsm8k, gsm8k_lm_eval",
+        f"one.yaml:18: tasks.bool_q: {no_task}",
         "one.yaml:20: tasks.gsm8k: has no row for M in thresholds.yaml: add one, if only report_only",
     ]
 
@@ -245,6 +247,8 @@ def test_impossible_values_of_a_suite(files: Files, changed: dict[str, Any], key
         ({"source": "s", "metric": "acc,none", "max_truncated": 5, "floor": 0.1}, "less than or equal to 1"),
         ({"source": "s", "metric": "acc,none", "floor": 0.1, "min_questions": 0}, "greater than 0"),
         ({"source": "s", "metric": "acc,none", "floor": 0.1, "flor": 0.1}, "is not a known key"),
+        ({"source": "s", "metric": "acc,none", "max_drop": 0.1, "floor_questions": 9}, "and no `floor`"),
+        ({"source": "s", "metric": "acc,none", "max_drop": 0.1, "floor_rule": "upstream"}, "and no `floor`"),
     ],
 )
 def test_impossible_thresholds(files: Files, row: dict[str, Any], says: str) -> None:
@@ -261,6 +265,34 @@ def test_thresholds_at_the_edges_are_possible(files: Files, row: dict[str, Any])
     assert files.load()[1].models["M"].tasks["boolq"].source == "s"
 
 
+def pooled(**row: Any) -> dict[str, Any]:
+    drops = {"metric": "acc,none", "max_drop": 0.1, "source": "s"}
+    return {"models": {"M": {"boolq": drops, "pooled": {"source": "here", **row}}}}
+
+
+def test_what_all_tasks_may_lose_together_stands_beside_them(files: Files) -> None:
+    files.write(SUITE, pooled(max_drop=0.01))
+    rows = files.load()[1].models["M"]
+    assert list(rows.tasks) == ["boolq"]
+    assert rows.pooled is not None
+    assert rows.pooled.max_drop == 0.01
+
+
+def test_a_pooled_row_needs_a_drop_and_all_questions(files: Files) -> None:
+    files.write(SUITE, pooled())
+    (problem,) = files.problems()
+    assert "models.M.pooled.max_drop: is missing" in problem
+    without = {"models": {"M": {**pooled(max_drop=0.01)["models"]["M"], "boolq": THRESHOLDS["models"]["M"]["boolq"]}}}
+    without["models"]["M"]["boolq"] = {"metric": "acc,none", "floor": 0.5, "source": "s"}
+    files.write(SUITE, without)
+    (problem,) = files.problems()
+    assert "no task with a `max_drop`" in problem
+    early = {**SUITE, "tasks": {"boolq": {**SUITE["tasks"]["boolq"], "early_stop": True}}}
+    files.write(early, pooled(max_drop=0.01))
+    (problem,) = files.problems()
+    assert "the pooled test of M needs all questions" in problem
+
+
 def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -> None:
     row: dict[str, Any] = {"max_mean_kl": 0.02, "min_same_top": 0.9, "source": "here"}
     models = {"models": {"M": {**THRESHOLDS["models"]["M"], "fidelity": row}}}
@@ -269,7 +301,7 @@ def test_what_is_accepted_of_predictions_stands_beside_the_tasks(files: Files) -
     rows = thresholds.models["M"]
     assert (list(rows.tasks), rows.fidelity) == (["boolq"], FidelityThreshold(**row))
     assert suite.fidelity is not None
-    assert (suite.fidelity.texts, suite.fidelity.max_tokens, suite.fidelity.top_k) == ({"boolq": 4}, 128, 20)
+    assert (suite.fidelity.texts, suite.fidelity.max_tokens) == ({"boolq": 4}, 128)
     files.write(SUITE, models)
     (problem,) = files.problems()
     assert problem.startswith("thresholds.yaml:7: models.M.fidelity: is measured by no suite of M: give one the key")

@@ -180,8 +180,23 @@ def test_a_log_that_is_none(tmp_path: Path, text: str) -> None:
 def test_many_equal_faults_are_cut_short(tmp_path: Path) -> None:
     write_live_check(tmp_path, [checked(call, rest=tally(beyond=1, over_bound=3.0)) for call in range(40)])
     found = read(tmp_path, calls=40).wrong
-    assert len(found) == 8
-    assert found[3] == "and 37 more like these on the same rank"
+    assert len(found) == 9
+    assert found[0] == (
+        "in short, of 80 checked calls beyond the bound: always column 2, always row 1, rank 0's part of the row, "
+        "all 6 sites, seen by ranks 0, 1"
+    )
+    assert found[4] == "and 37 more like these on the same rank"
+
+
+def test_violations_in_a_part_of_the_sites_and_of_several_columns_are_told_as_that(tmp_path: Path) -> None:
+    def broken(call: int, column: int) -> dict[str, Any]:
+        worst = {"row": call, "column": column, "served": 1.5, "expected": 1.25, "allowed": 0.5}
+        return checked(call, rest=tally(beyond=1, over_bound=3.0), worst=worst)
+
+    write_live_check(tmp_path, [checked(0), broken(1, 5), broken(2, 7), checked(3)])
+    assert read(tmp_path, calls=4).wrong[0] == (
+        "in short, of 4 checked calls beyond the bound: rank 1's part of the row, 2 of 4 sites, seen by ranks 0, 1"
+    )
 
 
 def test_the_line_and_the_worst_layers(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from harness.config.load import load, suite_names
 from harness.config.suite import Compression
 from harness.errors import HarnessError
 from harness.places import ROOT
-from harness.plan.make import check_interpreter, make_plan, repeat_command
+from harness.plan.make import check_interpreter, make_plan, plan_on_paper, repeat_command
 from harness.plan.plan import KEY_FILE, PORT, Arm, Plan
 from tests.support import MANIFEST, make, make_options, safetensors, write_interpreter
 
@@ -24,12 +24,9 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without(arm: Arm, plan: Plan) -> tuple[list[str], dict[str, str]]:
-    """Return an arm's command and environment with its own folder's name taken out."""
-    own = str(Path(plan.folder) / arm.name)
-    return (
-        [argument.replace(own, "<own>") for argument in arm.argv],
-        {name: value.replace(own, "<own>") for name, value in arm.env.items()},
-    )
+    """Return an arm's command and environment with the folder that its plugin writes to taken out."""
+    own = {"HARNESS_PLUGIN_DIR": arm.env["HARNESS_PLUGIN_DIR"].replace(str(Path(plan.folder) / arm.name), "<own>")}
+    return arm.argv, {**arm.env, **own}
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -42,6 +39,9 @@ def test_arms_differ_in_the_flag_and_their_own_folders_only(suite: str, tmp_path
     assert without(compressed, plan) == ([*argv, "--enable-quant-communications"], env)
     assert baseline.engagement != compressed.engagement
     assert env["HARNESS_PLUGIN_DIR"] == "<own>/engagement"
+    # All are told the same of it: the one whose folder it is keeps its predictions, the other compares.
+    assert env["HARNESS_PLUGIN_REFERENCE"] == baseline.engagement
+    assert (baseline.settings.predictions, compressed.settings.predictions) == ("reference", "compare")
 
 
 def test_the_baseline_again_is_the_baselines_double(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_nothing_written_holds_a_key_or_the_outer_environment(
     plan = make(tmp_path)
     written = plan.model_dump_json() + "".join(arm.shell() for arm in plan.arms)
     assert "s3cret" not in written
-    assert "--config '<file with a random key>'" in plan.arms[0].shell()
+    assert '--port "$PORT" --config "$KEY_FILE"' in plan.arms[0].shell()
 
 
 def test_the_shell_form_means_the_same_as_the_plan(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_shell_form_means_the_same_as_the_plan(tmp_path: Path) -> None:
     words = shlex.split(arm.shell().replace("\\\n", " "))
     variables, command = words[: len(arm.env)], words[len(arm.env) :]
     assert dict(word.split("=", 1) for word in variables) == arm.env
-    assert command == arm.argv
+    assert command == [{PORT: "$PORT", KEY_FILE: "$KEY_FILE"}.get(argument, argument) for argument in arm.argv]
 
 
 def test_the_run_is_named_after_its_time_and_suite(tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_the_limit_only_lowers(tmp_path: Path, limit: int | None, boolq: int, gs
 
 
 def test_tasks_carry_their_thresholds(tmp_path: Path) -> None:
-    _, thresholds = load("smollm2-cpu")
     plan = make(tmp_path)
+    _, thresholds = load("smollm2-cpu", thresholds=tmp_path / "thresholds.yaml")
     for name, task in plan.tasks.items():
         assert task.threshold == thresholds.models[plan.model].tasks[name]
         assert Path(task.file).is_file()
@@ -218,12 +218,16 @@ def test_a_virtual_environments_link_is_kept(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONPATH", "HARNESS_CACHE"):
+        monkeypatch.delenv(name, raising=False)
     assert repeat_command(["accuracy", "--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
     monkeypatch.setattr(sys, "argv", ["harness", "accuracy", "--limit", "4", "--model-path", "it's"])
     assert shlex.split(repeat_command()) == [
         *("nox", "-s", "accuracy", "--", "--limit", "4"),
         *("--model-path", "it's"),
     ]
+    monkeypatch.setenv("PYTHONPATH", "/my kernels")
+    assert shlex.split(repeat_command())[:2] == ["PYTHONPATH=/my kernels", "nox"]
 
 
 def test_the_live_check_runs_in_the_compressed_arm_unless_it_is_switched_off(tmp_path: Path) -> None:
@@ -272,3 +276,18 @@ def test_both_servers_at_once_need_cores_of_their_own(
     with pytest.raises(HarnessError, match="a core for each rank of both servers") as error:
         make_plan(content, thresholds, options, data=tmp_path, data_manifest={}, repeat="")
     assert f"but {why}: leave --together out" in str(error.value)
+
+
+def test_early_stop_leaves_out_questions_that_the_pooled_test_needs(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="--early-stop leaves out questions that Qwen3-8B's pooled test needs"):
+        make(tmp_path, suite="qwen3-8b-npu", early_stop=True)
+    plan = make(tmp_path, suite="qwen3-8b-npu")
+    assert plan.pooled is not None
+    assert not any(task.early_stop for task in plan.tasks.values())
+
+
+def test_a_plan_on_paper_needs_nothing_of_this_machine() -> None:
+    plan = plan_on_paper("qwen3-8b-npu", limit=100)
+    assert {task.questions for task in plan.tasks.values()} == {100}
+    with pytest.raises(HarnessError, match="there is no suite"):
+        plan_on_paper("no-such-suite")

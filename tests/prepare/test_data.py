@@ -7,6 +7,7 @@ import pytest
 
 from harness.config.suite import Source
 from harness.errors import ConfigError, HarnessError
+from harness.plan.data_line import data_line
 from harness.prepare.data import BOOLQ, GSM8K_TEST, GSM8K_TRAIN, PACKAGED_SHOTS, data_place, prepare
 from tests.support import write_rows
 
@@ -116,11 +117,58 @@ def test_missing_packages_are_named(tmp_path: Path) -> None:
 
 def test_a_folder_is_read_anew_every_time(own: Path) -> None:
     from_folder(own)
-    write_rows(own / BOOLQ, [BOOLQ_ROW, {**BOOLQ_ROW, "label": 0}])
+    write_rows(own / BOOLQ, [BOOLQ_ROW, {**BOOLQ_ROW, "question": "is it not", "label": 0}])
     manifest = from_folder(own)
     assert manifest["files"][BOOLQ]["rows"] == 2
     assert manifest["origin"] == str(own)
-    assert read_rows(own.parent / "out" / GSM8K_TEST) == [GSM8K_ROW, GSM8K_ROW]
+    assert read_rows(own.parent / "out" / GSM8K_TEST) == [GSM8K_ROW]
+
+
+def test_a_question_that_stands_there_twice_is_counted_once_and_told(own: Path) -> None:
+    write_rows(own / BOOLQ, [{**BOOLQ_ROW, "question": str(number % 12)} for number in range(24)])
+    manifest = from_folder(own)
+    assert manifest["files"][BOOLQ]["rows"] == 12
+    assert manifest["counted_once"] == {GSM8K_TEST: [2], BOOLQ: list(range(13, 25))}
+    assert "12 rows, SHA-256" in data_line(manifest)
+    assert "12 repeated (counted once: lines 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, …)" in data_line(manifest)
+
+
+def test_a_question_with_two_answers_is_refused(own: Path) -> None:
+    write_rows(own / BOOLQ, [BOOLQ_ROW, {**BOOLQ_ROW, "label": 0}])
+    assert problems(own) == [f"{BOOLQ}:2: asks what line 1 asks, with another answer: keep one of them"]
+
+
+def test_ten_lines_of_a_kind_of_error_and_then_a_count(own: Path) -> None:
+    write_rows(own / BOOLQ, [*({**BOOLQ_ROW, "question": " "} for _ in range(15)), {"question": "no passage"}])
+    found = problems(own)
+    assert found[:10] == [f"{BOOLQ}:{line}: has an empty `question` or `passage`" for line in range(1, 11)]
+    assert found[10:] == [
+        f"{BOOLQ}: and 5 more lines like these: has an empty `question` or `passage`",
+        f"{BOOLQ}:16: needs `question` and `passage`, both text",
+    ]
+
+
+@pytest.mark.parametrize("answer", ["It is 2.", "It is ####", "#### two"])
+def test_an_answer_without_its_number_is_refused(own: Path, answer: str) -> None:
+    write_rows(own / GSM8K_TEST, [{**GSM8K_ROW, "answer": answer}])
+    assert problems(own) == [f"{GSM8K_TEST}:1: `answer` must end in GSM8K's own `#### NUMBER`"]
+
+
+def test_a_file_without_rows(own: Path) -> None:
+    (own / BOOLQ).write_text("")
+    assert problems(own) == [f"{BOOLQ}: holds no row"]
+
+
+def test_files_that_a_suite_needs_are_named_where_they_were_looked_for(own: Path) -> None:
+    with pytest.raises(HarnessError, match=rf"the data lacks {own}/arc/a.jsonl, {own}/arc/b.jsonl"):
+        prepare(Source.FOLDER, own.parent / "out", folder=own, files=["arc/a.jsonl", BOOLQ, "arc/b.jsonl"])
+
+
+def test_a_file_of_any_columns_is_taken_as_it_is_without_its_repeated_rows(own: Path) -> None:
+    rows = [{"id": number, "question": "q", "choices": {"text": ["a", "b"]}} for number in range(3)]
+    write_rows(own / "arc.jsonl", [*rows, {"question": "other"}])
+    prepare(Source.FOLDER, own.parent / "out", folder=own, files=["arc.jsonl"])
+    assert read_rows(own.parent / "out" / "arc.jsonl") == [rows[0], {"question": "other"}]
 
 
 def test_a_part_of_the_files_will_do(own: Path) -> None:

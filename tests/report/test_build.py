@@ -12,13 +12,14 @@ from harness.plan.plan import Plan
 from harness.records.predictions import TextRecord, read_predictions
 from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
-from harness.report.build import build_report
+from harness.report.build import build_report, merge_like
 from harness.report.model import SCHEMA_VERSION
 from harness.report.terminal import show
 from harness.report.write import write_report
 from harness.serve.answers import NoNumbers
 from tests.support import (
     FACTS,
+    binary_kl,
     boolq,
     checked,
     failed,
@@ -330,7 +331,7 @@ def test_the_gate_on_answers_cut_by_length_is_the_compressed_arms(plan: Plan, ar
     threshold = Threshold(metric="exact_match,last-number", floor=0.5, max_truncated=0.2, source="here")
     gated = plan.tasks["gsm8k"].model_copy(update={"threshold": threshold})
     folder = finished(plan.model_copy(update={"tasks": {**plan.tasks, "gsm8k": gated}}))
-    cut = [make_sample(number, finish_reason="length" if number < 4 else "stop") for number in range(16)]
+    cut = [make_sample(number, finish_reason="length" if number < 12 else "stop") for number in range(16)]
     rewrite_samples(folder.arm(arm).samples("gsm8k"), cut)
     assert build_report(folder).tasks["gsm8k"].verdict == verdict
 
@@ -387,7 +388,41 @@ def test_a_baseline_that_compressed_is_an_error(plan: Plan) -> None:
     write_engagement(folder.arm("baseline").engagement, compressed=True)
     verdict, _, why = reasons(folder)
     assert verdict == "ERROR"
-    assert "compression is not proven: baseline arm: rank 0 compressed 24 times" in why
+    assert "compression is not proven: baseline arm: ranks 0, 1 compressed 24 times" in why
+    # The two ranks' like faults are one, and the decision says that nothing counts.
+    assert why.count("compressed 24 times") == 1
+    assert build_report(folder).decision.startswith("decides nothing, and no figure counts")
+
+
+def test_strict_makes_a_warning_a_fail(tmp_path: Path) -> None:
+    folder = finished(make(tmp_path, strict=True), likely=0.2)
+    report = build_report(folder)
+    assert report.warnings
+    assert (report.verdict, report.exit_code) == ("FAIL", 1)
+    assert report.reasons == [f"strict: {len(report.warnings)} WARNING, each of which is a FAIL"]
+    lenient = build_report(finished(make(tmp_path / "lenient"), likely=0.2))
+    assert (lenient.verdict, lenient.exit_code) == ("PASS", 0)
+    assert lenient.decision.startswith("compression may be switched on by your thresholds; but: predictions moved 0.")
+    assert lenient.decision.endswith("try int8_hadamard (`--codec int8_hadamard`; see `nox -s study`)")
+
+
+def test_a_decision_without_warnings_and_one_against(plan: Plan) -> None:
+    assert build_report(finished(plan)).decision == "compression may be switched on by your thresholds"
+    rewrite_samples(run_folder(plan).arm("compressed").samples("boolq"), boolq(*range(60)))
+    assert build_report(run_folder(plan)).decision.startswith(
+        "compression is not to be switched on by your thresholds"
+    )
+
+
+def test_a_reused_baselines_command_is_not_told_as_one_that_ran(tmp_path: Path) -> None:
+    report = build_report(finished(make(tmp_path, reuse_baseline=tmp_path / "then")))
+    assert report.arms["baseline"].command == f"# not started in this run: taken from {tmp_path / 'then'}"
+    assert "sglang serve" in report.arms["compressed"].command
+
+
+def test_the_rank_that_errors_share_is_merged_and_another_one_stays() -> None:
+    told = ["rank 0: not the bits that rank 0 served", "rank 1: not the bits that rank 0 served", "other"]
+    assert merge_like(told) == ["ranks 0, 1: not the bits that rank 0 served", "other"]
 
 
 def test_arms_that_differ_in_more_than_the_flag(plan: Plan) -> None:
@@ -445,8 +480,9 @@ def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
     write_live_check(folder.arm("compressed").engagement, samples)
     report = build_report(folder)
     assert report.verdict == "ERROR"
-    start = "compression did not run right: compressed arm: rank 0, layer 0, ffn: 1 of 32 elements are further"
-    assert report.reasons[0].startswith(start)
+    start = "compression did not run right: compressed arm: "
+    assert report.reasons[0].startswith(f"{start}in short, of 2 checked calls beyond the bound: always column 2, ")
+    assert report.reasons[1].startswith(f"{start}ranks 0, 1, layer 0, ffn: 1 of 32 elements are further")
 
 
 def test_the_live_check_is_of_the_compressed_arm_alone(plan: Plan) -> None:
@@ -467,25 +503,31 @@ def test_an_implementation_under_test_is_named(plan: Plan) -> None:
     assert note in build_report(folder).notes
 
 
+def judged_by(plan: Plan, row: FidelityThreshold | None) -> Plan:
+    """Return the plan with another row for the predictions of fixed text."""
+    assert plan.fidelity is not None
+    return plan.model_copy(update={"fidelity": plan.fidelity.model_copy(update={"threshold": row})})
+
+
 def test_the_fixed_texts_predictions_are_compared(plan: Plan) -> None:
-    folder = finished(plan, likely=0.3)
+    folder = finished(judged_by(plan, None), likely=0.3)
     report = build_report(folder)
     fidelity = report.fidelity
     assert fidelity is not None
     assert (fidelity.verdict, report.verdict) == ("REPORTED", "PASS")
-    assert (fidelity.compressed.texts, fidelity.noise) == (32, None)
+    assert (fidelity.compressed.texts, fidelity.noise) == (64, None)
     assert fidelity.compressed.overall is not None
-    assert fidelity.compressed.overall.kl.mean == pytest.approx(0.6 * math.log(2) + 0.2 * math.log(0.2 / 0.5))
+    assert fidelity.compressed.overall.kl.mean == pytest.approx(binary_kl(math.log(0.6), math.log(0.3)))
     assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
     write_report(report, folder)
     text = folder.markdown.read_text()
-    assert "| all | 384 | 0.233 (0.233 to 0.233) |" in text
+    assert "| all | 768 | 0.192 (0.192 to 0.192) |" in text
     assert "| gsm8k/9 | " not in text
-    assert "| boolq/0 | 0 | `''` | `' 1'` | 0.233 | `' one'` | `' one'` |" in text
+    assert "| boolq/0 | 0 | `''` | `' 1'` | 0.192 | `' one'` | `' one'` |" in text
 
 
 def test_predictions_of_a_baseline_and_its_double(tmp_path: Path) -> None:
-    plan = make(tmp_path, noise_floor=True)
+    plan = judged_by(make(tmp_path, noise_floor=True), None)
     folder = finished(plan, likely=0.3)
     write_arm(plan, "baseline-again", {"boolq": boolq(3, 4), "gsm8k": gsm8k()}, likely=0.3)
     fidelity = build_report(folder).fidelity
@@ -497,14 +539,34 @@ def test_predictions_of_a_baseline_and_its_double(tmp_path: Path) -> None:
 
 
 def test_predictions_are_judged_where_there_is_a_threshold(plan: Plan) -> None:
-    assert plan.fidelity is not None
-    row = FidelityThreshold(max_mean_kl=0.1, source="a test")
-    judged = plan.model_copy(update={"fidelity": plan.fidelity.model_copy(update={"threshold": row})})
-    report = build_report(finished(judged, likely=0.3))
+    folder = finished(judged_by(plan, FidelityThreshold(max_mean_kl=0.1, source="a test")), likely=0.3)
+    report = build_report(folder)
     assert (report.verdict, report.exit_code) == ("FAIL", 1)
     assert report.reasons[0].startswith(
-        "fidelity: mean KL divergence 0.2326 nats, allowed 0.1: the true value is above"
+        "fidelity: mean KL divergence 0.192 nats a token, allowed 0.1: the true value is above"
     )
+
+
+def test_what_the_default_models_row_accepts_is_what_is_known(plan: Plan) -> None:
+    folder = finished(plan)
+    report = build_report(folder)
+    assert report.fidelity is not None
+    assert report.fidelity.verdict == "PASS"
+    assert report.fidelity.reasons[-1].startswith("fidelity: no worse than known: int8_token, one_shot")
+    write_report(report, folder)
+    text = folder.markdown.read_text()
+    assert "| accepted | 0.08 | 0.3 | 0.05 | 0.85 |" in text
+    assert "| known | 0.0667 | 0.177 | 0.0314 | 0.876 |" in text
+    assert "| seen | 0 | 0 | 0 | 1 |" in text
+
+
+def test_texts_that_the_server_did_not_compare_are_an_error(plan: Plan) -> None:
+    folder = finished(plan)
+    file = folder.arm("compressed").compared
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[1:]))
+    verdict, code, why = reasons(folder)
+    assert (verdict, code) == ("ERROR", 3)
+    assert "fidelity: the compressed arm's server did not compare gsm8k/0: nothing of it was written" in why
 
 
 def test_missing_predictions_are_an_error(plan: Plan) -> None:
@@ -513,7 +575,7 @@ def test_missing_predictions_are_an_error(plan: Plan) -> None:
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:9]))
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
-    assert "fidelity: 23 of 32 texts are missing in the compressed arm" in why
+    assert "fidelity: 55 of 64 texts are missing in the compressed arm" in why
     file.unlink()
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)

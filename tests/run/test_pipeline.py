@@ -38,7 +38,7 @@ def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
     assert (report.verdict, report.exit_code) == ("PASS", 0), report.reasons
     assert build_report(run_folder(plan)) == report
     written = json.loads((Path(plan.folder) / "report.json").read_text())
-    assert written["tasks"]["boolq"]["paired"]["both_right"] == 3
+    assert written["tasks"]["boolq"]["paired"]["both_right"] == 6
     assert written["tasks"]["gsm8k"]["verdict"] == "REPORTED"
     assert (Path(plan.folder).parent / "latest" / "report.md").exists()
     assert report.fidelity is not None
@@ -209,7 +209,8 @@ def with_arm(plan: Plan, name: str) -> Plan:
 
 def early(plan: Plan, *, together: bool = False, **changed: object) -> Plan:
     """Return the plan with a boolq of 60 questions that may end early, alone."""
-    task = plan.tasks["boolq"].model_copy(update={"early_stop": True, "questions": 60, **changed})
+    row = plan.tasks["boolq"].threshold.model_copy(update={"floor": None, "max_drop": 0.25})
+    task = plan.tasks["boolq"].model_copy(update={"early_stop": True, "questions": 60, "threshold": row, **changed})
     return plan.model_copy(update={"tasks": {"boolq": task}, "together": together})
 
 
@@ -240,7 +241,7 @@ def test_a_task_ends_when_its_verdict_is_certain(
         "baseline-again": task.n,
     }
     assert f"{task.n} questions of 60: the verdict was certain" in capsys.readouterr().out
-    assert "corrected for" in report.reasons[0]
+    assert "looks" in report.reasons[0]
     assert build_report(RunFolder(folder)) == report
 
 

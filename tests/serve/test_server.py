@@ -11,7 +11,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
-from harness.serve.server import KEY_BYTES, ServerDiedError, end_left_behind, running, server_settings, tail
+from harness.serve.log_excerpt import KEY_BYTES, tail
+from harness.serve.server import ServerDiedError, end_left_behind, running, server_settings
 from tests.support import start_of
 
 pytestmark = pytest.mark.usefixtures("no_strays")
@@ -168,3 +169,32 @@ def test_settings_are_kept_without_state_and_without_keys() -> None:
 def test_an_unset_key_stays_seen_as_unset() -> None:
     unset = {"api_key": None, "admin_api_key": ""}
     assert server_settings(unset, frozenset(unset)) == unset
+
+
+CRASH = """[2026-01-01 TP0] ready to roll
+Traceback (most recent call last):
+  File "early.py", line 1, in early
+ValueError: this one was caught
+[2026-01-01 TP1] Scheduler hit an exception: Traceback (most recent call last):
+  File "scheduler.py", line 9, in run
+    step()
+
+RuntimeError: the sum is broken
+[2026-01-01] Killing the process tree
+"""
+
+
+def test_a_crashed_servers_excerpt_is_its_last_traceback_without_the_noise(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    noise = "nanobind: leaked 700 instances!\n" + ' - leaked instance 0x7f of type "x"\n' * 700
+    log.write_text(CRASH + noise)
+    told = tail(log).splitlines()
+    assert told[0].endswith("server.log from line 5:")
+    assert told[1].endswith("Scheduler hit an exception: Traceback (most recent call last):")
+    assert told[-2:] == ["  RuntimeError: the sum is broken", "  [2026-01-01] Killing the process tree"]
+
+
+def test_a_traceback_long_before_the_end_is_no_end(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text(CRASH + "".join(f"line {number}\n" for number in range(400)))
+    assert tail(log, lines=1).endswith("  line 399")

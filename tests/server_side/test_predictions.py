@@ -14,11 +14,13 @@ from torch import Tensor
 from harness.sglang_plugin import predictions
 from harness.sglang_plugin.policy import Policy, uniform
 from harness.sglang_plugin.predictions import Predictions
+from harness.sglang_plugin.settings import Settings
 from harness.sglang_plugin.study_folder import hash_tokens, write_texts
 
 HIDDEN, VOCABULARY = 8, 40
 TEXTS = ((3, 1, 4, 1, 5, 9), (3, 2, 6), (7, 7, 7, 7))
 HEAD = torch.randn(VOCABULARY, HIDDEN, generator=torch.Generator().manual_seed(0))
+RUN = uniform(None)
 KEEP, COMPARE = uniform(None, number=1, predictions="reference"), uniform(None, number=2, predictions="compare")
 
 
@@ -44,11 +46,22 @@ Prefill = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def prefill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prefill:
-    """Run prefills of some texts under a policy and return the lines that they leave."""
+def other_server(monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], Prefill]:
+    """Make servers; each runs prefills of some texts under a policy and returns the lines that they leave."""
     monkeypatch.setattr(predictions, "LogitsMetadata", SimpleNamespace(from_forward_batch=lambda batch: batch))
+    return server
+
+
+@pytest.fixture
+def prefill(other_server: Callable[[Settings], Prefill], tmp_path: Path) -> Prefill:
+    """Make a study's server, which knows its texts."""
     write_texts(tmp_path, TEXTS)
-    seen = Predictions(tmp_path, tmp_path)
+    return other_server(Settings(dir=tmp_path))
+
+
+def server(settings: Settings) -> Prefill:
+    seen, file = Predictions(settings, settings.dir), settings.dir / "predictions.jsonl"
+    settings.dir.mkdir(exist_ok=True)
     seen.start(0)
     processor = Processor()
 
@@ -59,7 +72,6 @@ def prefill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prefill:
         prefix: int = 0,
         mode: ForwardMode = ForwardMode.EXTEND,
     ) -> list[dict[str, Any]]:
-        file = tmp_path / "predictions.jsonl"
         before = len(file.read_text().splitlines()) if file.exists() else 0
         seen.under(policy)
         sent = [text[prefix:] for text in texts]
@@ -151,3 +163,18 @@ def test_a_new_reference_takes_the_place_of_the_old_one(prefill: Prefill) -> Non
     (line,) = prefill(COMPARE, TEXTS[0], noise=0.3)
     assert line["reference"] == 7
     assert line["kl"] == [0.0] * (len(TEXTS[0]) - 1)
+
+
+def test_a_server_compares_with_what_another_kept(
+    other_server: Callable[[Settings], Prefill], tmp_path: Path
+) -> None:
+    """As in a run: what is done is in the settings, under one policy, and the texts come while the server is up."""
+    baseline = other_server(Settings(dir=tmp_path / "baseline", reference=tmp_path / "baseline"))
+    compressed = other_server(Settings(dir=tmp_path / "compressed", reference=tmp_path / "baseline"))
+    assert baseline(RUN, TEXTS[0]) == []
+    for folder in ("baseline", "compressed"):
+        write_texts(tmp_path / folder, TEXTS)
+    assert [line["kept"] for line in baseline(RUN, *TEXTS)] == [len(text) for text in TEXTS]
+    lines = compressed(RUN, *TEXTS, noise=0.5)
+    for line, text in zip(lines, TEXTS, strict=True):
+        assert line["kl"] == pytest.approx(expected(text, 0.5)["kl"].tolist(), rel=1e-4, abs=1e-6)

@@ -9,6 +9,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import binom, norm
 
 from harness.stats import PairedCounts, mcnemar_drop, paired_bounds, questions_to_decide
+from harness.stats.paired import DECIDES
 
 Z = float(norm.isf(0.05))
 small = st.integers(0, 60)
@@ -233,7 +234,8 @@ def test_as_many_questions_as_it_says_decide_and_fewer_do_not(table: Table, time
     assume(needed is not None)
     assert needed is not None
     many = counts(*(count * times for count in table))
-    low, high = paired_bounds(many)
+    # Bounds that are surer by as much as a standard normal score exceeds with the chance that is promised.
+    low, high = paired_bounds(many, float(norm.sf(Z + norm.ppf(DECIDES))))
     # Where it is decided by a hair, rounding may decide otherwise.
     assume(min(abs(low + margin), abs(high + margin)) > 1e-6)
     assert (low > -margin or high < -margin) is (needed <= many.n)
@@ -243,11 +245,11 @@ def test_as_many_questions_as_it_says_decide_and_fewer_do_not(table: Table, time
     ("table", "margin", "needed"),
     [
         # 8 % discordant, no drop seen, 2 points allowed: the restricted share of lost ones is 0.05218, so the
-        # score is 2 / sqrt(100 * (2 * 0.05218 - 0.0204)) = 0.690, and 100 * (1.6449 / 0.690)**2 = 568.
-        ((92, 4, 4, 0), 0.02, 568),
+        # score is 2 / sqrt(100 * (2 * 0.05218 - 0.0204)) = 0.690, and 100 * ((1.6449 + 0.8416) / 0.690)**2 = 1298.
+        ((92, 4, 4, 0), 0.02, 1298),
         # No discordant pair: z**2 * (1 - margin) / margin.
-        ((10, 0, 0, 10), 0.02, 133),
-        ((1, 0, 0, 0), 0.10, 25),
+        ((10, 0, 0, 10), 0.02, 303),
+        ((1, 0, 0, 0), 0.10, 56),
     ],
 )
 def test_questions_to_decide_by_hand(table: Table, margin: float, needed: int) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from harness.judge.predictions import FIRST
+from harness.records.predictions import TextPredictions
 from harness.records.run import RunRecord, write_record
 from harness.records.samples import Sample
 from harness.sglang_plugin.policy import Choice
 from harness.study.folder import StudyFolder
 from harness.study.plan import StudyPlan, arm_name
-from harness.study.records import Measured, TextPredictions, Traffic, add_measured
+from harness.study.records import Measured, Traffic, add_measured
 from harness.study.search import Site, rules_of
 
 TEXTS, TOKENS = 12, 20
@@ -64,6 +65,7 @@ def sample(document: int, yes: float, no: float) -> Sample:
         task="boolq",
         filter="none",
         doc_id=document,
+        row=document,
         doc_hash=str(document),
         prompt_hash=str(document),
         prompt_tokens=5,

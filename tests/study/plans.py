@@ -19,7 +19,7 @@ def study_plan(*, ranks: list[int] | None = None, budget_kl: float = 0.002) -> S
         data_manifest={},
         ranks=ranks or [2],
         candidates=[],
-        texts=FidelityPlan(texts={"boolq": 4}, max_tokens=16, top_k=5, concurrency=1, threshold=None),
+        texts=FidelityPlan(texts={"boolq": 4}, max_tokens=16, concurrency=1, threshold=None),
         site_texts=4,
         sites=True,
         budget_kl=budget_kl,

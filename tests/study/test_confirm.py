@@ -3,14 +3,17 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.records.predictions import TextRecord
+from harness.records.predictions import CompareLine, TextRecord
 from harness.records.run import write_lines
 from harness.records.run_folder import ArmFolder, RunFolder
+from harness.sglang_plugin.policy import Choice
 from harness.study.confirm import compare_with_run
 from harness.study.folder import RECOMMENDED, UNCOMPRESSED, virtual_folder
 from harness.study.model import Confirmation
+from harness.study.records import add_measured
+from tests.study.measured import TEXTS, measured, predictions
 
-TEXTS, TOKENS = 12, 10
+NAME, TOKENS = "int8_token one_shot", 10
 
 
 def records(moved: float, *, texts: int = TEXTS) -> list[TextRecord]:
@@ -20,12 +23,10 @@ def records(moved: float, *, texts: int = TEXTS) -> list[TextRecord]:
         TextRecord(
             text=f"boolq/{text}",
             text_hash=str(text),
-            token_hash=str(text),
+            token_hash=f"text-{text}",
             tokens=[7] * (TOKENS + 1),
             pieces=["x"] * TOKENS,
             logprobs=[likely[text]] * TOKENS,
-            top_tokens=[[7, 8]] * TOKENS,
-            top_logprobs=[[likely[text], -1.5]] * TOKENS,
             best=["x"] * TOKENS,
         )
         for text in range(texts)
@@ -43,7 +44,12 @@ def compared(folder: Path, *, virtual: float, real: float, texts: int = TEXTS) -
     for file, found in written.items():
         file.parent.mkdir(parents=True)
         write_lines(file, found)
-    return compare_with_run(ours, run, verdict="PASS")
+    everywhere = {("ffn", 0): Choice(codec="int8_token")}
+    add_measured(ours.path, measured("candidate", NAME, everywhere, virtual))
+    compared = run.arm("compressed").compared
+    compared.parent.mkdir()
+    write_lines(compared, [CompareLine(policy=0, **text.model_dump()) for text in predictions(real)[:texts]])
+    return compare_with_run(ours, run, recommended=NAME, verdict="PASS")
 
 
 def test_a_run_that_does_what_was_predicted_confirms_it(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ def test_positions_are_told_apart() -> None:
     assert found.positions["token 0"].same_top.mean == 0
     assert found.positions["from token 8"].same_top.mean == 1
     assert found.overall.loglikelihood.mean == pytest.approx(-0.07)
-    assert found.overall.lumped == 0
     assert found.scored is None
 
 

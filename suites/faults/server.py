@@ -1,0 +1,390 @@
+"""A server that fails on demand: what a real SGLang cannot be made to do at will. It never stands in for one
+where a real one can run.
+
+    python -m suites.faults.server MODE --port PORT --config KEY_FILE [--enable-quant-communications]
+
+MODE is `WHAT` or `WHAT@WHEN`; `env` takes it from FAULTS_MODES, an object of one mode an arm. WHEN is `start` (before
+it listens), `known` (at the known answer), `flushN` (at the Nth flush of its cache, which comes before each task) or
+a number: from so many answers to tasks on, or with `=` before it at that one alone. WHAT is one of what stands in
+`_AT_START`, `_REPLIES`, `SPOILED`, `rank_logs.FAULTS` and `signals.ACTIONS`, or a word below.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from harness.sglang_plugin.settings import Settings
+from suites.faults.rank_logs import TP, Ranks
+from suites.faults.sglang_answers import SPOILED, Answer, answer, following, is_known, tokenize
+from suites.faults.signals import ACTIONS, Family
+
+OK = 200
+UNAUTHORIZED = 401
+FOR_EVER_S = 600
+DIES_ONCE_AFTER = 20
+DRIP_S = 0.1
+HUGE_BYTES = 300_000_000
+CHUNK = b"x" * 65536
+
+
+class Mode:
+    """What the server does wrong, and from when on.
+
+    Attributes:
+        what: The fault's name.
+        when: `start`, `known`, `flushN`, or how many answers to tasks are good.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.what, _, self.when = text.partition("@")
+        self._acted = False
+
+    def reached(self, *, known: bool, asked: int, flushed: int) -> bool:
+        """Return whether its moment is there."""
+        if self.when == "known":
+            return True
+        if self.when.startswith("flush"):
+            return flushed >= int(self.when.removeprefix("flush"))
+        if self.when.startswith("="):
+            return not known and asked == int(self.when.removeprefix("="))
+        return not known and asked >= int(self.when or 0)
+
+    def acts(self, family: Family) -> None:
+        """Do its action, once."""
+        if self.what in ACTIONS and not self._acted:
+            self._acted = True
+            ACTIONS[self.what](family)
+
+
+class Server(ThreadingHTTPServer):
+    """The server and what it knows of itself."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, port: int, mode: Mode, *, key: str | None, compressed: bool) -> None:
+        self.mode = mode
+        self.key = key
+        self.compressed = compressed
+        self.asked = 0
+        self.flushed = 0
+        self.family = Family.mine()
+        settings = Settings.from_env(os.environ)
+        self.ranks = settings and Ranks(settings, flag=compressed, fault=mode.what)
+        self.lock = threading.Lock()
+        self.allow_reuse_port = mode.what == "hands-over"
+        super().__init__(("127.0.0.1", port), Handler)
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that went away."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *_: object) -> None:
+        return
+
+    def allowed(self) -> bool:
+        key = self.server.key
+        return key is None or self.headers.get("Authorization") == f"Bearer {key}"
+
+    def do_GET(self) -> None:
+        what = self.server.mode.what
+        if self.path.startswith("/health"):
+            if what == "health-hangs":
+                time.sleep(FOR_EVER_S)
+            self.reply({}, 503 if what == "never-ready" else OK)
+        elif not self.allowed():
+            self.reply({"error": "Unauthorized"}, UNAUTHORIZED)
+        elif what in {"info-list", "info-garbage", "info-hangs"}:
+            if what == "info-hangs":
+                time.sleep(FOR_EVER_S)
+            self.send([b"[1, 2]" if what == "info-list" else b"<html>"])
+        else:
+            flag = self.server.compressed != (what == "wrong-flag")
+            tp = 3 if what == "wrong-tp" else TP
+            info = {"enable_quant_communications": flag, "tp_size": tp, "dtype": "float32"}
+            if what == "other-dtype" and flag:
+                info["dtype"] = "bfloat16"
+            # A real one tells its key twice, and its state.
+            key = self.server.key or "secret"
+            self.reply({**info, "api_key": key, "launch_command": f"--api-key {key}", "startup_time": time.time()})
+
+    def do_POST(self) -> None:
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        if not self.allowed() or (server.mode.what == "refuses-key" and server.asked):
+            self.reply({"error": "Unauthorized"}, UNAUTHORIZED)
+        elif self.path == "/v1/tokenize":
+            tokens: Any = tokenize(body["prompt"])
+            if server.mode.what.startswith("tokens-") and not is_known(tokens) and self.path and server.flushed:
+                tokens = {"tokens-text": "7", "tokens-floats": [1.5], "tokens-none": [], "tokens-null": None}.get(
+                    server.mode.what, tokens
+                )
+            self.reply({"tokens": tokens})
+        elif self.path.startswith("/flush_cache"):
+            with server.lock:
+                server.flushed += 1
+            journal("flush", server.flushed)
+            if server.mode.what == "flush-hangs":
+                time.sleep(FOR_EVER_S)
+            if server.mode.reached(known=False, asked=server.asked, flushed=server.flushed):
+                server.mode.acts(server.family)
+            self.reply({}, 400 if server.mode.what == "flush-refused" else OK)
+        elif self.path == "/generate":
+            self.generate(body)
+        else:
+            self.reply({})
+
+    def generate(self, body: Answer) -> None:
+        several = not isinstance(body["input_ids"][0], int)
+        bodies = (
+            [
+                {name: entry[index] if isinstance(entry, list) else entry for name, entry in body.items()}
+                for index in range(len(body["input_ids"]))
+            ]
+            if several
+            else [body]
+        )
+        mode, server = self.server.mode, self.server
+        answers: list[Any] = []
+        status, any_reached = OK, False
+        for each in bodies:
+            found, code, reached = self.answer(each)
+            any_reached = any_reached or reached
+            answers.append(SPOILED[mode.what](found) if reached and mode.what in SPOILED else found)
+            status = max(status, code)
+        if any_reached:
+            if mode.what == "slow":
+                time.sleep(0.3)
+            if several and mode.what == "fewer":
+                answers.pop()
+            if several and mode.what == "other-order":
+                answers.reverse()
+            mode.acts(server.family)
+            if mode.what in _REPLIES:
+                _REPLIES[mode.what](self, answers if several else answers[0])
+                return
+        self.reply({"error": "out of luck"} if status != OK else answers if several else answers[0], status)
+        journal("answered", server.asked)
+        if any_reached and mode.what == "hands-over":
+            journal("handed over", server.server_port)
+            time.sleep(0.5)
+            os._exit(7)
+
+    def answer(self, body: Answer) -> tuple[Answer, int, bool]:
+        server, mode = self.server, self.server.mode
+        known = is_known(body["input_ids"])
+        with server.lock:
+            server.asked += not known
+            asked = server.asked
+        reached = mode.reached(known=known, asked=asked, flushed=server.flushed)
+        if mode.what == "dies-in-task" and not known and asked > int(mode.when or 2):
+            sys.stdout.write("RuntimeError: the fake server was told to die\n")
+            sys.stdout.flush()
+            os._exit(7)
+        if mode.what == "dies-once" and asked > DIES_ONCE_AFTER and not _died_before():
+            os._exit(7)
+        if mode.what == "fails-some" and not known and asked % 3 == 0:
+            return {}, 500, reached
+        found = answer(body, compressed=server.compressed, mode=mode.what)
+        if server.ranks:
+            # Another's server, behind the port of ours, tells our folder nothing.
+            for _ in range(1 if known else {"stranger": 0, "asked-by-others": 2}.get(mode.what, 1)):
+                server.ranks.answered(len(body["input_ids"]), found["meta_info"]["completion_tokens"])
+            if body.get("return_text_in_logprobs"):
+                server.ranks.predicted(body["input_ids"], following(compressed=server.compressed, mode=mode.what))
+        return found, 500 if mode.what == "fails-all" and reached else OK, reached
+
+    def reply(self, content: Any, status: int = OK) -> None:
+        self.send([json.dumps(content).encode()], status)
+
+    def send(self, parts: list[bytes], status: int = OK, *, length: int | None = None, pause_s: float = 0) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(sum(map(len, parts)) if length is None else length))
+        self.end_headers()
+        for part in parts:
+            self.wfile.write(part)
+            self.wfile.flush()
+            time.sleep(pause_s)
+
+
+def _died_before() -> bool:
+    """Return whether a server of this arm died before; note that one does."""
+    note = Path(os.environ["HARNESS_PLUGIN_DIR"]).with_name("died")
+    if note.exists():
+        return True
+    note.touch()
+    return False
+
+
+def _drip(handler: Handler, content: Any) -> None:
+    """No pause is long enough for a timeout between two reads; all of them together are."""
+    handler.send([bytes([byte]) for byte in json.dumps(content).encode()], pause_s=DRIP_S)
+
+
+def _drip_headers(handler: Handler, _content: Any) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * int(FOR_EVER_S / DRIP_S):
+        handler.wfile.write(bytes([byte]))
+        handler.wfile.flush()
+        time.sleep(DRIP_S)
+
+
+def _endless(handler: Handler, _content: Any) -> None:
+    handler.send_response(OK)
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    while True:
+        handler.wfile.write(CHUNK)
+
+
+def _huge(handler: Handler, content: Any) -> None:
+    """A right answer with 300 MB of text in it."""
+    whole = json.dumps(content).encode()
+    start = b'{"padding": "'
+    handler.send_response(OK)
+    handler.send_header("Content-Length", str(len(start) + HUGE_BYTES + len(b'"}') + len(whole)))
+    handler.end_headers()
+    handler.wfile.write(start)
+    for _ in range(0, HUGE_BYTES, len(CHUNK)):
+        handler.wfile.write(CHUNK)
+    handler.close_connection = True
+
+
+def _hang(_handler: Handler, _content: Any) -> None:
+    time.sleep(FOR_EVER_S)
+
+
+def _reset(handler: Handler, _content: Any) -> None:
+    """End the connection without an answer."""
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    handler.connection.close()
+
+
+def _cut(handler: Handler, content: Any) -> None:
+    """Half of what was announced, then the end."""
+    whole = json.dumps(content).encode()
+    handler.send([whole[: len(whole) // 2]], length=len(whole))
+    handler.close_connection = True
+
+
+def _text(text: bytes, status: int = OK) -> Callable[[Handler, Any], None]:
+    return lambda handler, _content: handler.send([text], status)
+
+
+# What becomes of a good answer on its way.
+_REPLIES: dict[str, Callable[[Handler, Any], None]] = {
+    "hangs": _hang,
+    "drips": _drip,
+    "drips-headers": _drip_headers,
+    "endless": _endless,
+    "huge": _huge,
+    "resets": _reset,
+    "cut": _cut,
+    "garbage": _text(b"\x00\xff\x1b]0;\x07 garbage"),
+    "html": _text(b"<html>Bad Gateway</html>"),
+    "empty": _text(b""),
+    "deep": _text(b"[" * 100_000),
+    "other-object": _text(b"{}"),
+    "redirects": _text(b"", 302),
+    "gateway": _text(b"\x1b[31m::error::Bad Gateway", 502),
+    "no-content": _text(b"", 204),
+}
+
+
+def _die(text: str, code: int = 3) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _hold_port() -> None:
+    # As uvicorn words it; SGLang's other processes then keep it from ending.
+    sys.stdout.write("ERROR:    [Errno 98] error while attempting to bind on address ('127.0.0.1', 1)\n")
+    sys.stdout.flush()
+    time.sleep(FOR_EVER_S)
+
+
+def _leave_orphan() -> None:
+    # A grandchild in a session of its own, whose parent is gone: the process group alone would miss it.
+    script = "import os, time; os.fork() or (os.setsid(), time.sleep(600))"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def _flood() -> None:
+    sys.stdout.write("::error::not a word of SGLang's\n\x1b[31mred\x1b]0;title\x07\x00\n" * 200_000)
+
+
+_AT_START: dict[str, Callable[[], None]] = {
+    "dies-at-once": lambda: _die("loading weights\nRuntimeError: no such weights\n"),
+    "dies-with-control-characters": lambda: _die("\x1b[31m::error::\x1b]0;t\x07 no\r\n::error::such weights\x00\n"),
+    "dies-with-code-0": lambda: _die("nothing to do\n", 0),
+    "port-taken": _hold_port,
+    "leaves-orphans": _leave_orphan,
+    "ignores-sigterm": lambda: (signal.signal(signal.SIGTERM, signal.SIG_IGN), None)[1],
+    "floods-its-log": _flood,
+    "starts-never": lambda: time.sleep(FOR_EVER_S),
+}
+
+
+def arm() -> str:
+    """Return the name of the arm whose server this is; empty for a stranger."""
+    folder = os.environ.get("HARNESS_PLUGIN_DIR")
+    return Path(folder).parent.name if folder else ""
+
+
+def journal(event: str, number: int = 0) -> None:
+    """Tell whoever watches, in the file that FAULTS_JOURNAL names."""
+    if file := os.environ.get("FAULTS_JOURNAL"):
+        line = json.dumps({"arm": arm(), "event": event, "number": number, "time": time.time()}) + "\n"
+        with Path(file).open("a", encoding="utf-8") as out:
+            out.write(line)
+
+
+def key_of(file: str | None) -> str | None:
+    """Return the key that SGLang's own file of options holds."""
+    lines = Path(file).read_text(encoding="utf-8").splitlines() if file else []
+    found = (line.partition(":") for line in lines)
+    return next(
+        (text.strip().strip("'\"") for name, _, text in found if name.strip() in {"api-key", "api_key"}), None
+    )
+
+
+def main() -> None:
+    """Serve until killed, or fail as told."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("mode")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--api-key")
+    parser.add_argument("--config")
+    parser.add_argument("--enable-quant-communications", action="store_true")
+    arguments, _ = parser.parse_known_args()
+    modes = json.loads(os.environ.get("FAULTS_MODES", "{}"))
+    mode = Mode(modes.get(arm(), "good") if arguments.mode == "env" else arguments.mode)
+    key = arguments.api_key or key_of(arguments.config)
+    journal("started", os.getpid())
+    journal("key in a command line", int(Family.mine().key_is_seen(key)))
+    if mode.when == "start":
+        mode.acts(Family.mine())
+    if mode.what in _AT_START:
+        _AT_START[mode.what]()
+    server = Server(arguments.port, mode, key=key, compressed=arguments.enable_quant_communications)
+    sys.stdout.write(f"listening since {time.time()}\n")
+    sys.stdout.flush()
+    journal("listens")
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
