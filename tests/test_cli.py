@@ -174,7 +174,6 @@ def test_a_dry_run_ends_as_the_run_would(harness: Harness) -> None:
 def test_a_dry_run_asks_no_hub(harness: Harness) -> None:
     write_interpreter(harness.folder / "bin", WILLING)
     options = make_options(harness.folder)
-    packaged = harness.folder / "cache" / "data" / "packaged"
 
     def prepared(source: Source, place: Path, *, fetch: bool = True, **_options: object) -> dict[str, object]:
         if source is Source.HUB:
@@ -191,11 +190,8 @@ def test_a_dry_run_asks_no_hub(harness: Harness) -> None:
         *("accuracy", "--suite", "qwen3-8b-npu", "--dry-run", "--server-python", str(options.server_python)),
         *("--plugin-path", str(options.plugin_path), "--model-path", str(options.model_path)),
     )
-    assert packaged.is_dir()
     assert ran.out.startswith("the hub's data is not here yet\nThe requests below are made of the packaged data")
     assert "gsm8k: 64 questions on each arm" in ran.out
-    # Looks of boolq, which may end early, of the stand-in's few questions.
-    assert "may end early: its verdict is looked at after " in ran.out
 
 
 def test_a_data_folder_alone_is_meant_and_one_beside_another_source_is_refused(harness: Harness) -> None:
@@ -293,7 +289,6 @@ def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
     assert "  order: 'rows by the SHA-256 of seed and number, seed 0" in ran.out
     assert "fidelity: 6 texts on each arm, 1 at a time" in ran.out
     assert "  texts: {'gsm8k': 3, 'boolq': 3}" in ran.out
-    assert "  threshold: none: a large shift is a WARNING" in ran.out
     assert not (harness.folder / "reports").exists()
 
 

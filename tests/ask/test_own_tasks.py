@@ -15,6 +15,7 @@ from harness.ask.prompts import check_lengths, word_chats
 from harness.config.task_file import find_task
 from harness.config.thresholds import Threshold
 from harness.errors import ConfigError, HarnessError
+from harness.plan.order import asking_order
 from harness.plan.plan import Chat, Plan, TaskPlan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import read_samples
@@ -58,7 +59,9 @@ def data(tmp_path: Path) -> Path:
 
 def test_a_task_of_lm_evals_from_a_file_in_its_own_columns(data: Path) -> None:
     task = arc(data)
-    assert task.contents() == [f"Question: Which is number {number}?\nAnswer:" for number in range(4)]
+    order = asking_order(len(ARC))[:4]
+    assert task.contents() == [f"Question: Which is number {number}?\nAnswer:" for number in order]
+    assert [task.number(document) for document in range(4)] == [number + 1 for number in order]
     assert task.metric_and_filter == ["acc,none", "acc_norm,none"]
     assert task.protocol_text() == "arc_easy.yaml version 1.0; multiple_choice; 0 shots; BOS: what the tokenizer adds"
     check_tasks([task])
@@ -76,7 +79,8 @@ def test_acc_norm_judges_by_length_and_acc_by_the_sum(
         with running(plan.arm("baseline"), start_of(plan), folder.log, lambda _text: None) as server:
             task.ask(server.client, range(4), folder=folder, after_failure=server.check_alive, advance=lambda: None)
         samples = read_samples(folder.samples("arc_easy"))
-        assert [sample.target for sample in samples] == ["a", "b b b b b b b b"] * 2
+        targets = [["a", "b b b b b b b b"][number % 2] for number in asking_order(len(ARC))[:4]]
+        assert [sample.target for sample in samples] == targets
         for sample in samples:
             assert sample.logprobs is not None
             lengths = [1, 15] if metric == "acc_norm,none" else [1, 1]
@@ -195,8 +199,9 @@ def test_prompts_are_worded_by_the_chat_template_and_the_protocol_says_so(
     assert task.contents() == rendered
     assert not task.special_tokens
     chats = json.loads((tmp_path / "request").read_text())["chats"]
+    asked = f"is it {asking_order(len(GOOD))[1]}"
     assert chats[1] == {
-        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "is it 1"}],
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": asked}],
         "generate": True,
         "options": {"enable_thinking": False},
     }
