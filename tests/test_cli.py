@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.places import ROOT, SUITES
 from harness.plan.plan import Plan
 from harness.prepare.data import NotFetchedError
+from harness.records.run import RunRecord, read_record, write_record
 from harness.report.build import build_report
 from tests.support import (
     GSM8K_ROWS,
@@ -362,6 +363,31 @@ def test_a_calibration_plans_its_baselines_alone(harness: Harness) -> None:
     assert (ran.code, ran.err) == (3, "ERROR\nenough\n")
     assert [arm.name for arm in planned[0].arms] == ["baseline", "baseline-2"]
     assert planned[0].calibrates
+
+
+@pytest.mark.parametrize("command", ["accuracy", "calibrate"])
+def test_a_run_goes_on_as_it_was_planned(harness: Harness, command: str) -> None:
+    ran = harness(command, "--resume", str(harness.folder), "--limit", "3", "--port", "4")
+    assert ran.code == 3
+    assert "leave --limit, --port out, --resume stands alone" in ran.err
+
+
+def test_a_run_that_ended_or_is_none_does_not_go_on(harness: Harness) -> None:
+    assert "plan.json cannot be read" in harness("accuracy", "--resume", str(harness.folder)).err
+    plan = make(harness.folder)
+    write_run(plan)
+    ran = harness("accuracy", "--resume", plan.folder)
+    assert (ran.code, ran.err.count("nothing to resume")) == (3, 1)
+
+
+def test_a_run_goes_on_under_its_own_command(harness: Harness) -> None:
+    plan = make(harness.folder)
+    write_run(plan, errors=["baseline: the server died"])
+    record = read_record(run_folder(plan).run, RunRecord)
+    write_record(run_folder(plan).run, record.model_copy(update={"state": "broken"}))
+    ran = harness("calibrate", "--resume", plan.folder)
+    assert ran.code == 3
+    assert "is a run of `accuracy`: resume it with that" in ran.err
 
 
 def test_a_report_of_nothing(harness: Harness) -> None:

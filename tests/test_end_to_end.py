@@ -306,7 +306,7 @@ def test_qwen3_compresses_in_both_sites_too(
     plan = make_plan(suite, thresholds, options, data=data, data_manifest=manifest, repeat="-")
     report = pipeline.run(plan, display)
     assert report.verdict == "INCONCLUSIVE", report.reasons
-    assert report.reasons == ["no task was judged: all are report_only"]
+    assert report.reasons[0].startswith("nothing was judged")
     for rank in report.arms["compressed"].engagement.ranks:
         assert {site: done.calls for site, done in rank.sites.items()} == {
             "attention": 3 * rank.prefills,

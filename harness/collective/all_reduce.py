@@ -72,7 +72,7 @@ def quant_all_reduce(
     if not chosen_codec.spared_rows:
         _reduce(rows, total, group, _ALGORITHMS[algorithm], chosen_codec, chosen_backend)
         return total.view(x.shape)
-    rest, numbers, spared = spared_rows.split(chosen_codec, rows)
+    rest, numbers, spared = spared_rows.split(chosen_codec, rows, chosen_backend.row_powers(rows))
     unrounded = torch.empty(rows.shape, dtype=torch.float32, device=x.device)
     _reduce(rest, unrounded, group, _ALGORITHMS[algorithm], chosen_codec, chosen_backend)
     for of_rank in zip(everyones(numbers.int(), group), everyones(spared, group), strict=True):

@@ -75,18 +75,19 @@ def get_codec(codec: str | Codec) -> Codec:
         UnknownCodecError: No codec has this name.
         ValueError: It can't spare what its name says.
     """
-    return codec if isinstance(codec, Codec) else _named(codec)
+    if isinstance(codec, Codec):
+        return codec
+    return _CODECS.get(_ALIASES.get(codec, codec)) or _sparing(codec)
 
 
 @functools.lru_cache(maxsize=256)
-def _named(name: str) -> Codec:
-    if found := _CODECS.get(_ALIASES.get(name, name)):
-        return found
+def _sparing(name: str) -> Codec:
+    # Not around the whole search: torch.compile warns of every cached function that it meets.
     sparing = _SPARING.fullmatch(name)
     if sparing is None:
         raise UnknownCodecError(name)
     try:
-        base = _named(sparing["base"])
+        base = get_codec(sparing["base"])
     except UnknownCodecError:
         raise UnknownCodecError(name) from None
     if sparing["columns"]:

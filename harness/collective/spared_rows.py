@@ -27,25 +27,37 @@ def spared_bytes(codec: Codec, rows: int, width: int, dtype: torch.dtype) -> int
     return spared_count(codec, rows) * (torch.int32.itemsize + width * dtype.itemsize)
 
 
-def choose(x: Tensor, count: int) -> Tensor:
-    """The ``count`` rows of ``x`` ``[T, H]`` of largest crest, amax over rms, in rising order: int64.
+def row_powers(x: Tensor) -> Tensor:
+    """The power of each row of ``x`` ``[T, H]`` over that of its largest magnitude, times H: fp32 ``[T]``.
+
+    H over the square of the crest. NaN for a row of zeros, or one that holds a NaN or an infinity.
+    """
+    # In memory of its own order, so that strides don't change the order of additions.
+    magnitudes = x.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format).abs_()
+    amax = magnitudes.amax(dim=1, keepdim=True)
+    # Scaled first: squares of large numbers overflow, those of small ones vanish. Added in fp64, or each device's
+    # order of additions would make a close choice another one; NPUs have none.
+    wide = torch.float32 if x.device.type == "npu" else torch.float64
+    return magnitudes.div_(amax).square_().sum(dim=1, dtype=wide).to(torch.float32)
+
+
+def choose(powers: Tensor, count: int) -> Tensor:
+    """The ``count`` rows of largest crest, amax over rms, in rising order: int64.
 
     A row of large crest is one whose largest values set a scale that is coarse for all others. Rows that hold a
     NaN or an infinity come last: no way of sending them helps.
+
+    Args:
+        powers: What ``row_powers`` gives.
+        count: How many.
     """
-    # In memory of its own order, so that strides don't change the order of additions, and with it a close choice.
-    magnitudes = x.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format).abs_()
-    amax = magnitudes.amax(dim=1, keepdim=True)
-    # Scaled first: squares of large numbers overflow, those of small ones vanish.
-    crest = magnitudes.div_(amax).square_().mean(dim=1).rsqrt_()
-    crest = torch.where(crest.isfinite(), crest, -1.0)
     # Stable: of equal rows the first, on every device.
-    return crest.sort(descending=True, stable=True).indices[:count].sort().values
+    return torch.where(powers.isfinite(), powers, torch.inf).sort(stable=True).indices[:count].sort().values
 
 
-def split(codec: Codec, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def split(codec: Codec, x: Tensor, powers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cuts ``x`` ``[T, H]`` into the rest ``[T, H]``, and the spared rows' numbers ``[k]`` and values ``[k, H]``."""
-    chosen = choose(x, spared_count(codec, len(x)))
+    chosen = choose(powers, spared_count(codec, len(x)))
     rest = x.clone(memory_format=torch.contiguous_format)
     return rest.index_fill_(0, chosen, 0), chosen, x.index_select(0, chosen)
 
@@ -55,7 +67,7 @@ def rest(codec: Codec, inputs: Tensor) -> Tensor:
     if not codec.spared_rows or not inputs.numel():
         return inputs
     messages = inputs.reshape(len(inputs), -1, inputs.shape[-1])
-    return torch.stack([split(codec, x)[0] for x in messages]).view(inputs.shape)
+    return torch.stack([split(codec, x, row_powers(x))[0] for x in messages]).view(inputs.shape)
 
 
 def add(total: Tensor, numbers: Tensor, rows: Tensor) -> None:

@@ -6,10 +6,9 @@ group-sequential design, whose bounds are wider than those of a single look by w
 
 from collections.abc import Sequence
 
+from harness.judge.baseline import cannot_tell
 from harness.judge.choices import summarise_choices
-from harness.judge.drop import check_drop
 from harness.judge.pairing import pair, paired_counts
-from harness.judge.task_gates import TaskNumbers, why_no_measure
 from harness.plan.plan import TaskPlan
 from harness.records.samples import Sample
 from harness.stats import ALPHA, PairedCounts
@@ -64,10 +63,15 @@ def certain(task: TaskPlan, baseline: Sequence[Sample], compressed: Sequence[Sam
     if counts.n not in design.looks:
         return False
     choices = summarise_choices(pairing.pairs)
-    numbers = TaskNumbers(
-        name="", counts=counts, chance=choices.chance if choices else 0.0, drop=check_drop(counts, 0.0, design=design)
+    why = cannot_tell(
+        counts.both_right + counts.baseline_only,
+        counts.n,
+        chance=choices.chance if choices else 0.0,
+        max_drop=design.max_drop,
+        constant=None,
+        looks=len(design.looks),
     )
-    if why_no_measure(numbers, task.threshold) is not None:
+    if why is not None:
         # With more questions the baseline may be shown to be a measure.
         return False
     gates = [_of(decide(design, counts)), *_other_gates(task, counts)]

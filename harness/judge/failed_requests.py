@@ -151,7 +151,8 @@ def _settled(
             f"at their best {best.verdict}"
         )
         return report.model_copy(update={"reasons": [why]})
-    if worst.verdict == Verdict.ERROR:
+    # Where nothing is judged, or nothing was answered, there is no verdict that could stand.
+    if worst.verdict in (Verdict.ERROR, Verdict.REPORTED) or not report.n:
         return report.model_copy(update={"reasons": list(dict.fromkeys((*report.reasons, first)))})
     stands = f"{first}; the verdict is {worst.verdict} whatever their answers would have been"
     return report.model_copy(

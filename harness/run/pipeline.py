@@ -14,7 +14,7 @@ from harness.report.write import write_report
 from harness.run.arms import groups, run_arms
 from harness.run.deadlines import Watch
 from harness.run.display import Display
-from harness.run.journal import Journal, opened
+from harness.run.journal import Journal, in_words, opened
 from harness.run.setup import ask_sglang, set_up
 from harness.run.versions import harness_versions
 
@@ -74,6 +74,8 @@ def measure(
             note(error)
             if ready is not None and isinstance(error, HarnessError | OSError):
                 return concluded[0]
+            if isinstance(error, OSError):
+                raise HarnessError(in_words(error)) from error
             raise
         return _conclude(journal, conclude, None)
 

@@ -186,7 +186,8 @@ def read_predictions(tokens: Sequence[int], top: int, answers: Sequence[Answer])
     if [_token(entry) for entry in actual] != list(tokens[1:]) or len(best) != len(actual):
         raise RequestFailed(f"asked for the log-probabilities of {len(tokens)} tokens, got those of others")
     if short := [entries for entries in best if not isinstance(entries, list) or len(entries) != top]:
-        raise RequestFailed(f"asked for the {top} most likely tokens, got {_shown(short[0])}")
+        got = len(short[0]) if isinstance(short[0], list) else _shown(short[0])
+        raise RequestFailed(f"asked for the {top} most likely tokens, got {got}")
     return [
         Prediction(actual=_likely(token), top=tuple(_likely(entry) for entry in entries))
         for token, entries in zip(actual, best, strict=True)

@@ -6,6 +6,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
 
 from harness.stats.paired import ALPHA, PairedCounts
 
@@ -71,7 +72,8 @@ def ratio_bounds(
     distance of its ratio from the one seen, in its own standard errors (bootstrap-t): with skewed groups a percentile
     is too near on the long side, and BCa hardly farther. Of values that are never negative that distance is taken of
     logarithms, and the upper bound is never nearer than what groups that are lognormal, with the spread of these,
-    would need: from few groups alone nobody sees a long tail.
+    would need: from few groups alone nobody sees a long tail. Of values of either sign both bounds are never nearer
+    than Student's: with tails that are heavy on both sides that errs less than bootstrap-t does.
 
     Args:
         sums: Sum of each group's values, finite, `[..., groups]`.
@@ -113,6 +115,8 @@ def ratio_bounds(
             near = np.minimum(near, _lognormal_near(totals / counts, alpha))
             low, high = mean * np.exp(-far * error / mean), mean * np.exp(-near * error / mean)
         else:
+            normal = student.isf(alpha, groups - 1)
+            near, far = np.minimum(near, -normal), np.maximum(far, normal)
             low, high = mean - far * error, mean - near * error
     return np.where(alike, mean, low), np.where(alike, mean, high)
 
@@ -144,12 +148,12 @@ def _of_resamples(residuals: Array, sizes: Array, times: Array) -> tuple[Array, 
 def _lognormal_near(means: Array, alpha: float) -> Array:
     """Return the lower quantile of the distance, in logarithms, of lognormal groups spread as these are.
 
-    The spread that is seen is raised by one standard error of itself: a larger one is as likely.
+    The spread that is seen is raised by two standard errors of itself: it may well be larger.
     """
     groups = means.shape[-1]
     # A group of exactly 0 has no logarithm; the largest spread there is a quantile for stands for it.
     logs = np.log(np.maximum(means, SMALLEST * means.max(axis=-1, keepdims=True)))
-    spread = logs.std(axis=-1, ddof=1) * (1 + 1 / sqrt(2 * (groups - 1)))
+    spread = logs.std(axis=-1, ddof=1) * (1 + 2 / sqrt(2 * (groups - 1)))
     return np.asarray(np.interp(spread, SPREADS, _lognormal_quantiles(groups, alpha)))
 
 

@@ -48,7 +48,7 @@ def _starts() -> Iterator[Kind]:
         ("refuses to flush its cache", "flush-refused", "flush_cache"),
         ("hangs when its cache is flushed", "flush-hangs", "flush_cache"),
     ):
-        short = mode in {"dies-at-once", "dies-with-control-characters", "wrong-flag", "info-list"}
+        short = mode in {"dies-at-once", "dies-with-control-characters"}
         modes = {"baseline": mode}
         yield served(name, family, modes, says=says, within_s=HANG_S, not_started="compressed", short=short)
     yield served("compressed arm dies at once", family, {"compressed": "dies-at-once"}, says="no such weights")
@@ -82,7 +82,7 @@ def _contents() -> Iterator[Kind]:
         ("fewer answers than prompts", "fewer", ""),
         ("a lone surrogate in a text", "text-surrogate", ""),
     ):
-        short = what in {"text-null", "meta-missing", "a-list", "prompt-cut"}
+        short = what in {"text-null", "prompt-cut"}
         yield served(name, family, {"compressed": f"{what}@5"}, says=says or "failed", short=short)
     for name, what in (
         ("log-probabilities are NaN", "logprobs-nan"),
@@ -127,7 +127,7 @@ def _ways() -> Iterator[Kind]:
         ("an error page with CI commands", "gateway"),
         ("no content", "no-content"),
     ):
-        short = what in {"hangs", "cut", "garbage", "deep", "gateway"}
+        short = what in {"hangs", "garbage", "gateway"}
         yield served(
             name,
             family,

@@ -51,7 +51,7 @@ def kinds() -> Iterator[Kind]:
         for option in ("--reuse-baseline", "--resume"):
             where = f"{option} of a run before it"
             act = partial(_after_a_change, option, change)
-            short = change in {_task_python, None}
+            short = change is _task_python
             yield Kind(name=f"{name}, {option}", family="reuse", where=where, expected=expected, act=act, short=short)
 
 

@@ -57,8 +57,8 @@ def kinds() -> Iterator[Kind]:
         ("at the last text", "compressed", "=78"),
     ):
         modes = {arm: f"fills-disk-of-harness@{when}"}
-        yield _kind(f"full for the harness {moment}", modes, short=moment in {"in a task", "at the last text"})
-    yield _kind("full for the ranks' logs", {"baseline": "fills-disk-of-server@20"}, says="", short=True)
+        yield _kind(f"full for the harness {moment}", modes, short=moment == "in a task")
+    yield _kind("full for the ranks' logs", {"baseline": "fills-disk-of-server@20"}, says="")
     for share in SHARES:
         yield Kind(
             name=f"a disk that holds {share:.0%} of a run",
@@ -77,7 +77,14 @@ def kinds() -> Iterator[Kind]:
         ("the cache is read-only", _cache_locked),
     ):
         expected = Expected(codes=(ERROR,), says=WORDS)
-        yield Kind(name=name, family="disk", where="before the start", expected=expected, act=act, short=True)
+        yield Kind(
+            name=name,
+            family="disk",
+            where="before the start",
+            expected=expected,
+            act=act,
+            short=act is _reports_locked,
+        )
     expected = Expected(codes=(PASS,))
     yield Kind(
         name="the checkout is read-only",

@@ -13,8 +13,6 @@ from suites.faults.served import rebuilding_problems, resuming_problems, served
 
 KILLS = 50
 KILLS_SHORT = 2
-# A run takes three seconds to its first file and as many to its end.
-RUN_S = 6.0
 MOMENTS = {
     "at its start": ("baseline", "start"),
     "at the known answer": ("baseline", "known"),
@@ -35,7 +33,7 @@ def kinds(*, short: bool) -> Iterator[Kind]:
             {arm: f"kills-harness@{when}"},
             KILLED,
             resumes=True,
-            short=moment in {"in prefill", "between tasks"},
+            short=moment == "in prefill",
         )
         yield served(
             f"SIGKILL to the launcher {moment}",
@@ -89,12 +87,12 @@ def kinds(*, short: bool) -> Iterator[Kind]:
 def _random_kills(count: int, lab: Lab) -> Seen:
     """Kill a run at a random moment, build its report, go on with it; the seed is the number of the kill."""
     seen = Seen(cases=count)
-    killed = 0
+    killed, seconds = 0, float(lab.duration.read_text())
     for number in range(count):
         lab.journal_file.unlink(missing_ok=True)
         before = set(lab.reports.iterdir())
         running = lab.start(lab.accuracy())
-        time.sleep(random.Random(number).uniform(0, RUN_S))  # noqa: S311 - a moment, no secret
+        time.sleep(random.Random(number).uniform(0, seconds))  # noqa: S311 - a moment, no secret
         running.process.send_signal(signal.SIGKILL)
         ended = running.wait()
         seen.ended.append(ended)

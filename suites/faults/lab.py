@@ -86,6 +86,7 @@ class Lab:
         reports: Where runs go.
         journal_file: What the fault servers tell.
         reference: The folder of a run that nothing happened to.
+        duration: The file that says how long that took, in seconds.
     """
 
     def __init__(self, place: Path) -> None:
@@ -99,6 +100,7 @@ class Lab:
         self.python = place / "bin" / "python"
         self.journal_file = place / "journal.jsonl"
         self.reference = place / "reference"
+        self.duration = place / "seconds"
 
     @classmethod
     def build(cls, place: Path) -> "Lab":
@@ -125,6 +127,7 @@ class Lab:
         if ended.code or lab.latest is None:
             raise RuntimeError(f"a run without any fault does not pass:\n{ended.said}")
         lab.latest.rename(lab.reference)
+        lab.duration.write_text(str(ended.seconds))
         shutil.rmtree(lab.reports)
         lab.reports.mkdir()
         lab.journal_file.unlink()

@@ -14,9 +14,9 @@ from suites.faults.kinds import Expected, Kind, Seen
 from suites.faults.lab import Lab
 from suites.faults.worker import in_worker
 
-# 2,000 in all; a short campaign takes one in twenty.
+# 2,000 in all; a short campaign takes one in forty.
 COUNTS = {"suites": 600, "thresholds": 500, "tasks": 100, "data": 300, "runs": 500}
-SHORT = 20
+SHORT = 40
 ODD: tuple[Any, ...] = (
     None,
     True,

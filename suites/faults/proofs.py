@@ -38,7 +38,7 @@ def kinds() -> Iterator[Kind]:
         ("ranks that serve different bits", "compressed", "live-differing", "not the bits"),
         ("logs that come a minute late", "compressed", "much-too-late", ""),
     ):
-        short = fault in {"secretly-plain", "plain-under-flag", "says-none", "live-beyond"} or (
+        short = fault in {"plain-under-flag", "secretly-plain"} or (
             fault in {"secretly-compressed", "fifty-fold"} and arm == "baseline"
         )
         yield served(name, family, {arm: fault}, says=says, short=short)

@@ -94,7 +94,7 @@ SAMPLED = "live-rank"
 
 def kinds() -> Iterator[Kind]:
     """Yield them; each says whether the short form has it."""
-    in_short = {"plan.json", "compressed/samples-boolq.jsonl", "baseline/engagement/rank-0.jsonl"}
+    in_short = {"compressed/samples-boolq.jsonl", "baseline/engagement/rank-0.jsonl"}
     for name in (*NEEDED, *NEEDED_LINES, *NOT_NEEDED):
         yield _kind(name, short=name in in_short)
     for name, act in (

@@ -70,7 +70,7 @@ def test_both_arms_are_asked_of_the_same_texts(fake_plan: MakePlan, tmp_path: Pa
 @pytest.mark.parametrize(
     ("mode", "why"),
     [
-        ("no-number", "the log-probability of token 101 is None, which is no number"),
+        ("no-number", "the server gives no numbers: the log-probability of token 101 is None, which is no number"),
         ("other-tokens", "asked for the log-probabilities of 8 tokens, got those of others"),
         ("short-top", "asked for the 1 most likely tokens, got 0"),
     ],

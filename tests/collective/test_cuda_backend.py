@@ -13,9 +13,11 @@ from harness.collective import (
     kernels,
     mechanism_names,
     simulate_all_reduce,
+    spared_rows,
 )
 from harness.collective.backends import cuda
 from harness.collective.backends.choice import choose_backend
+from harness.collective.candidate import find_candidate
 from harness.collective.codec import Codec, Parts
 from harness.collective.codecs.int4 import Int4
 from harness.collective.codecs.int6 import Int6
@@ -26,6 +28,7 @@ from suites.numerics.cases.data import generate
 from suites.ranks.bits import bits
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+in_torchs_compiler = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 DATA = ("gaussian", "uneven", "zeros", "amplitudes", "nonfinite", "cancellation", "spikes:1000")
@@ -148,6 +151,16 @@ def test_spared_rows_and_columns_are_the_cpus(name: str, algorithm: str, dtype: 
 
 
 @needs_gpu
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_what_decides_which_rows_are_spared_is_the_cpus(shape: tuple[int, int], dtype: torch.dtype) -> None:
+    for data in DATA:
+        [x] = messages(data, (1, *shape), dtype)
+        assert_same(cuda.Cuda().row_powers(x.cuda()), spared_rows.row_powers(x))
+        assert_same(cuda.Cuda().row_powers(x.cuda().t().contiguous().t()), spared_rows.row_powers(x))
+
+
+@needs_gpu
 def test_spared_rows_and_columns_are_captured_in_a_graph() -> None:
     for name in SPARING:
         x, second = messages("gaussian", (2, 2, 64, 576), torch.bfloat16).cuda()
@@ -223,9 +236,7 @@ def test_captured_in_a_graph_and_replayed_with_other_data(name: str, algorithm: 
 
 
 @needs_gpu
-@pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"
-)  # in torch's compiler
+@in_torchs_compiler
 @pytest.mark.parametrize("algorithm", ["one_shot", "two_shot"])
 @pytest.mark.parametrize("name", ["none", "int8_token", "int4_group32", "int6_hadamard", "int8_hadamard"])
 def test_compiled_as_one_graph_without_a_break(name: str, algorithm: str) -> None:
@@ -236,6 +247,18 @@ def test_compiled_as_one_graph_without_a_break(name: str, algorithm: str) -> Non
 
     torch.compiler.reset()
     assert_same(torch.compile(double, fullgraph=True)(x.cuda()), double(x))
+
+
+@in_torchs_compiler
+def test_a_name_is_looked_up_without_a_warning_of_the_compiler() -> None:
+    def bytes_of(x: Tensor) -> Tensor:
+        codec, _algorithm = find_candidate("int8_token")
+        assert isinstance(codec, Codec)
+        return x + codec.row_bytes(x.shape[-1], x.dtype)
+
+    torch.compiler.reset()
+    compiled = torch.compile(bytes_of, fullgraph=True, backend="eager")
+    assert torch.equal(compiled(torch.zeros(1, 64)), torch.full((1, 64), 68.0))
 
 
 @needs_gpu
@@ -251,6 +274,7 @@ def test_the_operators_keep_torchs_rules(name: str) -> None:
     torch.library.opcheck(operators.encode.default, (x[0].t().contiguous().t(), *own, *form))
     torch.library.opcheck(operators.decode_sum.default, (stored, scales, torch.empty_like(x[0]), *form))
     torch.library.opcheck(operators.decode_sum_encode.default, (stored, scales, *own, 67, *form))
+    torch.library.opcheck(operators.row_powers.default, (x[0], torch.empty(7, device="cuda")))
 
 
 @needs_gpu

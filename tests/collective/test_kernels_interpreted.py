@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.collective import get_codec
+from harness.collective import get_codec, spared_rows
 from harness.collective.backends.cuda import _form
 from harness.collective.scratch import Scratch
 
+ROW_POWERS = "row_powers"
 SHAPES = ((1, 1), (7, 67), (3, 258))
 
 
@@ -50,7 +51,23 @@ def same(ours: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
     return all(torch.equal(one, other) for one, other in zip(ours, expected, strict=True))
 
 
-@pytest.mark.parametrize("name", ["int8_group32", "int6_group32", "int6_hadamard", "int4_hadamard"])
+def differing_powers(shape: tuple[int, int], dtype: torch.dtype) -> list[str]:
+    """The layouts in which a row's power isn't what decides on the CPU which rows are sent in full."""
+    from harness.collective.kernels import launch  # noqa: PLC0415 - TRITON_INTERPRET comes first
+
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(shape[1])).to(dtype)
+    x[-1] = 0
+    x[0, -1] = 300
+    found = []
+    for layout, laid in (("rows", x), ("columns", x.t().contiguous().t())):
+        powers = torch.ones(len(x))
+        launch.row_powers(laid, powers)
+        if not torch.equal(powers.nan_to_num(-1), spared_rows.row_powers(x).nan_to_num(-1)):
+            found.append(f"row_powers, by {layout},")
+    return found
+
+
+@pytest.mark.parametrize("name", ["int8_group32", "int6_group32", "int6_hadamard", "int4_hadamard", ROW_POWERS])
 def test_kernels_give_the_bits_of_the_cpu(name: str) -> None:
     pytest.importorskip("triton", reason="the kernels need Triton")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
@@ -66,5 +83,11 @@ if __name__ == "__main__":
     with mock.patch.object(torch.cuda, "device", contextlib.nullcontext):
         for own_shape in SHAPES:
             for own_dtype in (torch.float16, torch.float32):
-                for step in differing(sys.argv[1], own_shape, own_dtype):
+                asked = sys.argv[1]
+                found = (
+                    differing_powers(own_shape, own_dtype)
+                    if asked == ROW_POWERS
+                    else differing(asked, own_shape, own_dtype)
+                )
+                for step in found:
                     sys.stdout.write(f"{step} of {own_shape} in {own_dtype}\n")

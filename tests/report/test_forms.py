@@ -93,7 +93,7 @@ def test_the_terminal_shows_tables_whole_and_the_verdict_in_words(plan: Plan) ->
     assert any(line.startswith("PASS smollm2-cpu: SmolLM2-135M-Instruct on cpu") for line in lines)
     assert lines[-1] == "report: reports/x/report.md"
     assert sum("compressed" in line and "0.0 MiB" in line for line in lines) == 2
-    assert "Predictions of fixed text: REPORTED" in text
+    assert "Predictions of fixed text: PASS" in text
     assert any("tokens 1-7" in line and "0 (0 to 0)" in line for line in lines)
 
 
@@ -109,7 +109,8 @@ def test_the_bounds_that_decide_and_what_guessing_scores_are_shown(plan: Plan) -
     drop = report.tasks["boolq"].tests.drop
     assert drop is not None
     row = next(line for line in text.splitlines() if line.startswith("| boolq | 128 | 128 |"))
-    assert f"| 10 | {drop.low * 100:+.1f} (95% sure) | {drop.high * 100:+.1f} (95% sure) | PASS |" in row
+    # Of the budget, three parts of four are those of the predictions.
+    assert f"| 10 | {drop.low * 100:+.1f} (95% sure) | {drop.high * 100:+.1f} (98.75% sure) | PASS |" in row
     assert "| boolq | `'no'` | 0.500 |" in text
     assert "boolq: balanced accuracy 0.984 and 0.984; 'no' right 0.50, said 0.50 and 0.50" in shown(report)
 

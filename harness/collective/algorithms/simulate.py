@@ -56,7 +56,7 @@ def simulate_all_reduce(
     if not chosen.spared_rows:
         _reduce(messages, total, algorithm, chosen, worker)
         return total.view(inputs.shape[1:])
-    cut = [spared_rows.split(chosen, x) for x in messages]
+    cut = [spared_rows.split(chosen, x, worker.row_powers(x)) for x in messages]
     unrounded = torch.empty(total.shape, dtype=torch.float32, device=total.device)
     _reduce([rest for rest, _, _ in cut], unrounded, algorithm, chosen, worker)
     for _, numbers, spared in cut:

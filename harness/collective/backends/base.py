@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from harness.collective import spared_rows
 from harness.collective.codec import Codec, Parts
 
 
@@ -15,7 +16,7 @@ class MissingBackendError(RuntimeError):
 class Backend(ABC):
     """Encodes, and decodes and adds, on one kind of device.
 
-    The three methods are the units a kernel would fuse, and write where their result is wanted: into a
+    The abstract methods are the units a kernel would fuse, and write where their result is wanted: into a
     message or into the tensor that is returned. Rows may be none. Each must give what the codec's own
     ``encode`` and ``decode_sum`` give, bit for bit unless the backend's docstring says otherwise.
     """
@@ -36,3 +37,7 @@ class Backend(ABC):
     @abstractmethod
     def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
         """Like ``decode_sum``, but encodes the unrounded sum of a ``dtype`` message again: parts ``[T, ...]``."""
+
+    def row_powers(self, x: Tensor) -> Tensor:
+        """By which the rows of ``x`` ``[T, H]`` that are sent in full are chosen; see ``spared_rows``."""
+        return spared_rows.row_powers(x)

@@ -34,11 +34,11 @@ _KINDS: dict[type[Codec], str] = {
 class Cuda(Backend):
     """Reads what was sent once and writes what is to be sent once; the bits are those of the CPU.
 
-    Three steps are left to torch's own operations, by choice: codec ``none`` encodes by a copy, and what
+    Some steps are left to torch's own operations, by choice: codec ``none`` encodes by a copy, and what
     ``upstream_bf16`` decodes and adds is by definition what torch makes of SGLang's line of code, on the
-    device at hand; and spared columns are copied beside their base codec's kernels, one by one, in passes of
-    their own. The stored values of a block that holds a NaN or an infinity are as arbitrary as on the
-    CPU, and others; its scale is NaN on both.
+    device at hand; spared columns are copied beside their base codec's kernels, one by one, and spared rows are
+    sorted and copied once a kernel has found their crests. The stored values of a block that holds a NaN or an
+    infinity are as arbitrary as on the CPU, and others; its scale is NaN on both.
     """
 
     name = "cuda"
@@ -60,10 +60,7 @@ class Cuda(Backend):
     def decode_sum(self, codec: Codec, gathered: Parts, out: Tensor) -> None:
         if isinstance(codec, SparedColumns):
             self.decode_sum(codec.base, gathered[:-1], out)
-            columns = gathered[-1][0].to(torch.float32)
-            for own in gathered[-1][1:]:
-                columns = columns + own
-            codec.put(columns, out)
+            codec.put(_columns_sum(gathered[-1]), out)
             return
         form, kernels = _form(codec), _kernels(gathered[0])
         if codec.rounds_sum:
@@ -73,9 +70,15 @@ class Cuda(Backend):
 
     def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
         if isinstance(codec, SparedColumns):
-            total = torch.empty((gathered[0].shape[1], width), dtype=torch.float32, device=gathered[0].device)
-            self.decode_sum(codec, gathered, total)
-            self.encode(codec, total, out)
+            if isinstance(codec.base, Rotated):
+                # What was zero before the transform is not quite zero after it and back: zeros are encoded again.
+                total = torch.empty((gathered[0].shape[1], width), dtype=torch.float32, device=gathered[0].device)
+                self.decode_sum(codec, gathered, total)
+                self.encode(codec, total, out)
+                return
+            # The base codec's sums are zero where columns are spared, and so is what it encodes.
+            self.decode_sum_encode(codec.base, gathered[:-1], width, dtype, out[:-1])
+            out[-1].copy_(_columns_sum(gathered[-1]))
             return
         form, kernels = _form(codec), _kernels(gathered[0])
         if form.kind == PLAIN:
@@ -84,6 +87,19 @@ class Cuda(Backend):
             self.encode(codec, codec.decode_sum(gathered, width, dtype, Scratch()), out)
         else:
             kernels.decode_sum_encode(*gathered, *out, width, *form)
+
+    def row_powers(self, x: Tensor) -> Tensor:
+        out = torch.empty(len(x), dtype=torch.float32, device=x.device)
+        _kernels(x).row_powers(x, out)
+        return out
+
+
+def _columns_sum(gathered: Tensor) -> Tensor:
+    """Adds spared columns ``[N, T, columns]`` over N, in fp32 and rank order."""
+    total = gathered[0].to(torch.float32)
+    for own in gathered[1:]:
+        total = total + own
+    return total
 
 
 def _form(codec: Codec) -> Form:

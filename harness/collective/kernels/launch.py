@@ -14,6 +14,7 @@ from harness.collective.hadamard import BLOCK
 from harness.collective.kernels.decode_sum import decode_sum_kernel
 from harness.collective.kernels.encode import encode_kernel, sum_encode_kernel
 from harness.collective.kernels.form import Form
+from harness.collective.kernels.row_powers import row_powers_kernel
 
 LONGEST_ROW = 1 << 16
 """Columns that share one scale, at most: a row of them stays in the registers of one program."""
@@ -118,6 +119,24 @@ def decode_sum(gathered: Tensor, scales: Tensor | None, out: Tensor, form: Form)
             hadamard=form.hadamard,
             whole=width % BLOCK == 0,
             num_warps=warps,
+            enable_fp_fusion=False,
+        )
+
+
+def row_powers(x: Tensor, out: Tensor) -> None:
+    """Writes each row's power over its largest magnitude's, of ``x`` ``[T, H]``, to ``out`` ``[T]``, fp32."""
+    if not x.numel():
+        return
+    _must_be_contiguous(out)
+    with torch.cuda.device(x.device):
+        row_powers_kernel[(len(x),)](
+            x,
+            out,
+            x.shape[1],
+            x.stride(0),
+            x.stride(1),
+            columns=min(4096, max(2, triton.next_power_of_2(x.shape[1]))),
+            num_warps=4,
             enable_fp_fusion=False,
         )
 

@@ -24,6 +24,7 @@ _LIBRARY.define(
     f"decode_sum_encode(Tensor gathered, Tensor gathered_scales, Tensor(a!) stored, Tensor(b!) scales, int width, "
     f"{_FORM}) -> ()"
 )
+_LIBRARY.define("row_powers(Tensor x, Tensor(a!) out) -> ()")
 
 
 @torch.library.impl(_LIBRARY, "encode", "CUDA")
@@ -50,9 +51,15 @@ def _decode_sum_encode(
     launch.decode_sum_encode(gathered, gathered_scales, stored, scales, width, own)
 
 
+@torch.library.impl(_LIBRARY, "row_powers", "CUDA")
+def _row_powers(x: Tensor, out: Tensor) -> None:
+    launch.row_powers(x, out)
+
+
 @torch.library.register_fake("tp_compression::encode", lib=_LIBRARY)
 @torch.library.register_fake("tp_compression::decode_sum", lib=_LIBRARY)
 @torch.library.register_fake("tp_compression::decode_sum_encode", lib=_LIBRARY)
+@torch.library.register_fake("tp_compression::row_powers", lib=_LIBRARY)
 def _nothing(*_arguments: object) -> None:
     """What they write to is there already, so there are no shapes to tell."""
 
@@ -65,6 +72,9 @@ decode_sum = torch.ops.tp_compression.decode_sum.default
 
 decode_sum_encode = torch.ops.tp_compression.decode_sum_encode.default
 """Decodes and adds like ``decode_sum``, and encodes the unrounded sum."""
+
+row_powers = torch.ops.tp_compression.row_powers.default
+"""What ``spared_rows.row_powers`` gives for ``x`` ``[T, H]``, any strides: fp32 ``[T]``."""
 
 
 def _checked(x: Tensor, form: Form) -> Form:

@@ -31,7 +31,6 @@ def mechanism_names() -> tuple[str, ...]:
     return tuple(_MECHANISMS)
 
 
-@functools.lru_cache(maxsize=256)
 def find_mechanism(name: str) -> Mechanism | None:
     """The mechanism of this name, or the one that a ``module:function`` makes; None where it names neither.
 
@@ -39,4 +38,10 @@ def find_mechanism(name: str) -> Mechanism | None:
         TypeError: There is no such function in that module.
         ImportError: The module can't be imported.
     """
-    return _MECHANISMS.get(name) or (UsersOwn(name) if ":" in name else None)
+    return _MECHANISMS.get(name) or (_users_own(name) if ":" in name else None)
+
+
+@functools.lru_cache(maxsize=256)
+def _users_own(name: str) -> Mechanism:
+    # Not around the whole search: torch.compile warns of every cached function that it meets.
+    return UsersOwn(name)

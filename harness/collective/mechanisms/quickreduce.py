@@ -69,7 +69,8 @@ class QuickReduce(Elementwise):
         """Encodes and decodes ``[..., 32]``."""
         numbers = x.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
         largest, smallest = numbers.amax(dim=-1, keepdim=True), numbers.amin(dim=-1, keepdim=True)
-        extremum = torch.where(largest > -smallest, largest, smallest)
+        # Of zeros of both signs, which one is the largest depends on the device.
+        extremum = torch.where(largest > -smallest, largest, smallest) + 0.0
         step = self._rounded(extremum * (-1 / self._steps))
         q = self._rounded(x * self._reciprocal(step)).clamp(-self._steps, self._steps - 1).round()
         return self._rounded(q.nan_to_num(nan=-self._steps) * step)
