@@ -1,6 +1,8 @@
 """What must not leak, and what must not be obeyed: the names of secrets, and text of unknown origin."""
 
+import json
 import re
+from typing import Any
 
 # ANSI's control sequences, and the other characters that steer a terminal; line ends and tabs are left.
 _STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -11,6 +13,18 @@ _COMMAND = re.compile(r"^(\s*)::|##(?=\[)", re.MULTILINE)
 def harmless(text: str) -> str:
     """Return a text of unknown origin, such as a server's log, so that no terminal and no CI runner obeys it."""
     return _COMMAND.sub(lambda found: f"{found[1]}: :" if found[1] is not None else "# #", _STEERING.sub("?", text))
+
+
+def parse_line(text: str) -> Any:  # noqa: ANN401 - whatever it holds
+    """Return what a line of JSON says.
+
+    Raises:
+        ValueError: It is no JSON, or nested more deeply than anything that is written here.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
 
 
 # Whole words: SGLANG_..._MAX_TOKENS is none.

@@ -1,11 +1,11 @@
 """Proof that compression ran, where it should and nowhere else, from the logs that each rank's plugin wrote."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.plan.plan import Arm, Plan
+from harness.safety import parse_line
 from harness.sglang_plugin.policy import PLAIN, SITES, Policy
 from harness.strict import Strict
 
@@ -147,7 +147,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     lines = file.read_text(encoding="utf-8").splitlines()
     if not lines:
         raise ValueError("is empty")
-    facts, *rest = (json.loads(line) for line in lines)
+    facts, *rest = map(parse_line, lines)
     # A run that was resumed started another server, whose ranks add to the same logs.
     passes = [line for line in rest if line != facts]
     if not isinstance(facts, dict) or not facts.keys() >= JUDGED_FACTS:

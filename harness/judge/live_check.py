@@ -3,13 +3,13 @@
 See harness.sglang_plugin.live_check and .measure for what is sampled and measured.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from harness.judge.engagement import SHOWN_FAULTS, Engagement, first_few
 from harness.judge.live_check_summary import in_short
+from harness.safety import parse_line
 from harness.sglang_plugin.policy import SITES, Policy
 from harness.stats.proportion import share_bounds
 from harness.strict import Strict
@@ -194,7 +194,7 @@ def _all(samples: list[dict[str, Any]], name: str) -> str:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [parse_line(line) for line in file.read_text(encoding="utf-8").splitlines()]
     if not lines or not isinstance(lines[0], dict) or not all(name in lines[0] for name in FACTS):
         raise ValueError("its first line does not say what was checked")
     # A run that was resumed started another server, whose ranks add to the same logs and count from none.

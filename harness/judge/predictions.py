@@ -165,6 +165,11 @@ def compare(
         for name, found in zip(names, (ours, theirs), strict=True)
         if len(found) != expected
     ]
+    faults += [
+        f"{len(arm) - len(found)} texts stand twice in the {name} arm"
+        for name, arm, found in zip(names, (baseline, other), (ours, theirs), strict=True)
+        if len(arm) != len(found)
+    ]
     if only := sorted(ours.keys() ^ theirs.keys()):
         faults.append(f"{len(only)} texts are in one arm only, the first is {only[0]}")
     found: list[Moved] = []

@@ -51,7 +51,7 @@ def make_plan(
             at once. With `options.dry_run` the plan says so instead.
     """
     label = suite_label(options.suite)
-    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-{label}"
+    run_id = f"{moment(now)}-{label}"
     folder = RunFolder(options.reports.resolve() / run_id)
     model_path, python, refused = check_places(
         options.model_path or model_place(suite.model.path), options.server_python
@@ -170,6 +170,15 @@ def plan_on_paper(suite: str, *, limit: int | None = None) -> Plan:
     nowhere = Path(sys.executable)
     options = Options(suite=suite, server_python=nowhere, plugin_path=nowhere.parent, limit=limit, dry_run=True)
     return make_plan(content, thresholds, options, data=Path(), data_manifest={}, repeat="")
+
+
+def moment(now: datetime | None) -> str:
+    """Return the name of a moment, of the present one if None.
+
+    To the microsecond, since several runs may start at once; a whole second has none in its name.
+    """
+    when = now or datetime.now(UTC)
+    return f"{when:%Y%m%d-%H%M%S}" + (f"-{when.microsecond:06d}" if when.microsecond else "")
 
 
 def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int | None) -> FidelityPlan:

@@ -16,7 +16,7 @@ from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
 from harness.records.predictions import FIDELITY, read_predictions
 from harness.records.run import ArmRecord, Checkpoint, TaskRecord, Traffic, read_record, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
-from harness.records.samples import read_samples
+from harness.records.samples import NO_NUMBERS, read_samples
 from harness.run.checkpoint import batches, legs, restore, sizes_on_disk
 from harness.run.deadlines import Watch
 from harness.run.display import Display
@@ -276,10 +276,14 @@ def ask_leg(
             errors = outcomes(arm.folder, name, batch) if failed else [None]
             if failed:
                 arm.server.check_alive()
-            if None in errors:
+            # An answer without numbers is one too: it says something of the model.
+            if any(error is None or error.startswith(NO_NUMBERS) for error in errors):
                 watch.answered()
             else:
                 watch.failed(str(errors[-1]))
+    if watch.failing:
+        # These may be the first of the failures that end the run: one that goes on asks them again.
+        return
     seconds = arm.record.seconds(name) + time.monotonic() - clock
     sizes = sizes_on_disk(arm.folder, tp=plan.tp)
     checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes)

@@ -24,6 +24,11 @@ class Watch:
         self._answered = time.monotonic()
         self._failures = 0
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last that was asked at once failed."""
+        return self._failures > 0
+
     def check(self) -> None:
         """Do nothing as long as there is time.
 

@@ -90,6 +90,10 @@ def opened(plan: Plan, versions: dict[str, str], *, resume: bool) -> Iterator[Jo
             journal = Journal(folder, record)
             if not plan.calibrates:
                 point_latest(folder.path)
+        except FileExistsError as error:
+            raise HarnessError(
+                f"{folder.path} is another run's, which started in the same moment: start again"
+            ) from error
         except OSError as error:
             raise HarnessError(f"{folder.path} cannot be written: {error}") from error
         yield journal

@@ -13,6 +13,8 @@ from harness.safety import harmless
 
 Body: TypeAlias = dict[str, Any]
 SHOWN = 120
+ROUNDING = 0.01
+"""What a log-probability may be above 0, in nats: logits of 16 bits are rounded."""
 
 
 class RequestFailed(Exception):  # noqa: N818 - it is an outcome of one request, recorded, not an error of the run
@@ -130,7 +132,7 @@ def read_answer(answer: object, sent: Body) -> Answer:
     if not 0 <= cached <= prompt:
         _malformed(f"cached_tokens is {cached} of {prompt}")
     return Answer(
-        text=_field(answer, "text", str),
+        text=_text(answer),
         finish_reason=kind,
         prompt_tokens=prompt,
         cached_tokens=cached,
@@ -235,6 +237,8 @@ def _number(entry: Any) -> float:  # noqa: ANN401 - of any type until it is chec
         raise NoNumbers(f"token {token}", logprob)
     if type(logprob) not in {int, float}:
         _malformed(f"the log-probability of token {token} is {_shown(logprob)}")
+    if logprob > ROUNDING:
+        _malformed(f"the log-probability of token {token} is {logprob}, more than certain")
     return float(logprob)
 
 
@@ -243,6 +247,16 @@ def _likely(entry: Any) -> TokenLogprob:  # noqa: ANN401 - as above
     if not isinstance(piece, str):
         _malformed(f"token {_token(entry)} has no text")
     return TokenLogprob(token=_token(entry), logprob=logprob, piece=piece)
+
+
+def _text(answer: object) -> str:
+    """Return what was generated; half a character, which no file takes, is none."""
+    text: str = _field(answer, "text", str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        _malformed(f"text holds half a character: {_shown(text)}")
+    return text
 
 
 def _count(record: object, name: str) -> int:

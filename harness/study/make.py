@@ -1,6 +1,6 @@
 """Turns a suite and the user's options into a study's plan."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.performance.links import find_link
 from harness.places import ROOT, model_place
 from harness.plan.arms import BOUND_CORES, server_arm
-from harness.plan.make import check_places
+from harness.plan.make import check_places, moment
 from harness.plan.plan import FidelityPlan
 from harness.records.run_folder import RunFolder
 from harness.sglang_plugin.policy import ALGORITHMS, OWN
@@ -91,7 +91,7 @@ def make_study(
     Raises:
         HarnessError: The model's folder or the interpreter is missing, or a candidate is named wrongly; all at once.
     """
-    run_id = f"{(now or datetime.now(UTC)):%Y%m%d-%H%M%S}-study-{suite_label(options.suite)}"
+    run_id = f"{moment(now)}-study-{suite_label(options.suite)}"
     folder = RunFolder(options.reports.resolve() / run_id)
     model_path, python, problems = check_places(
         options.model_path or model_place(suite.model.path), options.server_python

@@ -45,7 +45,7 @@ data: folder
 tasks:
   boolq: {questions: 64, concurrency: 8}
   gsm8k: {questions: 8, concurrency: 4, max_new_tokens: 8}
-fidelity: {boolq: 8, max_tokens: 24, top_k: 5, concurrency: 4}
+fidelity: {boolq: 8, max_tokens: 24, concurrency: 4}
 request_timeout_s: 5
 """
 THRESHOLDS_TEXT = """\

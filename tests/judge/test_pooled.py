@@ -72,17 +72,19 @@ def test_a_task_that_cannot_judge_makes_the_whole_undecided(tmp_path: Path) -> N
     assert report.tasks["gsm8k"].verdict == "PASS"
 
 
-def test_a_failed_request_leaves_the_error_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("failures", "verdict", "pooled"), [(1, "PASS", "PASS"), (100, "ERROR", "INCONCLUSIVE")])
+def test_failed_requests_count_where_their_answers_could_turn_the_verdict(
+    tmp_path: Path, failures: int, verdict: str, pooled: str
+) -> None:
     plan = planned(tmp_path)
     write_run(plan)
-    broken = answers("boolq")
-    broken[3] = failed(broken[3])
+    broken = [failed(sample) if number < failures else sample for number, sample in enumerate(answers("boolq"))]
     write_arm(plan, "baseline", {"boolq": answers("boolq"), "gsm8k": answers("gsm8k")})
     write_arm(plan, "compressed", {"boolq": broken, "gsm8k": answers("gsm8k")})
     report = build_report(run_folder(plan))
-    assert report.verdict == "ERROR"
+    assert report.verdict == verdict
     assert report.pooled is not None
-    assert report.pooled.verdict == "INCONCLUSIVE"
+    assert report.pooled.verdict == pooled
 
 
 @pytest.mark.parametrize("lost", [{}, {"boolq": 100}])

@@ -230,7 +230,7 @@ def test_texts_without_numbers_fail(plan: Plan) -> None:
     file.write_text(broken.model_dump_json() + "\n" + "".join(file.read_text().splitlines(keepends=True)[1:]))
     verdict, _, why = reasons(folder)
     assert verdict == "ERROR"
-    assert "beside that, FAIL: fidelity: the compressed arm gives no numbers for 1 of 32 texts" in why
+    assert "beside that, FAIL: fidelity: the compressed arm gives no numbers for 1 of 64 texts" in why
 
 
 def test_a_log_that_was_cut_between_two_passes_is_no_proof(plan: Plan) -> None:
@@ -241,7 +241,8 @@ def test_a_log_that_was_cut_between_two_passes_is_no_proof(plan: Plan) -> None:
     verdict, code, why = reasons(folder)
     assert (verdict, code) == ("ERROR", 3)
     assert (
-        "compressed arm: rank 0 logged prefills of 6 tokens; the 3 answers and the server's own start took 10" in why
+        "compressed arm: ranks 0, 1 logged prefills of 6 tokens; the 3 answers and the server's own start took 10"
+        in why
     )
 
 
@@ -252,7 +253,7 @@ def test_a_baseline_with_many_times_the_prefills_is_no_proof(plan: Plan) -> None
         file.write_text(file.read_text() + 50 * '{"policy": 0, "mode": "EXTEND", "tokens": 10}\n')
     verdict, _, why = reasons(folder)
     assert verdict == "ERROR"
-    assert "baseline arm: rank 0 logged prefills of 510 tokens" in why
+    assert "baseline arm: ranks 0, 1 logged prefills of 510 tokens" in why
 
 
 def test_ranks_that_say_none_are_no_proof(plan: Plan) -> None:
@@ -262,7 +263,7 @@ def test_ranks_that_say_none_are_no_proof(plan: Plan) -> None:
         file.write_text(file.read_text().replace('"codec": "int8_token"', '"codec": "none"'))
     verdict, _, why = reasons(folder)
     assert verdict == "ERROR"
-    assert "compressed arm: rank 0 ran with codec=none, not int8_token" in why
+    assert "compressed arm: ranks 0, 1 ran with codec=none, not int8_token" in why
 
 
 @pytest.mark.parametrize("gone", [("baseline",), ("compressed",), ARMS])
@@ -302,7 +303,8 @@ def test_a_wrong_sum_is_told_before_the_server_that_died_of_it(plan: Plan) -> No
     start = "compression did not run right: compressed arm: "
     assert report.reasons[0].startswith(f"{start}in short, of 2 checked calls beyond the bound: ")
     assert report.reasons[1].startswith(f"{start}ranks 0, 1, layer 0, ffn")
-    assert report.reasons[-1] == "compressed: the server ended with exit code 7 during the run"
+    died = report.reasons.index("compressed: the server ended with exit code 7 during the run")
+    assert died > 1
 
 
 def test_a_live_check_that_was_cut_is_no_proof(plan: Plan) -> None:
