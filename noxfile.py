@@ -105,7 +105,10 @@ def report(session: nox.Session) -> None:
 @nox.session
 def study(session: nox.Session) -> None:
     """Find which compression is safe for a model, at any number of ranks, on one device. Options: -- --help."""
-    end_with(run_accuracy(session, session.posargs, command="study"))
+    device, rest = pop_option(session.posargs, "--device", "")
+    if device and not pop_option(rest, "--suite", "")[0]:
+        rest = ["--suite", of_device(session, device)[0], *rest]
+    end_with(run_accuracy(session, rest, command="study"))
 
 
 @nox.session
@@ -170,11 +173,7 @@ def faults(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
     device, rest = pop_option(session.posargs, "--device", "cpu")
-    devices = suites(session)
-    if device not in devices.values():
-        known = ", ".join(sorted(set(devices.values()) - {BROKEN}))
-        session.log(f"there is no suite for --device {device}; there are suites for: {known}")
-        end_with(ERROR)
+    names, devices = of_device(session, device), suites(session)
     interpreter, _ = pop_option(rest, "--server-python", "")
     numeric = ["--server-python", interpreter] if interpreter else []
     # The numerical suite knows no NPU: there it tests the arithmetic on the host's CPU.
@@ -182,12 +181,9 @@ def nightly(session: nox.Session) -> None:
     # Of pytest's exit codes only 0 and 1 mean what ours do: its 2 is an interruption, not INCONCLUSIVE.
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
-    for name, its_device in devices.items():
-        if its_device == device:
-            codes[name] = run_accuracy(session, ["--suite", name, "--noise-floor", *rest])
-        elif its_device == BROKEN:
-            # Which device it is for nobody knows: a night must not pass without it.
-            codes[name] = ERROR
+    codes |= {name: run_accuracy(session, ["--suite", name, "--noise-floor", *rest]) for name in names}
+    # Which device these are for nobody knows: a night must not pass without them.
+    codes |= {name: ERROR for name, its_device in devices.items() if its_device == BROKEN}
     end_with_worst(session, codes)
 
 
@@ -550,6 +546,17 @@ def suites(session: nox.Session, *named: str) -> dict[str, str]:
     """Return each suite's device by its name, or that of those named, by name or file."""
     listed = must_run(session, harness_environment(session), "-m", "harness", "suites", *named, silent=True)
     return {name: device for name, device, *_ in (line.split("\t") for line in str(listed).splitlines())}
+
+
+def of_device(session: nox.Session, device: str) -> list[str]:
+    """Return the names of a device's suites; end nox where it has none."""
+    devices = suites(session)
+    names = [name for name, its_device in devices.items() if its_device == device]
+    if not names:
+        known = ", ".join(sorted(set(devices.values()) - {BROKEN}))
+        session.log(f"there is no suite for --device {device}; there are suites for: {known}")
+        end_with(ERROR)
+    return names
 
 
 def gpus(session: nox.Session, python: Path) -> int:

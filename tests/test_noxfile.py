@@ -141,6 +141,30 @@ def test_the_suite_on_a_gpu_is_shared_out_unless_told_otherwise(arguments: list[
     assert not noxfile.side_by_side(["--device", "cuda", *arguments])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["--device", "npu", "--no-sites"], ["--suite", "b", "--no-sites"]),
+        (["--device", "npu", "--suite", "c"], ["--suite", "c"]),
+        (["--no-sites"], ["--no-sites"]),
+    ],
+)
+def test_a_study_takes_the_suite_of_a_device(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], asked: list[str]
+) -> None:
+    ran: list[list[str]] = []
+
+    def run_accuracy(_session: nox.Session, arguments: Sequence[str], *, command: str) -> int:
+        ran.append([command, *arguments])
+        return 0
+
+    monkeypatch.setattr(noxfile, "run_accuracy", run_accuracy)
+    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu", "b": "npu", "c": "npu"})
+    given: Any = SimpleNamespace(posargs=arguments)
+    noxfile.study.func(given)
+    assert ran == [["study", *asked]]
+
+
 def test_a_suite_that_cannot_be_read_fails_the_night_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(monkeypatch)
     monkeypatch.setattr(noxfile, "run_numerics", lambda *_, **__: 0)
