@@ -25,6 +25,11 @@ NOT_RIGHT = "compression did not run right"
 NOT_CHECKED = "it is not proven that compression ran right"
 FACTS = ("every", "codec", "algorithm")
 COUNTED = ("calls", "pass_seconds", "check_seconds")
+# What a checked call must say, and each of its two kinds of token.
+JUDGED = frozenset({"call", "site", "layer", "codec", "algorithm", "nonfinite", "swallowed", "differing"})
+TALLIED = frozenset(
+    ("tokens", "elements", "beyond", "over_bound", "signal", "error", "claimed", "nonzero", "flushed", "crest")
+)
 
 
 class Errors(Strict):
@@ -205,9 +210,26 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             continue
         if not isinstance(line, dict) or not {"samples", *COUNTED} <= line.keys():
             raise ValueError("it holds a line that is no checked pass")
+        if not all(map(_is_sample, line["samples"])):
+            raise ValueError("it holds a sample that is none")
         last = {name: line[name] + before[name] for name in COUNTED}
         passes.append({**line, **last})
     return lines[0], passes
+
+
+def _is_sample(sample: object) -> bool:
+    """Return whether a checked call says all that is judged of it."""
+    return (
+        isinstance(sample, dict)
+        and sample.keys() >= JUDGED
+        and type(sample["nonfinite"]) is int
+        and all(
+            isinstance(tally := sample.get(part), dict)
+            and tally.keys() >= TALLIED
+            and all(type(number) in {int, float} for number in tally.values())
+            for part in ("token0", "rest")
+        )
+    )
 
 
 def _what(sample: dict[str, Any]) -> tuple[int, str, int]:

@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = document(rows, today=now.date(), form=form, version=harness_versions("")["harness"])
     if chosen.out:
         file = chosen.out / "reliability.md"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     else:
         folder = ROOT / "reports" / f"{now:%Y%m%d-%H%M%S}-faults"

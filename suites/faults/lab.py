@@ -246,6 +246,10 @@ class Running:
         """Wait for its end and that of everything it started; what is left is killed and named."""
         peak_kb, code = 0, None
         while True:
+            if self.process.returncode is not None:
+                # A signal that was sent too late found it ended.
+                code = self.process.returncode
+                break
             process, status, usage = os.wait4(self.process.pid, os.WNOHANG)
             if process:
                 code, peak_kb = os.waitstatus_to_exitcode(status), usage.ru_maxrss
@@ -301,7 +305,7 @@ def _write_data(raw: Path) -> None:
         {
             "question": f"is {number} even",
             "passage": f"{number} is a number of the campaign",
-            "label": int(number % 4 > 0),
+            "label": 1 - number % 2,
         }
         for number in range(80)
     ]

@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,16 @@ def test_a_log_that_is_none(tmp_path: Path, text: str) -> None:
     write_live_check(tmp_path)
     (tmp_path / "live-rank-0.jsonl").write_text(text)
     assert read(tmp_path).faults[0].startswith("rank 0 left no live check (live-rank-0.jsonl: ")
+
+
+@pytest.mark.parametrize("spoil", [{"rest": {}}, {"token0": None}, {"nonfinite": "1"}, {"rest": {"over_bound": "x"}}])
+def test_a_checked_call_that_lacks_what_is_judged_is_no_proof(tmp_path: Path, spoil: dict[str, Any]) -> None:
+    write_live_check(tmp_path, [checked(0)])
+    file = tmp_path / "live-rank-1.jsonl"
+    head, line, *_ = map(json.loads, file.read_text().splitlines())
+    line["samples"][0] |= spoil
+    file.write_text(json.dumps(head) + "\n" + json.dumps(line) + "\n")
+    assert "rank 1 left no live check (live-rank-1.jsonl: it holds a sample that is none)" in read(tmp_path).faults
 
 
 def test_many_equal_faults_are_cut_short(tmp_path: Path) -> None:
