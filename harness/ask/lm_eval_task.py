@@ -266,7 +266,8 @@ def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
     """Put a task's scored documents into the order of asking and return each one's number in the data."""
     documents = task.eval_docs
     rows = asking_order(len(documents))
-    shuffled = documents.select(rows)
+    # A list: lm-eval goes through all of them for every batch, and a data set takes a fifth of a second for that.
+    shuffled = list(documents.select(rows))
     # The examples that are shown come from the data itself, not from here.
     name = "test_docs" if task.has_test_docs() else "validation_docs"
     setattr(task, name, lambda: shuffled)
