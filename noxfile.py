@@ -107,7 +107,7 @@ def study(session: nox.Session) -> None:
     """Find which compression is safe for a model, at any number of ranks, on one device. Options: -- --help."""
     device, rest = pop_option(session.posargs, "--device", "")
     if device and not pop_option(rest, "--suite", "")[0]:
-        rest = ["--suite", of_device(session, device)[0], *rest]
+        rest = ["--suite", of_device(session, device, suites(session))[0], *rest]
     end_with(run_accuracy(session, rest, command="study"))
 
 
@@ -173,7 +173,8 @@ def faults(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
     device, rest = pop_option(session.posargs, "--device", "cpu")
-    names, devices = of_device(session, device), suites(session)
+    devices = suites(session)
+    names = of_device(session, device, devices)
     interpreter, _ = pop_option(rest, "--server-python", "")
     numeric = ["--server-python", interpreter] if interpreter else []
     # The numerical suite knows no NPU: there it tests the arithmetic on the host's CPU.
@@ -548,9 +549,8 @@ def suites(session: nox.Session, *named: str) -> dict[str, str]:
     return {name: device for name, device, *_ in (line.split("\t") for line in str(listed).splitlines())}
 
 
-def of_device(session: nox.Session, device: str) -> list[str]:
-    """Return the names of a device's suites; end nox where it has none."""
-    devices = suites(session)
+def of_device(session: nox.Session, device: str, devices: dict[str, str]) -> list[str]:
+    """Return the names of a device's suites, of all suites' devices; end nox where it has none."""
     names = [name for name, its_device in devices.items() if its_device == device]
     if not names:
         known = ", ".join(sorted(set(devices.values()) - {BROKEN}))

@@ -49,6 +49,20 @@ PASSAGES = [
 ]
 
 
+# A task of one's own; `answer` is a choice's number.
+OWN_TASK: dict[str, Any] = {
+    "task": "mine",
+    "dataset_path": "json",
+    "output_type": "multiple_choice",
+    "test_split": "test",
+    "doc_to_text": "{{question}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "{{answer}}",
+    "metric_list": [{"metric": "acc"}],
+    "metadata": {"version": 1.0, "data_files": {"test": "mine.jsonl"}},
+}
+
+
 def write_rows(file: Path, rows: Iterable[object]) -> None:
     """Write one JSON value a line."""
     file.parent.mkdir(parents=True, exist_ok=True)

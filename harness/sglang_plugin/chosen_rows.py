@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from harness.collective.spared_rows import row_powers
 from harness.sglang_plugin.codecs import Simulated
 from harness.sglang_plugin.policy import CREST, Rows
 
@@ -33,13 +34,10 @@ def chosen(rows: Rows, parts: Tensor, positions: Tensor) -> Tensor:
 def crest(parts: Tensor) -> Tensor:
     """Return the largest crest factor, amax over rms, of the ranks' parts of each row: `[N, T, H]` -> `[T]`, fp32.
 
-    A row of zeros has 0.
+    A row of zeros has 0, and so has one that holds a NaN or an infinity.
     """
-    magnitudes = parts.float().abs()
-    amax = magnitudes.amax(dim=-1)
-    # Scaled first: squares of large numbers overflow, those of small ones vanish.
-    rms = (magnitudes / amax.clamp(min=torch.finfo(torch.float32).tiny).unsqueeze(-1)).square().mean(dim=-1).sqrt()
-    return torch.where(amax > 0, 1 / rms, 0.0).amax(dim=0)
+    powers = row_powers(parts.flatten(0, 1)).view(parts.shape[:2])
+    return (parts.shape[-1] / powers).sqrt().nan_to_num(nan=0.0).amax(dim=0)
 
 
 def sum_chosen(total: Tensor, which: Tensor, parts: Tensor, compressed: Simulated) -> Tensor:

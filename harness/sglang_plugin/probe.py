@@ -7,7 +7,6 @@ Imports the standard library, SGLang, the collective and torch only.
 
 import argparse
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -15,6 +14,8 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
 from pathlib import Path
 from typing import Any, NoReturn
+
+from harness.sglang_plugin.on_stdin import reply
 
 PLUGIN_GROUP = "sglang.srt.plugins"
 PLUGIN = "tp_compression_harness"
@@ -198,14 +199,5 @@ def _gpu_problems(ranks: int, servers: int) -> list[str]:
     return [f"{text}, a GPU for each rank of each server that is up at once: {what_to_do}"]
 
 
-def main() -> None:
-    """Answer the request on standard input."""
-    request = json.load(sys.stdin)
-    out = sys.stdout
-    # SGLang's imports print; the answer must be alone on standard output.
-    sys.stdout = sys.stderr
-    json.dump(answer(request), out)
-
-
 if __name__ == "__main__":
-    main()
+    reply(answer)

@@ -6,10 +6,10 @@ Run by the server's interpreter; imports the standard library and SGLang only.
 """
 
 import argparse
-import json
-import sys
 from importlib import import_module
 from typing import Any
+
+from harness.sglang_plugin.on_stdin import reply
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -52,14 +52,5 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main() -> None:
-    """Answer the request on standard input."""
-    request = json.load(sys.stdin)
-    out = sys.stdout
-    # SGLang's imports print; the answer must be alone on standard output.
-    sys.stdout = sys.stderr
-    json.dump(answer(request), out)
-
-
 if __name__ == "__main__":
-    main()
+    reply(answer)

@@ -20,7 +20,7 @@ from harness.plan.plan import Chat, Plan, TaskPlan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import read_samples
 from harness.serve.server import running
-from tests.support import start_of, write_interpreter, write_rows
+from tests.support import OWN_TASK, start_of, write_interpreter, write_rows
 
 MakePlan = Callable[..., Plan]
 # A right answer that is the longest choice: by its sum it loses, for each character it wins.
@@ -115,19 +115,8 @@ def test_ten_questions_of_a_kind_and_then_a_count(tmp_path: Path) -> None:
 
 
 def mine(folder: Path, rows: list[dict[str, Any]], **changed: Any) -> LmEvalTask:
-    """Load a task of one's own; `answer` is a choice's number."""
-    content = {
-        "task": "mine",
-        "dataset_path": "json",
-        "output_type": "multiple_choice",
-        "test_split": "test",
-        "doc_to_text": "{{question}}",
-        "doc_to_choice": "{{choices}}",
-        "doc_to_target": "{{answer}}",
-        "metric_list": [{"metric": "acc"}],
-        "metadata": {"version": 1.0, "data_files": {"test": "mine.jsonl"}},
-    }
-    (folder / "mine.yaml").write_text(yaml.safe_dump(content))
+    """Load a task of one's own."""
+    (folder / "mine.yaml").write_text(yaml.safe_dump(OWN_TASK))
     write_rows(folder / "mine.jsonl", rows)
     plan = task_plan("mine", folder / "mine.yaml", questions=len(rows), **changed)
     return LmEvalTask("mine", plan, folder, folder / "loaded")

@@ -12,19 +12,8 @@ from harness.config.task_file import TaskRefused, find_task
 from harness.errors import ConfigError, HarnessError
 from harness.places import THRESHOLDS
 from harness.prepare.needed import needed_files
-from tests.support import write_model, write_rows
+from tests.support import OWN_TASK, write_model, write_rows
 
-TASK: dict[str, Any] = {
-    "task": "mine",
-    "dataset_path": "json",
-    "output_type": "multiple_choice",
-    "test_split": "test",
-    "doc_to_text": "{{question}}",
-    "doc_to_choice": "{{choices}}",
-    "doc_to_target": "{{answer}}",
-    "metric_list": [{"metric": "acc"}],
-    "metadata": {"version": 1.0, "data_files": {"test": "mine.jsonl"}},
-}
 ROW = {"metric": "acc,none", "max_drop": 0.1, "source": "here"}
 
 
@@ -44,7 +33,7 @@ class Own:
             "tasks": {"mine": {"questions": 4, "file": "mine.yaml"}},
         }
         self.rows: dict[str, Any] = {"mine": ROW}
-        self.write(folder / "mine.yaml", TASK)
+        self.write(folder / "mine.yaml", OWN_TASK)
         write_model(folder / "model")
 
     @staticmethod
@@ -159,7 +148,7 @@ def test_tasks_that_cannot_be_asked_are_refused_with_the_reason(
     tmp_path: Path, changed: dict[str, Any], says: str
 ) -> None:
     Own.write(tmp_path / "own_include.yaml", {"include": "own_include.yaml"})
-    Own.write(tmp_path / "mine.yaml", TASK | changed)
+    Own.write(tmp_path / "mine.yaml", OWN_TASK | changed)
     with pytest.raises(TaskRefused, match=says):
         find_task("mine", tmp_path / "mine.yaml")
 
