@@ -2,12 +2,14 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.plan.flag_coverage import model_class
+from harness.plan.flag_coverage import problems as coverage_problems
 from harness.plan.plan import PORT, Arm, Plan
 from harness.safety import harmless
 from harness.sglang_plugin.policy import parse
@@ -25,17 +27,28 @@ class Sglang:
         settings: The names of all its server arguments.
         packages: What else is installed beside it, in one line that changes when any of it does.
         plugin: SHA-256 over the plugin and the collective, as its interpreter finds them.
+        spelled: Arguments of its servers that it has under another name, with that name.
     """
 
     version: str
     settings: frozenset[str]
     packages: str
     plugin: str
+    spelled: Mapping[str, str] = field(default_factory=dict)
+
+    def arms(self, arms: Sequence[Arm]) -> list[Arm]:
+        """Return the arms with their arguments as this release spells them."""
+        return [
+            arm.model_copy(update={"argv": [self.spelled.get(argument, argument) for argument in arm.argv]})
+            for arm in arms
+        ]
 
 
 def check_plan(plan: Plan) -> Sglang:
     """Ask whether the SGLang of a run takes its servers; returns and errors as for `check_sglang`."""
     settings = plan.arms[0].settings
+    # A calibration switches the flag on nowhere.
+    expected = None if plan.calibrates else (model_class(plan.model_path), plan.sites)
     choices = parse(plan.policy).choices() if plan.policy else []
     named = [settings.codec, settings.claims, *(name for choice in choices for name in (choice.codec, choice.claims))]
     return check_sglang(
@@ -43,6 +56,7 @@ def check_plan(plan: Plan) -> Sglang:
         plan.arms,
         codecs=[name for name in dict.fromkeys(named) if name],
         gpus={"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
+        expected=expected,
     )
 
 
@@ -53,6 +67,7 @@ def check_sglang(
     gpus: dict[str, int] | None,
     codecs: Sequence[str] = (),
     candidates: Sequence[tuple[str, str, int]] = (),
+    expected: tuple[str, Sequence[str]] | None = None,
 ) -> Sglang:
     """Ask the SGLang that will run whether it takes both arms' arguments, and sees the plugin and enough GPUs.
 
@@ -62,6 +77,7 @@ def check_sglang(
         gpus: Where they run on NVIDIA GPUs, how many `ranks` each has and how many `servers` are up at once.
         codecs: Every codec that they are to know, by name or as `module:function`.
         candidates: What virtual ranks are to compute: codec, algorithm and number of ranks.
+        expected: The model's class, and where the flag is expected to compress in it; None without the flag.
 
     Returns:
         What it is.
@@ -82,11 +98,14 @@ def check_sglang(
     try:
         version, problems = str(found["sglang"]), found["problems"]
         settings, packages, plugin = frozenset(found["settings"]), str(found["packages"]), str(found["plugin"])
-    except (KeyError, TypeError) as error:
+        spelled = {str(argument): str(own) for argument, own in found["spelled"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
         raise HarnessError(f"{server_python} cannot examine its SGLang: its answer is none: {error!r}") from error
+    if expected is not None:
+        problems = [*problems, *coverage_problems(version, *expected)]
     if problems:
         raise HarnessError("\n".join(problems))
-    return Sglang(version=version, settings=settings, packages=packages, plugin=plugin)
+    return Sglang(version=version, settings=settings, packages=packages, plugin=plugin, spelled=spelled)
 
 
 def ask_interpreter(

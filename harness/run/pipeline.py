@@ -57,6 +57,7 @@ def measure(
         KeyboardInterrupt: The user stopped it; the report says so.
     """
     sglang = ask_sglang(plan, display)
+    plan = plan.model_copy(update={"arms": sglang.arms(plan.arms)})
     with opened(plan, harness_versions(sglang.version), resume=resume) as journal:
         watch = Watch(plan.deadlines)
         concluded: list[ResultT] = []

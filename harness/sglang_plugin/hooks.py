@@ -6,7 +6,6 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-import msgspec
 import torch
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.utils import is_npu
@@ -21,6 +20,7 @@ from harness.sglang_plugin.plain_sum import plain_sum
 from harness.sglang_plugin.policy import Choice, uniform
 from harness.sglang_plugin.predictions import Predictions
 from harness.sglang_plugin.recorder import Recorder
+from harness.sglang_plugin.releases import set_argument
 from harness.sglang_plugin.settings import Settings
 from harness.sglang_plugin.study_folder import PolicyFile
 from harness.sglang_plugin.virtual_ranks import cut
@@ -73,13 +73,12 @@ def allow_off_npu(original: Hook, server_args: Any) -> None:  # noqa: ANN401 - S
     asked = server_args.enable_quant_communications
     if asked and server_args.tp_size == 1:
         raise ValueError("Communications quantization is only used with tp_size != 1")
-    # The record is sealed by its own setter once resolved; the Struct's setter is below that. What other code
-    # reads afterwards is what the user asked for, unchanged.
-    msgspec.Struct.__setattr__(server_args, FLAG, False)
+    # What other code reads afterwards is what the user asked for, unchanged.
+    set_argument(server_args, FLAG, value=False)
     try:
         original(server_args)
     finally:
-        msgspec.Struct.__setattr__(server_args, FLAG, asked)
+        set_argument(server_args, FLAG, asked)
 
 
 class Plugin:

@@ -43,6 +43,7 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
     candidates = [(one.codec, one.algorithm, one.ranks) for one in plan.candidates]
     sglang = check_sglang(plan.server_python, plan.arms, candidates=candidates, gpus=plan.gpus)
+    plan = plan.model_copy(update={"arms": sglang.arms(plan.arms)})
     folder = StudyFolder(Path(plan.folder))
     started, clock = datetime.now(UTC), time.monotonic()
     try:

@@ -26,7 +26,7 @@ def refused(plan: Plan) -> str:
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    answer = {"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"]}
+    answer = {"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"], "spelled": {}}
     script = f"echo '{json.dumps({**answer, 'packages': 'torch 2', 'plugin': 'f00'})}'"
     assert check_plan(planned(tmp_path, script)) == Sglang(
         version="0.5.23", settings=frozenset({"tp_size", "port"}), packages="torch 2", plugin="f00"
@@ -35,7 +35,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 def test_it_is_asked_with_both_arms_arguments_in_the_servers_environment(tmp_path: Path) -> None:
     script = f"""cat > {tmp_path}/request; env > {tmp_path}/env; echo "$@" > {tmp_path}/arguments
-echo '{{"sglang": "1", "problems": [], "settings": [], "packages": "", "plugin": ""}}'"""
+echo '{{"sglang": "1", "problems": [], "settings": [], "spelled": {{}}, "packages": "", "plugin": ""}}'"""
     plan = planned(tmp_path, script)
     check_plan(plan)
     request = json.loads((tmp_path / "request").read_text())
@@ -55,7 +55,7 @@ echo '{{"sglang": "1", "problems": [], "settings": [], "packages": "", "plugin":
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
     problems = ["one is wrong", "two is wrong", "three is wrong"]
-    answer = {"sglang": "1", "problems": problems, "settings": [], "packages": "", "plugin": ""}
+    answer = {"sglang": "1", "problems": problems, "settings": [], "spelled": {}, "packages": "", "plugin": ""}
     script = f"echo '{json.dumps(answer)}'"
     assert refused(planned(tmp_path, script)).splitlines() == problems
 
