@@ -83,10 +83,8 @@ def problems(release: str, named: str, sites: Collection[str]) -> list[str]:
     if not known.sites:
         return [f"{text}: {known.why}. It takes the flag and does nothing; {_works_from(named, release)}"]
     text += f": {known.why}" if known.why else ""
-    named_sites = f"[{', '.join(known.sites)}]"
-    text += (
-        f". The suite expects {in_words(tuple(sites))}: say compression.sites: {named_sites} in it to measure that"
-    )
+    key = f"compression.sites: [{', '.join(known.sites)}]"
+    text += f". The suite expects {in_words(tuple(sites))}: say {key} in it to measure that"
     return [f"{text}; {_works_from(named, release)}"]
 
 
@@ -97,8 +95,8 @@ def explain(release: str, named: str) -> str:
     if known is not None and not known.sites:
         return f"SGLang {release} compresses nothing in {named}: {known.why}; {_works_from(named, release)}"
     return (
-        f"SGLang {release} took the flag for {named} and compressed nothing: where a model's layers do not tell their "
-        "sums the forward batch, the flag does nothing; docs/compatibility.md has the classes that do"
+        f"SGLang {release} took the flag for {named} and compressed nothing: where a model's layers do not tell "
+        "their sums the forward batch, the flag does nothing; docs/compatibility.md has the classes that do"
     )
 
 

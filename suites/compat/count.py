@@ -1,6 +1,5 @@
 """Counts a release's compressed sums in a real server of two ranks on the CPU, with a small random model."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.load import load
@@ -10,6 +9,7 @@ from harness.prepare.random_models import LAST, NEXT
 from harness.serve.server import Start, running
 from harness.sglang_plugin.policy import SITES
 from harness.sglang_plugin.settings import Settings
+from harness.strict import Strict
 
 SUITE = "smollm2-cpu"
 PROMPT = f"The capital of France{LAST}"
@@ -18,8 +18,7 @@ START_TIMEOUT_S = 400
 REQUEST_TIMEOUT_S = 120
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counted:
+class Counted(Strict):
     """What a server did.
 
     Attributes:

@@ -1,5 +1,6 @@
 """What each release compresses, by model class, and the words for a flag that does nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from tests.support import make, write_interpreter, write_model
 
 
 def says(folder: Path, release: str) -> None:
-    answer = f'''{{"sglang": "{release}", "problems": [], "settings": [], "spelled": {{}}, "packages": "", "plugin": ""}}'''
-    write_interpreter(folder / "bin", f"echo '{answer}'")
+    answer = {"sglang": release, "problems": [], "settings": [], "spelled": {}, "packages": "", "plugin": ""}
+    write_interpreter(folder / "bin", f"echo '{json.dumps(answer)}'")
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,8 @@ def test_a_flag_that_does_nothing_is_refused_before_a_server_starts(tmp_path: Pa
         check_plan(make(tmp_path))
     assert str(caught.value) == (
         "SGLang 0.5.16 compresses nothing in LlamaForCausalLM: neither its attention nor its MLP is told the forward "
-        "batch. It takes the flag and does nothing; from 0.5.22 on it compresses attention; from 0.5.23 on it compresses "
-        "attention and ffn"
+        "batch. It takes the flag and does nothing; from 0.5.22 on it compresses attention; from 0.5.23 on it "
+        "compresses attention and ffn"
     )
 
 
