@@ -47,6 +47,7 @@ class Sglang:
 def check_plan(plan: Plan) -> Sglang:
     """Ask whether the SGLang of a run takes its servers; returns and errors as for `check_sglang`."""
     settings = plan.arms[0].settings
+    needed = {"ranks": plan.tp, "servers": 2 if plan.together else 1}
     # A calibration switches the flag on nowhere.
     expected = None if plan.calibrates else (model_class(plan.model_path), plan.sites)
     choices = parse(plan.policy).choices() if plan.policy else []
@@ -55,7 +56,8 @@ def check_plan(plan: Plan) -> Sglang:
         plan.server_python,
         plan.arms,
         codecs=[name for name in dict.fromkeys(named) if name],
-        gpus={"ranks": plan.tp, "servers": 2 if plan.together else 1} if plan.device == "cuda" else None,
+        gpus=needed if plan.device == "cuda" else None,
+        npus=needed if plan.device == "npu" else None,
         expected=expected,
     )
 
@@ -65,6 +67,7 @@ def check_sglang(
     arms: list[Arm],
     *,
     gpus: dict[str, int] | None,
+    npus: dict[str, int] | None = None,
     codecs: Sequence[str] = (),
     candidates: Sequence[tuple[str, str, int]] = (),
     expected: tuple[str, Sequence[str]] | None = None,
@@ -75,6 +78,7 @@ def check_sglang(
         server_python: The interpreter that has it.
         arms: The servers that it is to run.
         gpus: Where they run on NVIDIA GPUs, how many `ranks` each has and how many `servers` are up at once.
+        npus: The same of NPUs.
         codecs: Every codec that they are to know, by name or as `module:function`.
         candidates: What virtual ranks are to compute: codec, algorithm and number of ranks.
         expected: The model's class, and where the flag is expected to compress in it; None without the flag.
@@ -91,6 +95,7 @@ def check_sglang(
         "codecs": list(codecs),
         "candidates": list(candidates),
         "gpus": gpus,
+        "npus": npus,
     }
     found = ask_interpreter(
         server_python, "harness.sglang_plugin.probe", request, arms[0].environment(), "examine its SGLang"

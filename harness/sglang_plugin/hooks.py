@@ -1,5 +1,6 @@
 """The hooks themselves, registered with SGLang's own mechanism; no file of SGLang is patched."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +21,7 @@ from harness.sglang_plugin.plain_sum import plain_sum
 from harness.sglang_plugin.policy import Choice, uniform
 from harness.sglang_plugin.predictions import Predictions
 from harness.sglang_plugin.recorder import Recorder
-from harness.sglang_plugin.releases import set_argument
+from harness.sglang_plugin.releases import KERNEL_HOLDER, set_argument
 from harness.sglang_plugin.settings import Settings
 from harness.sglang_plugin.study_folder import PolicyFile
 from harness.sglang_plugin.virtual_ranks import cut
@@ -225,7 +226,7 @@ class Plugin:
         )
 
     def watch_npu_kernel(self) -> None:
-        """Count calls of `torch_npu.npu_dynamic_quant`, which SGLang imports anew in every call."""
+        """Count calls of `torch_npu.npu_dynamic_quant`, from wherever this release calls it."""
         try:
             torch_npu = import_module("torch_npu")
             kernel = torch_npu.npu_dynamic_quant
@@ -239,6 +240,8 @@ class Plugin:
             return kernel(*args, **kwargs)
 
         torch_npu.npu_dynamic_quant = counted  # type: ignore[attr-defined]
+        if hasattr(holder := sys.modules.get(KERNEL_HOLDER), "npu_dynamic_quant"):
+            holder.npu_dynamic_quant = counted  # type: ignore[union-attr]
 
     def _start(self, runner: Any) -> None:  # noqa: ANN401 - SGLang's ModelRunner
         args, settings = runner.server_args, self._settings

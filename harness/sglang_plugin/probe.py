@@ -7,13 +7,13 @@ Imports the standard library, SGLang, the collective and torch only.
 
 import argparse
 import hashlib
-import os
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness.sglang_plugin.accelerators import cann_version, gpu_problems, npu_problems
 from harness.sglang_plugin.on_stdin import reply
 from harness.sglang_plugin.releases import OLDEST, argument_names, chosen, spelled
 
@@ -57,7 +57,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         request: `arms`, the `sglang serve` arguments of each arm by name; `codecs`, every codec's name, or an
             implementation's, `module:function`; `candidates`, what virtual ranks are to compute, each a codec, an
             algorithm and a number of ranks; `gpus`, where the servers run on NVIDIA GPUs, how many `ranks` each has
-            and how many `servers` are up at once.
+            and how many `servers` are up at once; `npus`, the same of NPUs.
 
     Returns:
         `sglang`, its version; `settings`, the names of all its server arguments; `spelled`, those of the arguments
@@ -81,7 +81,10 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     found |= {"packages": _packages(), "plugin": _plugin()}
     # Before SGLang, which may not even be importable without its GPUs.
     if gpus := request.get("gpus"):
-        problems += _gpu_problems(gpus["ranks"], gpus["servers"])
+        problems += gpu_problems(gpus["ranks"], gpus["servers"])
+    if npus := request.get("npus"):
+        problems += npu_problems(npus["ranks"], npus["servers"], next(iter(request["arms"].values()), []))
+        found["packages"] += f"; CANN {cann_version() or 'unknown'}"
     try:
         import_module("sglang.srt.plugins.hook_registry")
     except ImportError as error:
@@ -214,26 +217,6 @@ def _unseen_sums(told: dict[str, Any]) -> list[str]:
             "server.args --enforce-disable-flashinfer-allreduce-fusion"
         )
     return problems
-
-
-def _gpu_problems(ranks: int, servers: int) -> list[str]:
-    """Say so if this interpreter sees fewer GPUs than the servers that are up at once have ranks."""
-    try:
-        torch = import_module("torch")
-        seen = torch.cuda.device_count()
-        sees = f"{seen} (torch {torch.__version__}, CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')})"
-    except Exception as error:  # noqa: BLE001 - torch can fail in any way where its libraries or the driver are broken
-        seen, sees = 0, f"none ({error!r})"
-    if seen >= ranks * servers:
-        return []
-    what_to_do = (
-        "use a machine that has them, an interpreter with a CUDA build of torch (--server-python), or a "
-        "CUDA_VISIBLE_DEVICES that names them"
-    )
-    if servers > 1 and seen >= ranks:
-        what_to_do += ", or leave --together out and run one server after the other"
-    text = f"{sys.executable} sees too few NVIDIA GPUs: {sees}, where {servers} x {ranks} are needed"
-    return [f"{text}, a GPU for each rank of each server that is up at once: {what_to_do}"]
 
 
 if __name__ == "__main__":

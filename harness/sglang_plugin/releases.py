@@ -19,6 +19,10 @@ SPELLINGS = (
 """Arguments as suites write them, the newest release's, and as those releases spell them that do not know it: both up
 to 0.5.13. One without `=` keeps the value that it is given."""
 
+KERNEL_HOLDER = "sglang.srt.distributed.device_communicators.npu_communicator"
+"""Where the NPU's kernel is called up to 0.5.22, by a name that is bound when this is imported; 0.5.23 imports the
+kernel anew in every call."""
+
 LONG_NAMES = {
     "dp_size": "data_parallel_size",
     "pp_size": "pipeline_parallel_size",

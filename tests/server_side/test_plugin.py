@@ -29,6 +29,7 @@ from types import SimpleNamespace as NS
 def rank_main(rank, store):
     # Before anything NPU is pretended: SGLang's layers would look for its kernels too.
     import sglang.srt.model_executor.model_runner
+    communicator = lambda group: None
     {prelude}
     {register}
     from sglang.srt.distributed import parallel_state, communication_op
@@ -36,6 +37,7 @@ def rank_main(rank, store):
     group = object.__new__(parallel_state.GroupCoordinator)
     group.world_size, group.device_group, group.unique_name = 2, dist.group.WORLD, "tp"
     group.local_size = 2
+    group.npu_communicator = communicator(group)
     communication_op.get_tp_group = communication_op.get_attn_tp_group = lambda: group
     from sglang.srt.model_executor.model_runner import ModelRunner
     from sglang.srt.model_executor.forward_batch_info import ForwardMode
@@ -80,6 +82,19 @@ FAKE_NPU = """
     # Upstream's fall-back, where the kernel cannot be imported, is a plain all-reduce.
     from sglang.srt.distributed import parallel_state as ps
     ps.inplace_all_reduce = lambda x, group_name: dist.all_reduce(x)
+    # Up to 0.5.22 the group has a communicator, which has the kernel by name.
+    try:
+        from sglang.srt.distributed.device_communicators import npu_communicator as holder
+        holder.npu_dynamic_quant = npu.npu_dynamic_quant
+    except (ImportError, AttributeError):
+        holder = None
+    def communicator(group):
+        return holder and NS(
+            disabled=False,
+            quant_all_reduce=lambda x: holder.NpuCommunicator.quant_all_reduce(
+                NS(world_size=2, group=group.device_group), x
+            ),
+        )
 """
 
 # 3 rows of 4 values to one peer: a byte a value and a four-byte scale a row.
