@@ -45,21 +45,20 @@ class LmEvalTask:
 
     unit = "questions"
 
-    def __init__(self, name: str, plan: TaskPlan, data: Path, folder: Path) -> None:
+    def __init__(self, name: str, plan: TaskPlan, data: Path) -> None:
         """Load the task's YAML and its data.
 
         Args:
             name: The task.
             plan: What the plan says of it.
             data: The prepared data.
-            folder: Where the task's YAML with the data's place in it is written, for lm-eval to load.
 
         Raises:
             HarnessError: The data lacks a file or questions, or lm-eval refuses the task.
         """
         self.name = name
         self.plan = plan
-        self._task = load_task(name, plan, data, folder)
+        self._task = load_task(name, plan, data)
         self._task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
         self.chat = Renderings(plan.chat) if plan.chat is not None else None
         self._rows = _shuffle(self._task)

@@ -43,13 +43,13 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
     candidates = [(one.codec, one.algorithm, one.ranks) for one in plan.candidates]
     sglang = check_sglang(plan.server_python, plan.arms, candidates=candidates, gpus=plan.gpus)
+    # Before the folder: what is refused leaves none behind.
+    texts, task = FixedTexts(plan.texts, Path(plan.data)), _scored_task(plan)
     folder = StudyFolder(Path(plan.folder))
     started, clock = datetime.now(UTC), time.monotonic()
     try:
         folder.path.mkdir(mode=PRIVATE, parents=True)
         write_record(folder.plan, plan)
-        texts = FixedTexts(plan.texts, Path(plan.data))
-        task = _scored_task(plan, folder)
         for ranks in plan.ranks:
             with ExitStack() as stack:
                 store = Store(_facts(plan, ranks, texts, task, sglang))
@@ -86,7 +86,7 @@ def _predict_for_confirmation(
         measurer.predictions(name, rules, texts)
 
 
-def _scored_task(plan: StudyPlan, folder: StudyFolder) -> LmEvalTask | None:
+def _scored_task(plan: StudyPlan) -> LmEvalTask | None:
     if not plan.questions:
         return None
     task = TaskPlan(
@@ -96,7 +96,7 @@ def _scored_task(plan: StudyPlan, folder: StudyFolder) -> LmEvalTask | None:
         max_new_tokens=None,
         threshold=Threshold(metric="acc,none", report_only=True, source="a study judges nothing"),
     )
-    return LmEvalTask(SCORED_TASK, task, Path(plan.data), folder.tasks)
+    return LmEvalTask(SCORED_TASK, task, Path(plan.data))
 
 
 def _facts(plan: StudyPlan, ranks: int, texts: FixedTexts, task: LmEvalTask | None, sglang: Sglang) -> dict[str, str]:

@@ -48,7 +48,7 @@ def task_plan(name: str, file: Path | None = None, **changed: Any) -> TaskPlan:
 
 def arc(data: Path, **changed: Any) -> LmEvalTask:
     files = {"test": "arc/test.jsonl"}
-    return LmEvalTask("arc_easy", task_plan("arc_easy", data_files=files, **changed), data, data / "loaded")
+    return LmEvalTask("arc_easy", task_plan("arc_easy", data_files=files, **changed), data)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def mine(folder: Path, rows: list[dict[str, Any]], **changed: Any) -> LmEvalTask
     (folder / "mine.yaml").write_text(yaml.safe_dump(OWN_TASK))
     write_rows(folder / "mine.jsonl", rows)
     plan = task_plan("mine", folder / "mine.yaml", questions=len(rows), **changed)
-    return LmEvalTask("mine", plan, folder, folder / "loaded")
+    return LmEvalTask("mine", plan, folder)
 
 
 GOOD = [{"question": f"is it {number}", "choices": ["a", "b"], "answer": number % 2} for number in range(3)]
@@ -132,14 +132,14 @@ def test_short_and_broken_files_end_in_words(tmp_path: Path, text: str) -> None:
     with pytest.raises(
         HarnessError, match=r"lm-eval cannot load the task: (\w+: \S|without a word .* is a file)|mine: "
     ):
-        LmEvalTask("mine", task_plan("mine", tmp_path / "mine.yaml"), tmp_path, tmp_path / "loaded")
+        LmEvalTask("mine", task_plan("mine", tmp_path / "mine.yaml"), tmp_path)
 
 
 def test_examples_of_a_split_without_a_file_are_refused(tmp_path: Path) -> None:
     write_rows(tmp_path / "gsm8k" / "test.jsonl", [{"question": "q", "answer": "#### 1"}])
     plan = task_plan("gsm8k_lm_eval", data_files={"test": "gsm8k/test.jsonl"})
     with pytest.raises(HarnessError, match="shows 5 examples of the split train: data_files has to name a file"):
-        LmEvalTask("gsm8k_lm_eval", plan, tmp_path, tmp_path / "loaded")
+        LmEvalTask("gsm8k_lm_eval", plan, tmp_path)
 
 
 def tokenizer_plan(plan: Plan, folder: Path, script: str, *more: str) -> Plan:
