@@ -6,7 +6,7 @@ This module and lm_eval_model, through which the requests go, are the only ones 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,17 @@ class LmEvalTask:
             raise HarnessError(f"{self.name}: the prompts cannot be made: {in_words(error)}") from error
         prompts = {instance.doc_id: instance.args[0] for instance in self._task.instances}
         return [prompts[document] for document in sorted(prompts)]
+
+    def solved(self) -> Iterator[str]:
+        """Yield each question that is asked with its right answer, in the order of asking: no examples, no template."""
+        task, between = self._task, self._task.config.target_delimiter
+        for document in list(task.eval_docs)[: self.plan.questions]:
+            target = task.doc_to_target(document)
+            if worded := self._worded(document):
+                target = worded[right_choice(target, worded) or 0]
+            # Of several right answers the first.
+            answer = target[0] if isinstance(target, list) else target
+            yield f"{task.doc_to_text(document)}{between}{answer}"
 
     def sizes(self) -> list[tuple[str, str, int]]:
         """Return of each question, in order: its prompt, its longest choice, and how many tokens may follow."""

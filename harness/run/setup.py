@@ -95,4 +95,4 @@ def load_questionnaires(plan: Plan) -> list[Questionnaire]:
     check_tasks(tasks)
     word_chats(plan, tasks)
     check_lengths(plan, tasks)
-    return [*tasks, *([FixedTexts(plan.fidelity, data)] if plan.fidelity is not None else [])]
+    return [*tasks, *([FixedTexts(plan.fidelity, data, tasks)] if plan.fidelity is not None else [])]
