@@ -164,7 +164,7 @@ class LmEvalTask:
         return [prompts[document] for document in sorted(prompts)]
 
     def solved(self) -> Iterator[str]:
-        """Yield each question that is asked with its right answer, in the order of asking: no examples, no template."""
+        """Yield each question that is asked with its right answer, in the order of asking, without examples."""
         task, between = self._task, self._task.config.target_delimiter
         for document in list(task.eval_docs)[: self.plan.questions]:
             target = task.doc_to_target(document)

@@ -188,7 +188,9 @@ class FidelityRun(Strict):
         if not self.texts:
             raise ValueError("names no text: give `tasks`, `gsm8k` or `boolq`, or leave `fidelity` out")
         if twice := [name for name in ("gsm8k", "boolq") if name in self.tasks and getattr(self, name) is not None]:
-            raise ValueError(f"names `{twice[0]}` and `tasks.{twice[0]}`, whose texts would have the same names: keep one")
+            raise ValueError(
+                f"names `{twice[0]}` and `tasks.{twice[0]}`, whose texts would have the same names: keep one"
+            )
         return self
 
 

@@ -1,7 +1,7 @@
 """Talks to one SGLang server, by the native endpoints that evaluation needs. Sends token ids, never text.
 
-Nothing is retried: a request that failed once is a finding, and a retry would hide it. Prompts that were refused as one
-request are asked one by one, once, so that each is blamed for itself alone; `Traffic.alone` counts them.
+Nothing is retried: a request that failed once is a finding, and a retry would hide it. Prompts that were refused as
+one request are asked one by one, once, so that each is blamed for itself alone; `Traffic.alone` counts them.
 """
 
 import json

@@ -45,7 +45,7 @@ def test_texts_of_somebodys_own_are_counted_once_too(data: Path) -> None:
         ("mine/0", "Is it so? yes"),
         ("mine/1", "Why? because"),
     ]
-    with pytest.raises(HarnessError, match="fidelity: 3 texts of mine are asked for, the data in .* has 2"):
+    with pytest.raises(HarnessError, match=r"fidelity: 3 texts of mine are asked for, the data in .* has 2"):
         build_texts(data, {"mine": 3}, own)
 
 

@@ -73,8 +73,9 @@ def test_a_prompt_that_is_refused_fails_alone_in_both_arms(fake_plan: MakePlan, 
         (failed,) = [sample for sample in samples if sample.error]
         assert "HTTP 400" in str(failed.error)
         # Its neighbour in the request, and itself.
-        assert report.arms[arm].traffic is not None
-        assert report.arms[arm].traffic.alone == 2
+        traffic = report.arms[arm].traffic
+        assert traffic is not None
+        assert traffic.alone == 2
     assert not [text for text in report.warnings if "one by one" in text]
 
 
