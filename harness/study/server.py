@@ -1,6 +1,5 @@
 """A running server of virtual ranks: its policy is switched, and each answer is proven to be given under it."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from harness.errors import HarnessError
 from harness.judge.engagement import is_prefill, policy_faults
 from harness.records.predictions import TextPredictions
 from harness.records.run_folder import ArmFolder
+from harness.records.tail import Tail
 from harness.run.checkpoint import batches
 from harness.run.deadlines import Watch
 from harness.serve.answers import RequestFailed
@@ -50,8 +50,8 @@ class VirtualServer:
         self._layers = layers
         self._watch = watch
         self._policy = Policy(rules=())
-        self._forwards = _Tail(folder / "rank-0.jsonl")
-        self._predictions = _Tail(folder / "predictions.jsonl")
+        self._forwards = Tail(folder / "rank-0.jsonl")
+        self._predictions = Tail(folder / "predictions.jsonl")
 
     def tokenize(self, contents: Sequence[str], max_tokens: int) -> list[list[int]]:
         """Return texts as token ids, cut, and have the plugin know them.
@@ -190,26 +190,3 @@ def _traffic(prefills: list[dict[str, Any]], ranks: int) -> Traffic:
         tokens=sum(forward["tokens"] for forward in prefills),
         prefills=len(prefills),
     )
-
-
-class _Tail:
-    """Reads a log of JSON lines as it grows."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._offset = 0
-
-    def skip(self) -> None:
-        """Pass over what is there."""
-        self._offset = self._file.stat().st_size if self._file.exists() else 0
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return the whole lines that were written since."""
-        if not self._file.exists():
-            return []
-        with self._file.open("rb") as content:
-            content.seek(self._offset)
-            new = content.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
