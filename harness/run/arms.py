@@ -222,7 +222,7 @@ def ask(
                 break
             for arm in servers:
                 for leg in legs(part, questionnaire.concurrency):
-                    ask_leg(ready.plan, questionnaire, arm, leg, advance=advance, watch=watch)
+                    ask_leg(questionnaire, arm, leg, advance=advance, watch=watch)
             asked = part.stop
             if task and asked < questions and COMPRESSED in names:
                 baseline, compressed = (
@@ -247,7 +247,6 @@ def ask(
 
 
 def ask_leg(
-    plan: Plan,
     questionnaire: Questionnaire,
     arm: RunningArm,
     leg: range,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness.places import ROOT, point_latest
 from harness.run.versions import harness_versions
-from suites.faults import answers, crowds, disks, doors, ends, mutations, proofs, real, stored
+from suites.faults import answers, crowds, disks, doors, ends, mutations, proofs, real, sockets, stored, workflow
 from suites.faults.kinds import ERROR, FAIL, PASS, Kind, Row, Seen, judge
 from suites.faults.lab import Lab
 from suites.faults.table import document
@@ -74,9 +74,11 @@ def chosen_kinds(*, short: bool, with_real: bool, only: str = "", real_runs: int
         *disks.kinds(),
         *stored.kinds(),
         *doors.kinds(),
+        *workflow.kinds(),
         *crowds.kinds(),
         *mutations.kinds(short=short),
         *real.kinds(runs=real_runs),
+        *sockets.kinds(),
     ]
     return [
         kind
