@@ -107,6 +107,16 @@ class RunFolder:
         """The same for people."""
         return self.path / "calibration.md"
 
+    @property
+    def memory(self) -> Path:
+        """What the history keeps of the run, a RunMemory: it stays when the arms are pruned."""
+        return self.path / "history.json"
+
+    @property
+    def accepted(self) -> Path:
+        """A person's word that the run is the new normal, an Accepted; not there without one."""
+        return self.path / "accepted.json"
+
     def arm(self, name: str) -> ArmFolder:
         """One arm's files."""
         return ArmFolder(self.path / name)

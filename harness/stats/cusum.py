@@ -4,9 +4,9 @@ The items are a task's questions or the fixed texts, the same each night. A nigh
 the reference, by item, in units of the standard error that the items themselves show. docs/history.md has the reasons.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from math import log, sqrt
+from functools import cache
+from math import isnan, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -20,6 +20,7 @@ NIGHTS = 410
 OVERSHOOT = 1.166
 
 
+@cache
 def limit(charts: int = 1) -> float:
     """Return the height at which a chart of so many speaks: 4.2 for one.
 
@@ -35,6 +36,7 @@ def limit(charts: int = 1) -> float:
     return x / (2 * K) - OVERSHOOT
 
 
+@cache
 def surely_from(charts: int = 1) -> float:
     """Return the score from which nights together are worse by more than the items explain: 2.8 for one chart.
 
@@ -58,13 +60,17 @@ def score(worse: NDArray[np.float64], clusters: NDArray[np.int64] | None = None)
         worse: By how much each item is worse; negative for better; nan for an item without an answer.
         clusters: Each item's cluster, from 0; items of one change their signs together. None: each is its own.
     """
-    worse = np.nan_to_num(worse)
-    squares = float((worse**2).sum())
+    total = float(worse.sum())
+    if isnan(total):
+        worse = np.nan_to_num(worse)
+        total = float(worse.sum())
+    squares = float(worse @ worse)
     if squares == 0:
         return 0.0
     if clusters is not None:
-        squares = max(squares, float((np.bincount(clusters, weights=worse) ** 2).sum()))
-    return float(worse.sum()) / sqrt(squares)
+        together = np.bincount(clusters, weights=worse)
+        squares = max(squares, float(together @ together))
+    return total / sqrt(squares)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,24 +109,38 @@ class Step:
     together: float
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
+class Suspects:
+    """The nights under suspicion.
+
+    Attributes:
+        since: The likeliest first of them, by its number.
+        worse: By how much each item is worse since then, on average; nan for an item without an answer.
+    """
+
+    since: int
+    worse: NDArray[np.float64]
+
+
 class _Mean:
-    """The mean of nights, item by item."""
+    """The mean of nights, item by item, of those that have the item."""
 
-    total: NDArray[np.float64]
-    count: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, values: NDArray[np.float64]) -> "_Mean":
-        return cls(np.nan_to_num(values), (~np.isnan(values)).astype(np.float64))
+    def __init__(self, values: NDArray[np.float64]) -> None:
+        self._total = np.zeros_like(values)
+        # One number as long as no item was missing, which is the usual night.
+        self._count: NDArray[np.float64] | float = 0.0
+        self.values = self._total
+        self.add(values)
 
     def add(self, values: NDArray[np.float64]) -> None:
-        self.total = self.total + np.nan_to_num(values)
-        self.count = self.count + ~np.isnan(values)
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        return np.divide(self.total, self.count, out=np.full_like(self.total, np.nan), where=self.count > 0)
+        if isnan(values.sum()):
+            self._count = self._count + ~np.isnan(values)
+            values = np.nan_to_num(values)
+        else:
+            self._count = self._count + 1.0
+        self._total = self._total + values
+        with np.errstate(invalid="ignore"):
+            self.values = self._total / self._count
 
 
 @dataclass
@@ -133,7 +153,8 @@ class Cusum:
     Attributes:
         charts: Charts that share one false alarm in NIGHTS nights.
         clusters: As for `score`.
-        tolerance: By how much worse an item may be each night without counting as worse.
+        tolerance: By how much worse an item may be each night without counting as worse. Where the values are not 0
+            and 1, it must be above what rounding makes of the mean of equal values.
     """
 
     charts: int = 1
@@ -144,7 +165,10 @@ class Cusum:
     _pool: _Mean | None = None
     _reference: int | None = None
     _since: int | None = None
-    _suspected: _Mean | None = None
+    _suspected: list[NDArray[np.float64]] = field(default_factory=list)
+    _scores: list[float] = field(default_factory=list)
+    _together: _Mean | None = None
+    _numbers: list[int] = field(default_factory=list)
     _waiting: list[tuple[int, Night]] = field(default_factory=list)
     _alarm: bool = False
 
@@ -161,8 +185,8 @@ class Cusum:
             self._waiting.append((self._number, night))
             self._join()
             return self._step(found, 0.0)
-        self._suspect(night)
-        together = self._together()
+        self._suspect(night, found)
+        together = self._worse(self._together.values) if self._together is not None else 0.0
         if self._height > limit(self.charts):
             if together >= surely_from(self.charts):
                 self._alarm = True
@@ -178,45 +202,48 @@ class Cusum:
             self._alarm = False
         return self._step(found, together)
 
-    def suspected(self) -> NDArray[np.float64] | None:
-        """Return by how much worse each item is, as the mean of the nights since the first suspected; None for none.
-
-        Items without an answer are nan.
-        """
-        if self._suspected is None or self._pool is None:
+    def suspects(self) -> "Suspects | None":
+        """Return what is suspected now; None for nothing."""
+        if self._pool is None or self._since is None:
             return None
-        return self._pool.values - self._suspected.values
+        # The CUSUM also leaves 0 at a night that looked worse by luck. Of independent nights with a shift of any size
+        # the likeliest beginning is where the squared sum of all scores since, by their number, is largest.
+        sums = np.cumsum(self._scores[::-1])[::-1]
+        start = int(np.argmax(np.maximum(sums, 0.0) ** 2 / np.arange(len(sums), 0, -1)))
+        after = _Mean(self._suspected[start])
+        for values in self._suspected[start + 1 :]:
+            after.add(values)
+        return Suspects(since=self._numbers[start], worse=self._pool.values - after.values)
+
+    def _score(self, worse: NDArray[np.float64]) -> float:
+        return score(worse - self.tolerance if self.tolerance else worse, self.clusters)
 
     def _worse(self, values: NDArray[np.float64]) -> float:
-        assert self._pool is not None  # noqa: S101 - for the type checker
-        worse = self._pool.values - values
-        # What rounding alone makes of the mean of equal values is no difference.
-        worse[np.abs(worse) < _ROUNDING] = 0.0
-        return score(worse - self.tolerance, self.clusters)
+        return 0.0 if self._pool is None else self._score(self._pool.values - values)
 
-    def _suspect(self, night: Night) -> None:
-        if self._suspected is None:
-            self._since, self._suspected = self._number, _Mean.of(night.values)
+    def _suspect(self, night: Night, found: float) -> None:
+        if self._since is None or self._together is None:
+            self._since, self._together = self._number, _Mean(night.values)
         else:
-            self._suspected.add(night.values)
+            self._together.add(night.values)
+        self._suspected.append(night.values)
+        self._scores.append(found)
+        self._numbers.append(self._number)
         self._waiting.append((self._number, night))
 
-    def _together(self) -> float:
-        return self._worse(self._suspected.values) if self._suspected is not None else 0.0
-
     def _restart(self, night: Night) -> None:
-        self._pool, self._reference = _Mean.of(night.values), self._number
+        self._pool, self._reference = _Mean(night.values), self._number
         self._waiting.clear()
         self._join()
 
     def _join(self) -> None:
-        assert self._pool is not None  # noqa: S101 - see above
         for number, night in self._waiting:
-            if night.good:
+            if night.good and self._pool is not None:
                 self._pool.add(night.values)
                 self._reference = number
-        self._waiting.clear()
-        self._height, self._since, self._suspected, self._alarm = 0.0, None, None, False
+        for done in (self._waiting, self._suspected, self._scores, self._numbers):
+            done.clear()
+        self._height, self._since, self._together, self._alarm = 0.0, None, None, False
 
     def _step(self, found: float, together: float) -> Step:
         return Step(
@@ -227,11 +254,3 @@ class Cusum:
             reference=self._reference,
             together=together,
         )
-
-
-_ROUNDING = 1e-9
-
-
-def chart(nights: Iterable[Night], cusum: Cusum) -> Iterator[Step]:
-    """Yield what each night adds to a chart."""
-    yield from (cusum.add(night) for night in nights)
