@@ -9,8 +9,9 @@ import typer
 from harness.cli.app import app, console
 from harness.errors import HarnessError
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.places import ROOT
+from harness.places import LATEST, ROOT
 from harness.records.run_folder import RunFolder
+from harness.safety import harmless
 
 ReportsFolder = Annotated[Path, typer.Option(help="The folder of the run folders, where the memory lies too.")]
 REPORTS = ROOT / "reports"
@@ -57,3 +58,58 @@ def history(
             draw_trend(one, file)
             typer.echo(f"plot: {file}\n")
     raise SystemExit(EXIT_CODES[Verdict.FAIL] if any(one.verdict is Verdict.FAIL for one in found) else 0)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run's folder.")],
+    second: Annotated[Path, typer.Argument(help="Another's, which is held against it.")],
+) -> None:
+    """Put two runs side by side: figures, what their answers depend on, and the questions that differ."""
+    from harness.history.compare import show_comparison  # noqa: PLC0415 - see above
+    from harness.history.sync import memory_of  # noqa: PLC0415
+
+    folders = (RunFolder(first.resolve()), RunFolder(second.resolve()))
+    one, other = (memory_of(folder) for folder in folders)
+    show_comparison(one, other, folders, console())
+
+
+@app.command(hidden=True)
+def night(
+    began: Annotated[datetime, typer.Option(help="When the night began, UTC.")],
+    part: Annotated[list[str], typer.Option(help="NAME=EXIT CODE of each part of the night.")],
+    reports: ReportsFolder = REPORTS,
+    keep: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Runs of each suite that stay whole; older good ones lose their arms' files. 0: all."
+        ),
+    ] = 0,
+) -> None:
+    """End a night: judge its trend, write summary.txt and night.json, make room; 1 where a figure got worse."""
+    from harness.history.night import build_night, summary  # noqa: PLC0415 - see above
+    from harness.history.plot import draw_trend  # noqa: PLC0415
+    from harness.history.prune import prune  # noqa: PLC0415
+    from harness.history.store import opened  # noqa: PLC0415
+    from harness.history.sync import sync  # noqa: PLC0415
+    from harness.history.trend import trend  # noqa: PLC0415
+    from harness.records.run import write_record, write_whole  # noqa: PLC0415
+
+    codes = {name: int(code) for name, _, code in (text.rpartition("=") for text in part)}
+    with opened(reports) as store:
+        for text in sync(store, reports):
+            typer.echo(f"not taken in: {text}")
+        found = build_night(store, reports, began.replace(tzinfo=UTC), codes)
+        for name in codes:
+            if (its := trend(store, name)) is not None:
+                draw_trend(its, reports / f"history-{name}.svg")
+        smaller = prune(store, reports, keep) if keep else []
+    latest = reports / LATEST
+    folder = latest if latest.is_dir() else reports
+    write_whole(folder / "summary.txt", text := harmless(summary(found)))
+    write_record(folder / "night.json", found)
+    typer.echo(text)
+    for path in smaller:
+        typer.echo(f"made smaller: {path}")
+    worse = any(one.name.startswith("history of ") and one.verdict == Verdict.FAIL for one in found.parts)
+    raise SystemExit(EXIT_CODES[Verdict.FAIL] if worse else 0)

@@ -7,9 +7,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from harness.history.record import BASELINE, COMPRESSED, Figure
+from harness.history.record import Figure
 from harness.history.show import figure_rows
 from harness.history.trend import SHOWN, Chart, Trend
+from harness.plan.plan import BASELINE, COMPRESSED
 from harness.records.predictions import FIDELITY
 from harness.report.plots import COMPRESSED_COLOUR, LOST, NOISE_COLOUR
 
@@ -31,14 +32,15 @@ def draw_trend(trend: Trend, file: Path) -> None:
     charts = {task: [chart for chart in trend.charts if chart.task == task] for task in tasks}
     runs = trend.runs[-SHOWN:]
     width, height = PANEL_INCHES
-    settings = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "history",
-        "font.size": 8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-    }
-    with mpl.rc_context(settings):
+    with mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "history",
+            "font.size": 8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
         drawing = Drawing(figsize=(2 * width, height * max(len(tasks), 1)), layout="constrained")
         panels = drawing.subplots(max(len(tasks), 1), 2, squeeze=False)
         places = {run.run_id: number for number, run in enumerate(runs)}
@@ -73,12 +75,19 @@ def _values(axes: Axes, task: str, rows: dict[tuple[str, str], list[Figure | Non
 def _line(axes: Axes, found: Sequence[Figure | None], label: str, colour: str, *, scale: float = 1.0) -> None:
     known = [(number, one) for number, one in enumerate(found) if one is not None]
     at = [number for number, _ in known]
-    axes.plot(at, [scale * one.value for _, one in known], ".-", color=colour, label=label, linewidth=0.8, markersize=4)
+    axes.plot(
+        at, [scale * one.value for _, one in known], ".-", color=colour, label=label, linewidth=0.8, markersize=4
+    )
     bounded = [(number, one.low, one.high) for number, one in known if one.low is not None and one.high is not None]
     if bounded:
         nights, lows, highs = zip(*bounded, strict=True)
         axes.fill_between(
-            nights, [scale * low for low in lows], [scale * high for high in highs], color=colour, alpha=0.15, linewidth=0
+            nights,
+            [scale * low for low in lows],
+            [scale * high for high in highs],
+            color=colour,
+            alpha=0.15,
+            linewidth=0,
         )
     limits = [(number, one.limit) for number, one in known if one.limit is not None]
     if limits:

@@ -49,8 +49,8 @@ class Series(Strict):
 
     Attributes:
         task: The task, or `fidelity`.
-        name: `baseline` or `compressed`, of which 1 is right and 0 wrong; of texts `kl` and `loglikelihood`, in nats a
-            token.
+        name: `baseline` or `compressed`, of which 1 is right and 0 wrong; of texts `kl` and `loglikelihood`, in nats
+            a token.
         questions: The hash of the questions, in whose order the values stand.
         judged: Whether a threshold judges the task; where none does, neither does the memory.
         values: One a question; None for one without an answer.
@@ -181,9 +181,7 @@ def _answers(folder: RunFolder, plan: Plan, questions: dict[str, Questions]) -> 
             except HarnessError:
                 # It was never asked, or the report says what is wrong with the file.
                 continue
-            samples = sorted(
-                counted(found, task.threshold.filter, task.questions), key=lambda sample: sample.doc_id
-            )
+            samples = sorted(counted(found, task.threshold.filter, task.questions), key=lambda sample: sample.doc_id)
             if samples:
                 yield Series(
                     task=name,

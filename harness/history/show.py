@@ -7,10 +7,11 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from harness.history.record import BASELINE, COMPRESSED, POOLED, Figure
+from harness.history.record import POOLED, Figure
 from harness.history.trend import SHOWN as SHOWN_RUNS
 from harness.history.trend import Alarm, Chart, Trend
 from harness.judge.verdict import Verdict
+from harness.plan.plan import BASELINE, COMPRESSED
 from harness.records.predictions import FIDELITY
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -60,7 +61,7 @@ def details(chart: Chart, alarm: Alarm) -> Iterator[str]:
     if not alarm.changes:
         yield "suspect: nothing that a run's fingerprint knows changed since the last good night"
     for change in alarm.changes[:SHOWN_CHANGES]:
-        yield f"suspect: {change} (with {change.run.run_id})"
+        yield f"suspect: {change.what} (with {change.run.run_id})"
     if (more := len(alarm.changes) - SHOWN_CHANGES) > 0:
         yield f"and {count(more, 'other change')}"
     what = "text" if chart.task == FIDELITY else "question"
@@ -102,7 +103,9 @@ def figure_rows(trend: Trend) -> dict[tuple[str, str], list[Figure | None]]:
     # A run that broke has no figure but its time.
     newest = next((found for found in reversed(figures) if any(one.task for one in found)), figures[-1])
     by_run = [{(one.task, one.name): one for one in found} for found in figures]
-    return {(one.task, one.name): [run.get((one.task, one.name)) for run in by_run] for one in sorted(newest, key=order)}
+    return {
+        (one.task, one.name): [run.get((one.task, one.name)) for run in by_run] for one in sorted(newest, key=order)
+    }
 
 
 def order(figure: Figure) -> tuple[int, str, int, str]:

@@ -127,10 +127,10 @@ class Store:
         ]
         with writing(self._connection) as connection:
             connection.execute("DELETE FROM runs WHERE run_id = ? OR place = ?", (memory.run_id, place))
-            connection.execute(f"INSERT INTO runs VALUES ({_marks(13)})", run)
-            connection.executemany(f"INSERT INTO figures VALUES ({_marks(7)})", figures)
-            connection.executemany(f"INSERT INTO series VALUES ({_marks(6)})", series)
-            connection.executemany(f"INSERT OR IGNORE INTO questions VALUES ({_marks(3)})", questions)
+            connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", run)
+            connection.executemany("INSERT INTO figures VALUES (?, ?, ?, ?, ?, ?, ?)", figures)
+            connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", series)
+            connection.executemany("INSERT OR IGNORE INTO questions VALUES (?, ?, ?)", questions)
 
     def forget(self, places: list[str]) -> None:
         """Take out the runs of folders that are gone."""
@@ -219,7 +219,7 @@ def opened(reports: Path) -> Iterator[Store]:
         yield Store(connection)
     except sqlite3.DatabaseError as error:
         raise HarnessError(
-            f"{file}: {error}; it can be deleted at any time: the next `nox -s history` makes it anew of the run folders"
+            f"{file}: {error}; it can be deleted at any time: `nox -s history` makes it anew of the run folders"
         ) from error
     finally:
         connection.close()
@@ -263,10 +263,6 @@ def _version(connection: sqlite3.Connection, file: Path) -> int:
             "or move the file away, and this one makes its own of the run folders"
         )
     return int(version)
-
-
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)
 
 
 def _packed(values: list[float | None]) -> bytes:

@@ -1,7 +1,7 @@
 """What changed between two runs: of all that their answers depend on, and of what they were judged by."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,24 +29,22 @@ KINDS = (
     ("order", "suite"),
 )
 ABSENT = "not there"
-# The same code by another commit, or another machine's name for the same kernel, is the least of suspects.
+# What a model's answers depend on least.
 LAST = ("machine", "thresholds")
 SHOWN = 160
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """One fact that is not what it was the run before.
+class Difference:
+    """One fact that is not the same in two runs.
 
     Attributes:
-        run: The first run with the new value.
         kind: What it belongs to: SGLang, driver, suite and so on.
         name: Its name.
-        before: What it was, shortened to what differs.
-        after: What it is.
+        before: What it is in the first, shortened to what differs.
+        after: What it is in the second.
     """
 
-    run: Run
     kind: str
     name: str
     before: str
@@ -55,6 +53,19 @@ class Change:
     def __str__(self) -> str:
         """Return it in a line."""
         return f"{self.kind}: {self.name}: {self.before} -> {self.after}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A difference from one night to the next.
+
+    Attributes:
+        run: The first run with the new value.
+        what: The difference.
+    """
+
+    run: Run
+    what: Difference
 
 
 def changes(runs: Sequence[Run], since: Run) -> list[Change]:
@@ -68,19 +79,20 @@ def changes(runs: Sequence[Run], since: Run) -> list[Change]:
     """
     at = {run.run_id: number for number, run in enumerate(runs)}
     begun = at.get(since.run_id, 0)
-    found = [change for one, other in pairwise(runs) for change in differences(one, other)]
-    return sorted(found, key=lambda change: (abs(at[change.run.run_id] - begun), change.kind in LAST))
+    found = [
+        Change(run=other, what=what) for one, other in pairwise(runs) for what in differences(one.facts, other.facts)
+    ]
+    return sorted(found, key=lambda change: (abs(at[change.run.run_id] - begun), change.what.kind in LAST))
 
 
-def differences(one: Run, other: Run) -> list[Change]:
+def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[Difference]:
     """Return every fact that differs between two runs."""
-    names = sorted(one.facts.keys() | other.facts.keys())
     found = []
-    for name in names:
-        before, after = one.facts.get(name, ABSENT), other.facts.get(name, ABSENT)
+    for name in sorted(one.keys() | other.keys()):
+        before, after = one.get(name, ABSENT), other.get(name, ABSENT)
         if before != after:
             before, after = _shortened(before, after)
-            found.append(Change(run=other, kind=kind_of(name), name=name, before=before, after=after))
+            found.append(Difference(kind=kind_of(name), name=name, before=before, after=after))
     return found
 
 

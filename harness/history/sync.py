@@ -47,7 +47,7 @@ def sync(store: Store, reports: Path) -> list[str]:
         if known.get(name) == stamp or not is_judged(folder) or is_running(folder):
             continue
         try:
-            memory = _memory(folder)
+            memory = memory_of(folder)
             store.add(memory, place=name, stamp=stamp, accepted=accepted(folder))
         except HarnessError as error:
             untaken.append(f"{folder.path}: {str(error).splitlines()[0]}")
@@ -66,7 +66,7 @@ def run_folders(reports: Path) -> Iterator[RunFolder]:
 
 
 def is_judged(folder: RunFolder) -> bool:
-    """Return whether a folder's plan is one of a suite's run: a study's knows no arms, a calibration judges nothing."""
+    """Return whether a folder is that of a suite's run: a study has no arms, a calibration only baselines."""
     try:
         arms = json.loads(folder.plan.read_bytes())["arms"]
         return any(arm["name"] == COMPRESSED for arm in arms)
@@ -103,8 +103,12 @@ def accepted(folder: RunFolder) -> str | None:
     return f"{found.date}: {found.why}"
 
 
-def _memory(folder: RunFolder) -> RunMemory:
-    """Read what was kept of a run, or make it where there is nothing or the report is newer."""
+def memory_of(folder: RunFolder) -> RunMemory:
+    """Read what was kept of a run, or make it where there is nothing or the report is newer.
+
+    Raises:
+        HarnessError: The folder holds no run of this version.
+    """
     kept, report = folder.memory, folder.report
     if kept.exists() and not (report.exists() and report.stat().st_mtime_ns > kept.stat().st_mtime_ns):
         with suppress(HarnessError):

@@ -1,4 +1,4 @@
-"""Judges a suite's nights: a chart for each arm of each task and for the fixed texts, and what each alarm is about."""
+"""Judges a suite's nights: a chart for each arm of each task and for the fixed texts, and what each alarm says."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from harness.judge.verdict import Verdict
 from harness.records.predictions import FIDELITY
 from harness.stats.cusum import Cusum, Night, Step, Suspects, limit
 
-# Of texts: a tenth of what is called large (judge.fidelity.LARGE_KL), in nats a token. What moves all texts by less may
-# be as sure as it likes and is no harm.
+# Of texts: a tenth of what is called large (judge.fidelity.LARGE_KL), in nats a token. What moves all texts by less
+# may be as sure as it likes and is no harm.
 TOLERANCE = 0.001
-# What is worse by this much since then, on average, is newly wrong: more often wrong now, and more often right before.
+# What is worse by this much since then, on average, is newly wrong.
 NEWLY = 0.5
 # Runs whose figures are shown; all nights are judged.
 SHOWN = 400
@@ -152,7 +152,11 @@ def trend(store: Store, suite: str) -> Trend | None:
     judged = sum(found[-1].judged for found in same.values())
     charts = [_chart(store, found, by_id, alike, max(judged, 1)) for found in same.values()]
     return Trend(
-        suite=suite, runs=alike, others=len(runs) - len(alike), figures=store.figures([run.run_id for run in alike[-SHOWN:]]), charts=charts
+        suite=suite,
+        runs=alike,
+        others=len(runs) - len(alike),
+        figures=store.figures([run.run_id for run in alike[-SHOWN:]]),
+        charts=charts,
     )
 
 
@@ -176,9 +180,7 @@ def _chart(
         nights.append(ChartNight(run=run, step=step))
     suspects = cusum.suspects()
     alarm = _alarm(nights, suspects, asked.ids, all_runs, last.task) if suspects and nights[-1].step.alarm else None
-    return Chart(
-        task=last.task, name=last.name, judged=last.judged, limit=limit(charts), nights=nights, alarm=alarm
-    )
+    return Chart(task=last.task, name=last.name, judged=last.judged, limit=limit(charts), nights=nights, alarm=alarm)
 
 
 def _alarm(
@@ -206,4 +208,3 @@ def _alarm(
         items=sorted(items, key=lambda item: (-item.worse, item.number)),
         changes=changes(between, since),
     )
-

@@ -1,7 +1,7 @@
-"""Is a figure of the same items, measured night after night, getting worse? A CUSUM, and where it says so, since when.
+"""Is a figure of the same items, measured night after night, getting worse? A CUSUM, and since when.
 
-The items are a task's questions or the fixed texts, the same each night. A night's score is how much worse it is than
-the reference, by item, in units of the standard error that the items themselves show. docs/history.md has the reasons.
+The items are a task's questions or the fixed texts, the same each night. A night's score is how much worse it is
+than the reference, item by item, in units of the standard error that the items themselves show: docs/history.md.
 """
 
 from dataclasses import dataclass, field
