@@ -203,7 +203,7 @@ def test_the_environment_names_the_interpreter_of_the_numerics_but_on_the_cpu(
 @pytest.mark.parametrize(
     ("posargs", "environments", "options"),
     [
-        ([], ["harness", "server", "server"], []),
+        ([], ["harness", "harness", "server", "server"], []),
         (["-m", "not server", "-x"], ["harness", "server", "server"], ["-m", "not server", "-x"]),
         (["tests/stats", "-k", "tango"], ["harness"], ["-k", "tango"]),
         (["tests/collective/test_wire.py::test_x"], ["server"], []),
