@@ -43,17 +43,22 @@ def sync(store: Store, reports: Path) -> list[str]:
     for folder in run_folders(reports):
         name = folder.path.name
         there.add(name)
-        stamp = _stamp(folder)
-        if known.get(name) == stamp or not is_judged(folder) or is_running(folder):
+        if known.get(name) == _stamp(folder) or not is_judged(folder) or is_running(folder):
             continue
         try:
-            memory = memory_of(folder)
-            store.add(memory, place=name, stamp=stamp, accepted=accepted(folder))
+            take_in(store, folder)
         except HarnessError as error:
             untaken.append(f"{folder.path}: {str(error).splitlines()[0]}")
     if gone := sorted(known.keys() - there):
         store.forget(gone)
     return untaken
+
+
+def take_in(store: Store, folder: RunFolder) -> None:
+    """Take one run in, in place of what there is of it; errors as for `memory_of`."""
+    # Before its files are read: what changes meanwhile is seen the next time.
+    stamp = _stamp(folder)
+    store.add(memory_of(folder), place=folder.path.name, stamp=stamp, accepted=accepted(folder))
 
 
 def run_folders(reports: Path) -> Iterator[RunFolder]:
