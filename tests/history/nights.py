@@ -10,7 +10,7 @@ import numpy as np
 from harness.config.load import load
 from harness.plan.make import make_plan
 from harness.plan.plan import Plan
-from harness.records.run import Fingerprint, write_record
+from harness.records.run import ArmRecord, Fingerprint, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.write import write_report
@@ -82,7 +82,11 @@ def write_night(
         for arm, missed in (("baseline", set(wrong)), ("compressed", set(lost)))
     }
     for arm, samples in answers.items():
-        write_arm(plan, arm, {"boolq": samples})
+        written = write_arm(plan, arm, {"boolq": samples})
+        # As a run asks that the thresholds are for.
+        done = read_record(written.record, ArmRecord)
+        task = done.tasks["boolq"].model_copy(update={"protocol_text": plan.tasks["boolq"].threshold.protocol})
+        write_record(written.record, done.model_copy(update={"tasks": {"boolq": task}}))
     usual = {"sglang": str(FACTS["sglang"]), "packages": "torch 2.9.0; all 100: abc", "harness": "a" * 64}
     write_record(record.fingerprint, Fingerprint(facts={**usual, **(facts or {})}))
     if report:
