@@ -31,7 +31,9 @@ def report(
 
     folder = RunFolder(run.resolve())
     if thresholds is not None and not is_judged(folder):
-        raise HarnessError(f"--thresholds {thresholds}: {folder.path} is no run of a suite: nothing else is judged by them")
+        raise HarnessError(
+            f"--thresholds {thresholds}: {folder.path} is no run of a suite: nothing else is judged by them"
+        )
     if (measured := StudyFolder(folder.path)).is_study:
         from harness.study.build import build_study  # noqa: PLC0415
         from harness.study.command import exit_code, show_study  # noqa: PLC0415

@@ -2,7 +2,7 @@
 
     python -m harness.history.issues night.json [--page URL]
 
-Standard library alone: it runs in a job of its own, the only one that may write issues, where nothing else is installed.
+Standard library alone: it runs in a job of its own, the only one that may write issues, where nothing is installed.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def gh(*arguments: str, text: str | None = None) -> str:
         SystemExit: It failed, or is not there.
     """
     try:
-        done = subprocess.run(  # noqa: S603 - no shell, arguments by itself
+        done = subprocess.run(
             ["gh", *arguments],  # noqa: S607 - the runner's own
             input=text,
             capture_output=True,
@@ -89,7 +89,15 @@ def settle(night: dict[str, Any], page: str) -> list[str]:
             continue
         title = " ".join(f"nightly: {cause['part']}: {cause['text']}".split())[:TITLE]
         made = gh(
-            "issue", "create", "--title", title, "--label", LABEL, "--body-file", "-", text=body_of(cause, night, page)
+            "issue",
+            "create",
+            "--title",
+            title,
+            "--label",
+            LABEL,
+            "--body-file",
+            "-",
+            text=body_of(cause, night, page),
         )
         done.append(f"opened {made.strip()}")
     green = {part_of(part["name"]) for part in night["parts"] if part["verdict"] in GREEN}

@@ -57,4 +57,6 @@ def _parts(folder: RunFolder) -> list[Path]:
     """Return the folders to be removed: real ones, right below the run's."""
     plan = read_record(folder.plan, Plan)
     named = [*(folder.arm(arm.name).path for arm in plan.arms), folder.tasks]
-    return [path for path in named if path.parent == folder.path and path.is_dir() and not path.is_symlink()]
+    # Resolved: a plan from elsewhere may name an arm `..`, whose folder would be all reports.
+    here = folder.path.resolve()
+    return [path for path in named if path.is_dir() and not path.is_symlink() and path.resolve().parent == here]

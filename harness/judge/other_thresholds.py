@@ -25,12 +25,11 @@ def with_thresholds(folder: RunFolder, file: Path) -> Plan:
     rows = YamlFile(file, Thresholds).content.models.get(plan.model)
     if rows is None:
         raise HarnessError(f"{file}: has no rows for {plan.model}, the model of {folder.path}")
-    record = read_record(folder.arm(COMPRESSED).record, ArmRecord) if folder.arm(COMPRESSED).record.exists() else None
+    file_of_arm = folder.arm(COMPRESSED).record
+    record = read_record(file_of_arm, ArmRecord) if file_of_arm.exists() else None
     if problems := _problems(plan, rows, record):
         raise HarnessError("\n".join(f"{file}: {plan.model}: {problem}" for problem in problems))
-    tasks = {
-        name: task.model_copy(update={"threshold": rows.tasks[name]}) for name, task in plan.tasks.items()
-    }
+    tasks = {name: task.model_copy(update={"threshold": rows.tasks[name]}) for name, task in plan.tasks.items()}
     fidelity = plan.fidelity.model_copy(update={"threshold": rows.fidelity}) if plan.fidelity else None
     changed = {"tasks": tasks, "pooled": rows.pooled, "fidelity": fidelity, "thresholds": str(file.absolute())}
     return plan.model_copy(update=changed)

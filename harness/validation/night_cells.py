@@ -112,7 +112,7 @@ def _sees(noise: float, runs: int, rng: np.random.Generator) -> OtherCell:
 
 
 def _repeated(turned: float, lost: int, runs: int, rng: np.random.Generator) -> OtherCell:
-    """Simulate a deterministic machine: each night is the one before, until one change turns some answers for good."""
+    """Simulate a deterministic machine: each night is the one before, but for one change that turns some answers."""
     alarms = 0
     for _ in range(runs):
         before = (rng.random(QUESTIONS) < ACCURACY).astype(np.float64)
