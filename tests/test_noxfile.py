@@ -17,6 +17,8 @@ from nox.command import CommandFailed
 
 import noxfile
 
+RUN_COMPAT = noxfile.run_compat
+
 
 class Session:
     """Notes what a session would run; the parts end with the codes given."""
@@ -30,6 +32,7 @@ class Session:
         self._codes = (collective, suite)
         monkeypatch.setattr(noxfile, "run", self._run)
         monkeypatch.setattr(noxfile, "run_accuracy", self._run_accuracy)
+        monkeypatch.setattr(noxfile, "run_compat", lambda *_: 0)
         monkeypatch.setattr(noxfile, "gpus", lambda *_: gpus)
         monkeypatch.setattr(noxfile, "pytest_for", lambda *_: Path("/tools"))
         monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
@@ -157,7 +160,7 @@ def test_a_figure_that_got_worse_makes_the_night_red(
     assert end.value.code == code
     assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor", "--reports", "/there"])
     usual = f"--keep={noxfile.KEPT_RUNS}"
-    assert session.night == [usual, "--part=numerics=0", f"--part=a={suite}", "--reports=/there"]
+    assert session.night == [usual, "--part=numerics=0", f"--part=a={suite}", "--part=compat=0", "--reports=/there"]
     assert session.logged[-1] == f"history: exit code {history}"
 
 
@@ -198,7 +201,6 @@ def test_a_study_takes_the_suite_of_a_device(
 def test_a_suite_that_cannot_be_read_fails_the_night_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(monkeypatch)
     monkeypatch.setattr(noxfile, "run_numerics", lambda *_, **__: 0)
-    monkeypatch.setattr(noxfile, "run_compat", lambda _session, arguments: len(arguments))
     monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu", "b": noxfile.BROKEN})
     given: Any = SimpleNamespace(posargs=[], log=session.logged.append)
     with pytest.raises(SystemExit) as end:
@@ -547,7 +549,7 @@ def test_compat_looks_at_the_releases_that_are_asked_for_the_oldest_first(
     monkeypatch.setattr(noxfile, "release_environment", lambda _session, release: Path(f"/{release}"))
     monkeypatch.setattr(noxfile, "prepare_plugin", lambda _session: None)
     given: Any = SimpleNamespace(posargs=arguments, log=session.logged.append)
-    noxfile.compat.func(given)
+    assert RUN_COMPAT(given, arguments) == 0
     assert noxfile.older_releases()[0] == "0.5.11"
     assert len(noxfile.older_releases()) == 12
     named = [f"--release={release}=/{release}" for release in releases]
