@@ -47,7 +47,7 @@ class Sglang:
 def check_plan(plan: Plan) -> Sglang:
     """Ask whether the SGLang of a run takes its servers; returns and errors as for `check_sglang`."""
     settings = plan.arms[0].settings
-    needed = {"ranks": plan.tp, "servers": 2 if plan.together else 1}
+    needed = {"ranks": 1 if settings.one_gpu else plan.tp, "servers": 2 if plan.together else 1}
     # A calibration switches the flag on nowhere.
     expected = None if plan.calibrates else (model_class(plan.model_path), plan.sites)
     choices = parse(plan.policy).choices() if plan.policy else []

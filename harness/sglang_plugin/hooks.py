@@ -17,6 +17,7 @@ from harness.sglang_plugin.capture import Capture
 from harness.sglang_plugin.chosen_rows import chosen, sum_chosen
 from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
 from harness.sglang_plugin.live_check import LiveCheck
+from harness.sglang_plugin.one_gpu import check_with_a_step, register_one_gpu
 from harness.sglang_plugin.plain_sum import plain_sum
 from harness.sglang_plugin.policy import Choice, uniform
 from harness.sglang_plugin.predictions import Predictions
@@ -61,11 +62,14 @@ def register_hooks(settings: Settings) -> None:
         HookRegistry.register(QUANT_ALL_REDUCE, plugin.count_native, HookType.AROUND)
         plugin.watch_npu_kernel()
     else:
-        HookRegistry.register(CHECK_SERVER_ARGS, allow_off_npu, HookType.AROUND)
+        check = partial(allow_off_npu, one_gpu=settings.one_gpu)
+        HookRegistry.register(CHECK_SERVER_ARGS, check, HookType.AROUND)
+        if settings.one_gpu:
+            register_one_gpu()
         HookRegistry.register(QUANT_ALL_REDUCE, plugin.compress, HookType.REPLACE)
 
 
-def allow_off_npu(original: Hook, server_args: Any) -> None:  # noqa: ANN401 - SGLang's ServerArgs
+def allow_off_npu(original: Hook, server_args: Any, *, one_gpu: bool = False) -> None:  # noqa: ANN401 - SGLang's ServerArgs
     """Run SGLang's check of its arguments with the flag hidden from the check that only knows NPUs.
 
     Raises:
@@ -77,7 +81,10 @@ def allow_off_npu(original: Hook, server_args: Any) -> None:  # noqa: ANN401 - S
     # What other code reads afterwards is what the user asked for, unchanged.
     set_argument(server_args, FLAG, value=False)
     try:
-        original(server_args)
+        if one_gpu:
+            check_with_a_step(original, server_args)
+        else:
+            original(server_args)
     finally:
         set_argument(server_args, FLAG, asked)
 

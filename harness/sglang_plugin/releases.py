@@ -15,8 +15,9 @@ OLDEST = "0.5.11"
 SPELLINGS = (
     ("--cuda-graph-max-bs-decode", "--cuda-graph-max-bs"),
     ("--cuda-graph-backend-prefill=disabled", "--disable-piecewise-cuda-graph"),
+    ("--cuda-graph-backend-decode=disabled", "--disable-cuda-graph"),
 )
-"""Arguments as suites write them, the newest release's, and as those releases spell them that do not know it: both up
+"""Arguments as suites write them, the newest release's, and as those releases spell them that do not know it: all up
 to 0.5.13. One without `=` keeps the value that it is given."""
 
 KERNEL_HOLDER = "sglang.srt.distributed.device_communicators.npu_communicator"

@@ -16,7 +16,7 @@ from harness.strict import Strict
 
 # The gate's four conditions, and the plugin's hooks in SGLang's own mechanism.
 TESTS = ("tests/server_side/test_gate.py", "tests/server_side/test_plugin.py")
-OF_THEM = "gate or every_hook or starts_off_npu"
+OF_THEM = "gate or every_hook or starts_off_npu or on_one_gpu"
 TIMEOUT_S = 600
 
 

@@ -277,3 +277,33 @@ else:
 """
     done = python(check, tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def test_two_ranks_on_one_gpu_have_a_check_a_backend_and_groups_that_let_them(tmp_path: Path) -> None:
+    """The hooks alone, on a CPU; a server of them on a GPU was not run."""
+    check = (
+        REGISTER
+        + """
+from sglang.srt.distributed import parallel_state
+import sglang.srt.server_args
+assert parallel_state.get_default_distributed_backend("cuda") == "gloo"
+from harness.sglang_plugin.hooks import allow_off_npu
+from harness.sglang_plugin.one_gpu import GROUP, without_pynccl
+assert HookRegistry._patched == set(HookRegistry._hooks) and GROUP in HookRegistry._patched
+class Args:
+    enable_quant_communications, tp_size, gpu_id_step = True, 2, 0
+args, seen = Args(), []
+allow_off_npu(lambda a: seen.append((a.gpu_id_step, a.enable_quant_communications)), args, one_gpu=True)
+assert seen == [(1, False)] and (args.gpu_id_step, args.enable_quant_communications) == (0, True)
+def init(self, ranks, use_pynccl, other=1):
+    seen.append((ranks, use_pynccl, other))
+without_pynccl(init, None, [[0]], True)
+without_pynccl(init, None, [[0]], use_pynccl=True, other=2)
+assert seen[1:] == [([[0]], False, 1), ([[0]], False, 2)]
+# SGLang's own constructor has that parameter.
+import inspect
+assert "use_pynccl" in inspect.signature(inspect.unwrap(parallel_state.GroupCoordinator.__init__)).parameters
+"""
+    )
+    done = python(check, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path), HARNESS_PLUGIN_ONE_GPU="True")
+    assert done.returncode == 0, done.stderr
