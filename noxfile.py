@@ -336,6 +336,7 @@ def lint(session: nox.Session) -> None:
             "noxfile.py",
             "harness",
             "tests",
+            "suites/compat",
             "suites/faults",
             "suites/tasks",
             f"--exclude={exclude}",

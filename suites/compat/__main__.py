@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = [model for model in CLASSES if model in (chosen.models.split(",") if chosen.models else CLASSES)]
     found: dict[str, Seen] = {}
     try:
-        for model in models:
+        for model in SHORT if chosen.short else models:
             prepare_model(f".cache/models/{model}", Path(os.environ["HARNESS_SERVER_PYTHON"]), device="cpu")
         for release, python in pythons.items():
-            servers = models if not chosen.short else [name for name in SHORT if release == next(iter(pythons))]
+            servers = models if not chosen.short else SHORT if release == next(iter(pythons)) else ()
             found[release] = look(release, Path(python), plugin, servers)
     except HarnessError as error:
         sys.stderr.write(f"ERROR\n{error}\n")
