@@ -299,4 +299,4 @@ def test_a_flag_that_did_nothing_is_explained_by_release_and_class(tmp_path: Pat
     assert found[0].startswith(
         "SGLang 0.5.16 compresses nothing in LlamaForCausalLM: neither its attention nor its MLP"
     )
-    assert "from 0.5.23 on it compresses attention and ffn" in found[0]
+    assert "from 0.5.22 on it compresses attention and ffn" in found[0]
