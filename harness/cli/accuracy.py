@@ -1,6 +1,5 @@
 """`accuracy` and `calibrate`: a suite's arms run, and what they show is judged."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from harness.cli.ready import checked_plan
 from harness.cli.report import show_found
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
+from harness.prepare.models import no_hub
 from harness.records.run_folder import RunFolder
 
 
@@ -166,16 +166,3 @@ def telling_how_to_resume(plan: Plan) -> Iterator[None]:
     finally:
         if command := how_to_resume(plan):
             LAST_WORDS.append(f"to go on with what is left of the run: {command}")
-
-
-@contextmanager
-def no_hub() -> Iterator[None]:
-    """Keep libraries that are imported within from asking a hub, now and later: they read this once."""
-    name, before = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE")
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before

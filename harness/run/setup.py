@@ -83,8 +83,12 @@ def begin(ready: Ready, display: Display) -> None:
         display.say(f"baseline: taken from {plan.reuse_baseline}")
 
 
-def load_questionnaires(plan: Plan) -> list[Questionnaire]:
+def load_questionnaires(plan: Plan, *, tokenizer: bool = True) -> list[Questionnaire]:
     """Load the plan's tasks and texts.
+
+    Args:
+        plan: The plan.
+        tokenizer: Whether the model is here, whose tokenizer words chats and counts tokens.
 
     Raises:
         HarnessError: A task or its data cannot be loaded, a threshold does not fit its task, or a question does
@@ -93,6 +97,7 @@ def load_questionnaires(plan: Plan) -> list[Questionnaire]:
     data = Path(plan.data)
     tasks = [LmEvalTask(name, task, data) for name, task in plan.tasks.items()]
     check_tasks(tasks)
-    word_chats(plan, tasks)
-    check_lengths(plan, tasks)
+    if tokenizer:
+        word_chats(plan, tasks)
+        check_lengths(plan, tasks)
     return [*tasks, *([FixedTexts(plan.fidelity, data, tasks)] if plan.fidelity is not None else [])]
