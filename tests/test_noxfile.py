@@ -1,6 +1,7 @@
 """The sessions: what they run, with what, and what their exit codes come to."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ class Session:
         monkeypatch.setattr(noxfile, "gpus", lambda *_: gpus)
         monkeypatch.setattr(noxfile, "pytest_for", lambda *_: Path("/tools"))
         monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
+        monkeypatch.setattr(noxfile, "harness_environment", lambda _: Path("/harness/python"))
         for name in ("HARNESS_SERVER_PYTHON", "PYTHONPATH"):
             monkeypatch.delenv(name, raising=False)
 
@@ -43,10 +45,18 @@ class Session:
             return int(end.code or 0)
         return 0
 
-    def _run(self, _session: nox.Session, python: Path, *arguments: str, env: dict[str, str]) -> int:
+    def _run(self, _session: nox.Session, python: Path, *arguments: str, env: dict[str, str] | None = None) -> int:
         self.ran.append((str(python), list(arguments)))
-        self.environments.append(env)
+        self.environments.append(env or {})
         return self._codes[0]
+
+    @property
+    def night(self) -> list[str]:
+        """What the night's end was told, without when it began."""
+        [ended] = [arguments for python, arguments in self.ran if python == "/harness/python"]
+        assert ended[:3] == ["-m", "harness", "night"]
+        assert re.fullmatch(r"--began=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", ended[3])
+        return ended[4:]
 
     def _run_accuracy(self, _session: nox.Session, arguments: Sequence[str]) -> int:
         self.ran.append(("accuracy", list(arguments)))
@@ -126,10 +136,29 @@ def test_nightly_runs_the_numerics_where_the_suites_run(
     known = {"a": "cpu", "b": device}
     monkeypatch.setattr(noxfile, "run_numerics", run_numerics)
     monkeypatch.setattr(noxfile, "suites", lambda _session: known)
-    given: Any = SimpleNamespace(posargs=["--device", device, "--limit", "4"], log=session.logged.append)
+    posargs = ["--device", device, "--limit", "4", "--keep", "7"]
+    given: Any = SimpleNamespace(posargs=posargs, log=session.logged.append)
     noxfile.nightly.func(given)
     assert asked == [(numeric, device)]
-    assert session.ran == [("accuracy", ["--suite", "b", "--noise-floor", "--limit", "4"])]
+    assert session.ran[0] == ("accuracy", ["--suite", "b", "--noise-floor", "--limit", "4"])
+    assert session.night == ["--keep=7", "--part=numerics=0", "--part=b=0"]
+
+
+@pytest.mark.parametrize(("history", "suite", "code"), [(1, 0, 1), (0, 2, 2), (1, 2, 1), (3, 1, 3), (-9, 0, 3)])
+def test_a_figure_that_got_worse_makes_the_night_red(
+    monkeypatch: pytest.MonkeyPatch, history: int, suite: int, code: int
+) -> None:
+    session = Session(monkeypatch, collective=history, suite=suite)
+    monkeypatch.setattr(noxfile, "run_numerics", lambda *_, **__: 0)
+    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu"})
+    given: Any = SimpleNamespace(posargs=["--reports", "/there"], log=session.logged.append)
+    with pytest.raises(SystemExit) as end:
+        noxfile.nightly.func(given)
+    assert end.value.code == code
+    assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor", "--reports", "/there"])
+    usual = f"--keep={noxfile.KEPT_RUNS}"
+    assert session.night == [usual, "--part=numerics=0", f"--part=a={suite}", "--reports=/there"]
+    assert session.logged[-1] == f"history: exit code {history}"
 
 
 @pytest.mark.parametrize(
@@ -174,8 +203,9 @@ def test_a_suite_that_cannot_be_read_fails_the_night_and_stops_no_other(monkeypa
     with pytest.raises(SystemExit) as end:
         noxfile.nightly.func(given)
     assert end.value.code == noxfile.ERROR
-    assert session.ran == [("accuracy", ["--suite", "a", "--noise-floor"])]
-    assert session.logged == ["numerics: exit code 0", "a: exit code 0", "b: exit code 3"]
+    assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor"])
+    assert session.night[1:] == ["--part=numerics=0", "--part=a=0", "--part=b=3"]
+    assert session.logged[:-1] == ["numerics: exit code 0", "a: exit code 0", "b: exit code 3"]
 
 
 def test_nightly_refuses_a_device_that_has_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
