@@ -166,6 +166,9 @@ def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement:
             notes.append(
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
+        if (asked := task.protocol) and asked.get("chat_template", "none") != "none":
+            system = "no system text" if asked["system"] is None else f"system text {asked['system']!r}"
+            notes.append(f"{name}: worded by the model's chat template, {system}, thinking {asked['thinking']}")
         calibration = task.threshold.calibration
         if calibration is not None and calibration.questions != task.n:
             notes.append(

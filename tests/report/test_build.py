@@ -145,6 +145,22 @@ def test_a_run_without_the_baseline_again_has_no_noise_floor(plan: Plan) -> None
     assert "What changes by itself" not in folder.markdown.read_text()
 
 
+def test_prompts_worded_by_a_chat_template_are_told_in_every_form(plan: Plan) -> None:
+    folder = finished(plan)
+    for arm in ("baseline", "compressed"):
+        file = folder.arm(arm).record
+        record = json.loads(file.read_text())
+        chat = {"chat_template": "the model's own", "system": "Be brief.", "thinking": "off"}
+        record["tasks"]["boolq"]["protocol"] |= chat
+        file.write_text(json.dumps(record))
+    report = build_report(folder)
+    said = "boolq: worded by the model's chat template, system text 'Be brief.', thinking off"
+    assert said in report.notes
+    write_report(report, folder)
+    assert said in folder.markdown.read_text()
+    assert not [note for note in report.notes if note.startswith("gsm8k: worded")]
+
+
 def test_margins(plan: Plan) -> None:
     assert margin(make_choice()) == pytest.approx(1.0)
     assert margin(make_choice(right=False)) == pytest.approx(-1.0)
