@@ -129,12 +129,13 @@ def test_old_good_runs_lose_their_arms_and_nothing_else(tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "kept").touch()
-    runs[3].tasks.symlink_to(outside)
+    # Its baseline is elsewhere: a link is nothing of the run's own.
+    moved = runs[3].arm("baseline").path.rename(outside / "baseline")
+    runs[3].arm("baseline").path.symlink_to(moved)
     assert pruned(reports, 2) == [runs[0].path, runs[3].path]
     assert [whole(run) for run in runs] == [False, True, True, False, True, True]
     assert all(run.report.exists() and run.markdown.exists() and run.memory.exists() for run in runs)
-    assert (outside / "kept").exists()
+    assert (outside / "baseline" / "arm.json").exists()
     # The memory is what it was, and can still be made anew.
     (reports / "history.sqlite").unlink()
     with opened(reports) as store:
