@@ -7,12 +7,13 @@ from rich.console import Console
 
 from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.errors import HarnessError
+from harness.judge.alike import merge_like
 from harness.judge.pairing import margin
 from harness.plan.plan import Plan
 from harness.records.predictions import TextRecord, read_predictions
 from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
-from harness.report.build import build_report, merge_like
+from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
 from harness.report.terminal import show
 from harness.report.write import write_report
@@ -317,7 +318,9 @@ def test_a_wrong_sum_is_told_before_the_server_that_died_of_it(plan: Plan) -> No
     report = build_report(folder)
     assert report.verdict == "ERROR"
     start = "compression did not run right: compressed arm: "
-    assert report.reasons[0].startswith(f"{start}in short, of 2 checked calls beyond the bound: ")
+    assert report.reasons[0].startswith(
+        f"{start}in short, 2 of 4 checked calls are beyond the bound, up to 3 times as far as it allows: "
+    )
     assert report.reasons[1].startswith(f"{start}ranks 0, 1, layer 0, ffn")
     died = report.reasons.index("compressed: the server ended with exit code 7 during the run")
     assert died > 1
@@ -510,7 +513,8 @@ def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
     report = build_report(folder)
     assert report.verdict == "ERROR"
     start = "compression did not run right: compressed arm: "
-    assert report.reasons[0].startswith(f"{start}in short, of 2 checked calls beyond the bound: always column 2, ")
+    assert report.reasons[0].startswith(f"{start}in short, 2 of 4 checked calls are beyond the bound, ")
+    assert "up to 3 times as far as it allows: always column 2, " in report.reasons[0]
     assert report.reasons[1].startswith(f"{start}ranks 0, 1, layer 0, ffn: 1 of 32 elements are further")
 
 
