@@ -49,7 +49,7 @@ def _problems(plan: Plan, rows: ModelThresholds, record: ArmRecord | None) -> li
             )
         if done is not None and done.questions < task.questions and row is not None and row != task.threshold:
             problems.append(
-                f"{name}: the run ended it after {done.questions} of {task.questions} questions, when the verdict was "
+                f"{name}: the run ended it after {done.questions} of {task.questions} questions, its verdict being "
                 "certain by its own thresholds: by others it would have asked more, so run it anew"
             )
     return problems
