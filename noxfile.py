@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -55,6 +56,8 @@ SERVER_SIDE = (
 )
 # Tests of which `tests` runs only a part.
 CAMPAIGNS = ("tests/test_virtual_ranks.py", "tests/test_sensitivity.py")
+# No session takes so long: a plugin's folder that none used since may go.
+UNUSED_S = 30 * 24 * 3600
 # The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
 GRACE_S = 90.0
 # What `lock` makes of requirements/NAME.txt, in order: for which Python, and its resolver's further options.
@@ -579,7 +582,12 @@ def prepare_plugin(session: nox.Session) -> None:
     python = harness_environment(session)
     with alone(session):
         if folder.exists():
+            # Noted for those after us: a server that runs reads it.
+            os.utime(folder)
             return
+        for other in PLUGINS.iterdir() if PLUGINS.exists() else ():
+            if time.time() - other.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(other)
         # setuptools copies whatever an earlier build left there, deleted modules included. And metadata left here
         # would make the plugin look installed to every Python that is started in this folder.
         left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -457,7 +458,9 @@ def test_an_environment_of_a_python_that_is_gone_is_made_anew(checkout: Path, lo
     assert second.made() == 1
 
 
-def test_a_plugin_is_named_by_its_contents_and_never_touched_again(checkout: Path) -> None:
+def test_a_plugin_is_named_by_its_contents_and_never_touched_again(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session: Any = Commands()
     noxfile.prepare_plugin(session)
     first = noxfile.plugin_folder()
@@ -471,9 +474,19 @@ def test_a_plugin_is_named_by_its_contents_and_never_touched_again(checkout: Pat
     assert noxfile.plugin_folder() == first
     noxfile.plugin_folder.cache_clear()
     noxfile.prepare_plugin(session)
-    assert noxfile.plugin_folder() != first
-    assert (noxfile.plugin_folder() / "harness").exists()
+    second = noxfile.plugin_folder()
+    assert second != first
+    assert (second / "harness").exists()
     assert (first / "read by a server").exists()
+    # Both are used now; a month later a third is made, and the first was used yesterday.
+    long_ago = time.time() - noxfile.UNUSED_S - 60
+    os.utime(first, (long_ago, long_ago))
+    os.utime(second, (long_ago, long_ago))
+    for folder in (first, first.with_name("another")):
+        with monkeypatch.context() as patch:
+            patch.setattr(noxfile, "plugin_folder", lambda folder=folder: folder)
+            noxfile.prepare_plugin(session)
+    assert (first.exists(), second.exists()) == (True, False)
 
 
 HOLDER = """

@@ -81,11 +81,6 @@ class RunFolder:
         return self.path / "fingerprint.json"
 
     @property
-    def tasks(self) -> Path:
-        """The folder of the tasks' YAML as lm-eval loaded it."""
-        return self.path / "tasks"
-
-    @property
     def report(self) -> Path:
         """The report for programs, a Report."""
         return self._judged / "report.json"
