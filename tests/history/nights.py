@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.config.load import load
 from harness.places import THRESHOLDS
@@ -100,7 +101,7 @@ def write_night(
     return record
 
 
-def flicker(rng: np.random.Generator, questions: int, share: float, *, right: float = 0.8) -> np.ndarray:
+def flicker(rng: np.random.Generator, questions: int, share: float, *, right: float = 0.8) -> NDArray[np.float64]:
     """Return each question's chance to be right on a night, such that a share of them differs between two nights."""
     chances = (rng.random(questions) < right).astype(float)
     # 2 p (1 - p) is 1/2 at even odds.

@@ -312,6 +312,15 @@ def test_nothing_known_that_changed_is_said_so(tmp_path: Path, command: Command)
     assert "suspect: nothing that a run's fingerprint knows changed" in said
 
 
+def test_files_that_changed_are_one_suspect_that_names_them(tmp_path: Path) -> None:
+    names = [f"harness judge/file{number}.py" for number in range(9)]
+    write_night(tmp_path, 0, facts=dict.fromkeys(names, "a" * 64))
+    write_night(tmp_path, 1, lost=LOST, facts={**dict.fromkeys(names[:-1], "b" * 64), names[-1]: "a" * 64})
+    [change] = alarm_of(judged(tmp_path / "reports")).changes
+    assert str(change.what).startswith("harness: harness: other files: judge/file0.py, judge/file1.py")
+    assert str(change.what).endswith("judge/file4.py and 3 more")
+
+
 def test_thresholds_that_changed_are_suspects_by_name(tmp_path: Path) -> None:
     write_night(tmp_path, 0)
     file = tmp_path / "thresholds.yaml"
