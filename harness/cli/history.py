@@ -142,7 +142,7 @@ def review(
         runs = store.runs(suite_label(suite))
         if not runs:
             raise HarnessError(f"{reports} has no runs of {suite}: thresholds have no evidence before the first")
-        plan = with_thresholds(RunFolder(reports / runs[-1].place), file)
+        plan = with_thresholds(RunFolder(reports / runs[-1].run_id), file)
         found = look_at(store, runs[-1].suite, plan, allow_wider=allow_wider)
     today = f"{datetime.now(tz=UTC):%Y-%m-%d}"
     proposed = list(proposals(plan.model, found, today))

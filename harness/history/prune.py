@@ -41,7 +41,7 @@ def prune(store: Store, reports: Path, keep: int) -> list[Path]:
         kept |= {one.run_id for _, alarm in (found.alarms if found else ()) for one in (alarm.reference, alarm.since)}
     smaller = []
     for run in every:
-        folder = RunFolder(reports / run.place)
+        folder = RunFolder(reports / run.run_id)
         if run.run_id in kept or run.verdict != Verdict.PASS or run.accepted is not None:
             continue
         # What the memory was made of goes only where the memory itself is beside it.

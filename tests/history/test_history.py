@@ -312,6 +312,22 @@ def test_nothing_known_that_changed_is_said_so(tmp_path: Path, command: Command)
     assert "suspect: nothing that a run's fingerprint knows changed" in said
 
 
+def test_a_copy_of_a_run_takes_no_others_place(tmp_path: Path) -> None:
+    night = write_night(tmp_path, 0)
+    shutil.copytree(night.path, night.path.with_name("copied"))
+    found = judged(tmp_path / "reports")
+    assert {run.run_id for run in found.runs} == {night.path.name, "copied"}
+
+
+def test_words_of_a_runs_folder_steer_no_terminal(tmp_path: Path, command: Command) -> None:
+    write_night(tmp_path, 0, facts={"sglang": "0.5.23"})
+    write_night(tmp_path, 1, lost=LOST, facts={"sglang": "\x1b[2J[bold]0.5.24\n::error::x"})
+    _, said = command("history", "--reports", tmp_path / "reports", "--no-plot")
+    assert "0.5.23 -> ?[bold]0.5.24" in said
+    assert "\x1b[2J" not in said
+    assert "\n::error::" not in said
+
+
 def test_files_that_changed_are_one_suspect_that_names_them(tmp_path: Path) -> None:
     names = [f"harness judge/file{number}.py" for number in range(9)]
     write_night(tmp_path, 0, facts=dict.fromkeys(names, "a" * 64))

@@ -69,7 +69,7 @@ def test_two_thousand_runs_are_read_and_judged(tmp_path: Path, capsys: pytest.Ca
     }
     with opened(tmp_path) as store:
         for number in range(RUNS):
-            store.add(memory_of(number, rng, chances), place=f"{number}", stamp=1, accepted=None)
+            store.add(f"{number:05d}", memory_of(number, rng, chances), stamp=1, accepted=None)
     began, worked = time.monotonic(), time.process_time()
     with opened(tmp_path) as store:
         found = trend(store, "suite")
