@@ -356,7 +356,7 @@ def test_an_upgrade_that_moves_the_predictions_is_seen_the_first_night(tmp_path:
     write_night(tmp_path, 3, likely=0.68, facts={"plugin": "b" * 64})
     code, said = command("history", "--reports", tmp_path / "reports", "--no-plot")
     assert code == 1
-    assert "WORSE fidelity kl: worse by 0.0086 nats a token since 20260304-011700-smollm2-cpu" in said
+    assert "WORSE fidelity kl: worse by 0.0088 nats a token since 20260304-011700-smollm2-cpu" in said
     assert "suspect: harness: plugin: not there -> bbbbbbbbbbbb" in said
     assert "newly worse: 64 texts: " in said
 
