@@ -98,6 +98,20 @@ class RunFolder:
         return self.path / "report.svg"
 
     @property
+    def page(self) -> Path:
+        """The report as one page for a browser."""
+        return self.path / "report.html"
+
+    @property
+    def junit(self) -> Path:
+        """The report as JUnit XML, for CI."""
+        return self.path / "report.xml"
+
+    def questions(self, task: str) -> Path:
+        """One task's prompts, a Question a line; every arm is asked the same."""
+        return self.path / "questions" / f"{task}.jsonl"
+
+    @property
     def calibration(self) -> Path:
         """What a calibration proposes, a CalibrationReport."""
         return self.path / "calibration.json"

@@ -11,6 +11,7 @@ from harness.errors import HarnessError
 from harness.plan.data_line import data_line
 from harness.plan.plan import BASELINE, Plan
 from harness.plan.preflight import Sglang, check_plan
+from harness.records.questions import keep_prompts
 from harness.records.run import Fingerprint, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.run.display import Display
@@ -62,6 +63,9 @@ def set_up(plan: Plan, folder: RunFolder, sglang: Sglang, display: Display) -> R
             raise HarnessError(f"the run cannot go on: start it anew, or make this what it was then:\n  {told}")
     else:
         write_record(folder.fingerprint, fingerprint)
+    for questionnaire in ready.questionnaires:
+        if questionnaire.name in plan.tasks:
+            keep_prompts(folder.questions(questionnaire.name), questionnaire.contents())
     if plan.reuse_baseline is not None and not folder.arm(BASELINE).path.exists():
         adopt_baseline(plan, folder, RunFolder(Path(plan.reuse_baseline)), fingerprint)
         display.say(f"baseline: taken from {plan.reuse_baseline}")
