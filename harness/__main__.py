@@ -1,4 +1,4 @@
-"""`python -m harness`: see harness.cli."""
+"""`python -m harness`: see harness/cli/."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import sys
 os.environ["TQDM_DISABLE"] = "1"
 
 try:
-    from harness.cli import main
+    from harness.cli.main import main
 except ImportError as error:
     # Python's own exit code for it is 1, which is FAIL here.
     sys.stderr.write(f"ERROR\nthis environment is broken: {error}; remove .nox/harness and start again\n")

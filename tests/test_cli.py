@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness.cli import ready
+from harness.cli.main import main
 from harness.config.load import suite_names
 from harness.config.suite import Source
 from harness.errors import HarnessError
@@ -61,7 +62,7 @@ class Harness:
     def __call__(self, *arguments: str) -> Ran:
         self.monkeypatch.setattr(sys, "argv", ["harness", *arguments])
         self.monkeypatch.setattr("signal.signal", lambda *_: None)
-        code = cli.main()
+        code = main()
         captured = self._capsys.readouterr()
         return Ran(code, captured.out, captured.err)
 
@@ -185,7 +186,7 @@ def test_a_dry_run_asks_no_hub(harness: Harness) -> None:
         write_rows(place / "boolq" / "validation.jsonl", passages)
         return {"source": "packaged", "origin": "x", "files": {}}
 
-    harness.monkeypatch.setattr(cli, "prepare_data", prepared)
+    harness.monkeypatch.setattr(ready, "prepare_data", prepared)
     ran = harness(
         *("accuracy", "--suite", "qwen3-8b-npu", "--dry-run", "--server-python", str(options.server_python)),
         *("--plugin-path", str(options.plugin_path), "--model-path", str(options.model_path)),
@@ -298,7 +299,7 @@ def test_an_unforeseen_failure_is_an_error_and_no_fail(harness: Harness) -> None
     def broken(_name: str, **_options: object) -> None:
         raise ZeroDivisionError("nobody thought of this")
 
-    harness.monkeypatch.setattr(cli, "load", broken)
+    harness.monkeypatch.setattr(ready, "load", broken)
     ran = harness.accuracy()
     assert ran.code == 3
     assert "ZeroDivisionError: nobody thought of this" in ran.err
@@ -308,7 +309,7 @@ def test_ctrl_c(harness: Harness) -> None:
     def interrupted(_name: str, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    harness.monkeypatch.setattr(cli, "load", interrupted)
+    harness.monkeypatch.setattr(ready, "load", interrupted)
     ran = harness.accuracy()
     assert ran.code == 130
     assert "interrupted" in ran.err
@@ -425,7 +426,7 @@ def test_a_studys_options_are_refused_by_name(
     monkeypatch.setenv("HARNESS_SERVER_PYTHON", sys.executable)
     monkeypatch.setenv("HARNESS_PLUGIN_PATH", "/nowhere")
     monkeypatch.setattr(sys, "argv", ["harness", "study", *options])
-    assert cli.main() == 3
+    assert main() == 3
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error

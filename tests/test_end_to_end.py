@@ -296,7 +296,7 @@ def test_qwen3_compresses_in_both_sites_too(
     row = Threshold(metric="acc,none", report_only=True, source="a random model")
     thresholds = Thresholds(models={"random": ModelThresholds.model_validate({"boolq": row})})
     data = tmp_path / "data"
-    manifest = prepare(Source.PACKAGED, data, packages=cache() / "packages")
+    manifest = prepare(Source.PACKAGED, data)
     options = Options(
         suite="random-qwen3",
         server_python=server_python,

@@ -10,7 +10,6 @@ from rich.console import Console
 from harness.config.load import load
 from harness.config.suite import Source
 from harness.judge.run_warnings import shift_concern
-from harness.places import cache
 from harness.plan.make import make_plan
 from harness.plan.options import Options
 from harness.prepare.data import prepare
@@ -26,7 +25,7 @@ QUESTIONS = 64
 def run(server_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Report]:
     """Run the default suite's BoolQ and its texts with a codec."""
     folder = tmp_path_factory.mktemp("sensitivity")
-    manifest = prepare(Source.PACKAGED, folder / "data", packages=cache() / "packages")
+    manifest = prepare(Source.PACKAGED, folder / "data")
 
     def run_with(
         codec: str, *, algorithm: str = "one_shot", noise_floor: bool = False, reuse_baseline: Path | None = None

@@ -20,7 +20,7 @@ from suites.faults.kinds import ERROR, INCONCLUSIVE, KILLED, Expected, Kind, See
 from suites.faults.lab import MARK, Lab, Running
 
 LIMIT = 8
-PATIENCE_S = 420.0
+PATIENCE_S = 900.0
 # A process is known by what SGLang calls it, the guard by its module.
 PROCESSES = {
     "rank 0": re.compile("scheduler_TP0"),

@@ -57,7 +57,7 @@ def in_worker(lab: Lab, what: str, *, count: int) -> dict[str, Any]:
 
 def call(arguments: list[str]) -> tuple[int, str]:
     """Call the harness's command line; return its exit code and what it wrote."""
-    from harness.cli import main  # noqa: PLC0415 - of the lab's checkout
+    from harness.cli.main import main  # noqa: PLC0415 - of the lab's checkout
 
     said = io.StringIO()
     sys.argv = ["harness", *arguments]

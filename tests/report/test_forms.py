@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.cli import PLAIN_WIDTH
+from harness.cli.app import PLAIN_WIDTH
 from harness.config.thresholds import PooledThreshold
 from harness.plan.plan import Plan
 from harness.records.run_folder import RunFolder

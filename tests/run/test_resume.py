@@ -32,13 +32,13 @@ SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtyp
 # The harness itself, but for the question to an SGLang that the fake server is not.
 COMMAND = """
 import sys
-from harness import cli
+from harness.cli.main import main
 from harness.plan.preflight import Sglang
 from harness.run import setup
 settings = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
 setup.check_plan = lambda _plan: Sglang(version="fake", settings=settings, packages="none", plugin="f00")
 sys.argv = ["harness", "accuracy", "--resume", sys.argv[1]]
-sys.exit(cli.main())
+sys.exit(main())
 """
 
 

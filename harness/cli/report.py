@@ -1,0 +1,48 @@
+"""`report`: the report of a run, a calibration or a study, built again from its files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.app import ERROR, app, console
+from harness.judge.calibration import CalibrationReport
+from harness.plan.plan import Plan
+from harness.records.run import read_record
+from harness.records.run_folder import RunFolder
+from harness.study.folder import StudyFolder
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example reports/latest.")]) -> None:
+    """Build the report of a run, a calibration or a study again from its own files, and end with its exit code."""
+    from harness.report.build import build_report  # noqa: PLC0415 - see above
+    from harness.report.terminal import show  # noqa: PLC0415
+    from harness.report.write import write_report  # noqa: PLC0415
+
+    folder = RunFolder(run.resolve())
+    if (measured := StudyFolder(folder.path)).is_study:
+        from harness.study.build import build_study  # noqa: PLC0415
+        from harness.study.command import exit_code, show_study  # noqa: PLC0415
+        from harness.study.write import write_study  # noqa: PLC0415
+
+        found = build_study(measured)
+        write_study(found, measured, latest=False)
+        show_study(found, measured, console())
+        raise SystemExit(exit_code(found))
+    if read_record(folder.plan, Plan).calibrates:
+        from harness.report.calibration import write_calibration  # noqa: PLC0415
+
+        raise SystemExit(show_found(write_calibration(folder), folder))
+    built = build_report(folder)
+    write_report(built, folder)
+    show(built, console(), folder)
+    raise SystemExit(built.exit_code)
+
+
+def show_found(found: CalibrationReport, folder: RunFolder) -> int:
+    """Show a calibration and return its exit code."""
+    from harness.report.calibration import show_calibration  # noqa: PLC0415 - see above
+
+    show_calibration(found, console(), folder)
+    return ERROR if found.errors else 0

@@ -1,0 +1,118 @@
+"""`study`: many policies measured on one server of virtual ranks."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.app import DEFAULT_SUITE, app, console
+from harness.cli.options import (
+    Data,
+    DataFolder,
+    ModelPath,
+    PluginPath,
+    Reports,
+    ServerPython,
+    SuiteName,
+    ThresholdsFile,
+)
+from harness.cli.ready import UNKNOWN_PLACES, checked, data_of, interpreter, place_of_model
+from harness.config.load import load
+from harness.config.suite import Source
+from harness.errors import HarnessError
+from harness.plan.make import default_reports, make_plan, repeat_command
+from harness.plan.options import Options
+
+
+@app.command()
+def study(  # noqa: PLR0917 - see above
+    suite: SuiteName = DEFAULT_SUITE,
+    thresholds: ThresholdsFile = None,
+    server_python: ServerPython = None,
+    plugin_path: PluginPath = None,
+    model_path: ModelPath = None,
+    data: Data = None,
+    data_folder: DataFolder = None,
+    reports: Reports = None,
+    ranks: Annotated[str, typer.Option(help="Numbers of virtual ranks; sites are those of the first.")] = "2",
+    codecs: Annotated[
+        str | None, typer.Option(help="CODEC, CODEC:ALGORITHM or MODULE:FUNCTION, with commas; default: twelve.")
+    ] = None,
+    texts: Annotated[int | None, typer.Option(min=1, help="Fixed texts a source; default: 16.")] = None,
+    site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 6,
+    questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 8,
+    budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,
+    link: Annotated[
+        str, typer.Option(help="What joins the ranks, for predicted times: nvlink4, pcie5, hccs, or 25GB/s,10us.")
+    ] = "nvlink4",
+    prefill: Annotated[int, typer.Option(min=1, help="Tokens of the prefill whose time is predicted.")] = 8192,
+    *,
+    sites: Annotated[bool, typer.Option(help="Measure every site alone, and mixes by site.")] = True,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Run the recommended policy for real, in full.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be measured, and do nothing.")] = False,
+) -> None:
+    """Find which compression is safe for a model: many policies, any number of ranks, on one device."""
+    chosen = locals()
+    raise SystemExit(_study(**chosen))
+
+
+def _study(
+    *,
+    suite: str,
+    thresholds: Path | None,
+    reports: Path | None,
+    server_python: Path | None,
+    plugin_path: Path | None,
+    data: Source | None,
+    data_folder: Path | None,
+    ranks: str,
+    codecs: str | None,
+    confirm: bool,
+    dry_run: bool,
+    **chosen: Any,  # noqa: ANN401 - checked by StudyOptions
+) -> int:
+    from harness.run.display import Display  # noqa: PLC0415 - lm-eval takes seconds to import
+    from harness.study.command import exit_code, show_plan, show_study  # noqa: PLC0415
+    from harness.study.confirm import confirm_study  # noqa: PLC0415
+    from harness.study.make import StudyOptions, make_study, split_list, split_ranks  # noqa: PLC0415
+    from harness.study.run import run_study  # noqa: PLC0415
+
+    if plugin_path is None:
+        raise HarnessError(UNKNOWN_PLACES)
+    python = interpreter(server_python)
+    options = checked(
+        StudyOptions,
+        suite=suite,
+        server_python=python,
+        plugin_path=plugin_path,
+        reports=reports or default_reports(suite),
+        ranks=split_ranks(ranks),
+        codecs=split_list(codecs) if codecs is not None else None,
+        confirm=confirm,
+        **chosen,
+    )
+    content, accepted = load(suite, thresholds=thresholds)
+    if not dry_run:
+        options = options.model_copy(update={"model_path": place_of_model(content, options.model_path, python)})
+    place, manifest = data_of(content, data, data_folder, usual=True)
+    plan = make_study(content, options, data=place, data_manifest=manifest, repeat=repeat_command())
+    terminal = console()
+    if dry_run:
+        show_plan(plan, terminal)
+        return 0
+    display = Display(terminal)
+    report, folder = run_study(plan, display)
+    if confirm and report.recommended is not None:
+        real = Options(
+            suite=suite,
+            thresholds=thresholds,
+            server_python=python,
+            plugin_path=plugin_path,
+            model_path=options.model_path,
+            reports=options.reports,
+            policy=folder.policy,
+        )
+        run_plan = make_plan(content, accepted, real, data=place, data_manifest=manifest, repeat=repeat_command())
+        report = confirm_study(plan, folder, run_plan, display)
+    show_study(report, folder, terminal)
+    return exit_code(report)
