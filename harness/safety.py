@@ -38,7 +38,11 @@ def _picture(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code < ord(" "):
         return chr(_PICTURES + code)
-    return "\N{SYMBOL FOR DELETE}" if code == _DELETE else f"\N{MATHEMATICAL LEFT ANGLE BRACKET}U+{code:04X}\N{MATHEMATICAL RIGHT ANGLE BRACKET}"
+    return (
+        "\N{SYMBOL FOR DELETE}"
+        if code == _DELETE
+        else f"\N{MATHEMATICAL LEFT ANGLE BRACKET}U+{code:04X}\N{MATHEMATICAL RIGHT ANGLE BRACKET}"
+    )
 
 
 def parse_line(text: str) -> Any:  # noqa: ANN401 - whatever it holds

@@ -17,6 +17,7 @@ from harness.study.folder import StudyFolder
 def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example reports/latest.")]) -> None:
     """Build the report of a run, a calibration or a study again from its own files, and end with its exit code."""
     from harness.report.build import build_report  # noqa: PLC0415 - see above
+    from harness.report.step_summary import add_step_summary  # noqa: PLC0415
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.report.write import write_report  # noqa: PLC0415
 
@@ -36,6 +37,7 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, for example
         raise SystemExit(show_found(write_calibration(folder), folder))
     built = build_report(folder)
     write_report(built, folder)
+    add_step_summary(built)
     show(built, console(), folder)
     raise SystemExit(built.exit_code)
 

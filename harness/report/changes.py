@@ -9,9 +9,11 @@ from harness.errors import HarnessError
 from harness.judge.pairing import changed, counted, margin, pair
 from harness.judge.results import TaskReport
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED
+from harness.records.questions import read_prompts
 from harness.records.run_folder import RunFolder
 from harness.records.samples import Sample, read_samples
 from harness.report.model import Report
+from harness.report.texts import question_of
 
 
 class Kind(StrEnum):
@@ -73,6 +75,14 @@ def samples_of(folder: RunFolder, arm: str, name: str, task: TaskReport) -> list
         return counted(read_samples(folder.arm(arm).samples(name)), task.threshold.filter, task.asked)
     except HarnessError:
         return []
+
+
+def asked_in(folder: RunFolder, entry: ChangedQuestion) -> str:
+    """Return what a question asks, in its own words; empty where the run kept no prompts that can be read."""
+    try:
+        return question_of(read_prompts(folder.questions(entry.task)).get(entry.number, ""))
+    except HarnessError:
+        return ""
 
 
 def _changed(name: str, task: TaskReport, folder: RunFolder) -> Iterator[ChangedQuestion]:

@@ -45,7 +45,7 @@ def junit(report: Report) -> str:
     suite.timestamp = visible(report.started)
     for name in ("run_id", "model", "device", "decision", "repeat"):
         suite.add_property(name, visible(str(getattr(report, name))))
-    suite.add_testcases(_case(report.suite, check) for check in checks(report))
+    suite.add_testcases([_case(report.suite, check) for check in checks(report)])
     suite.update_statistics()
     document = JUnitXml("tp-compression-harness")
     document.add_testsuite(suite)
@@ -57,7 +57,11 @@ def junit(report: Report) -> str:
 def checks(report: Report) -> Iterator[Check]:
     """Return every check of a report: the run, its arms, its tasks, all together, its predictions."""
     yield Check(
-        part="run", name="verdict", verdict=report.verdict, reasons=report.reasons, seconds=report.timings.get("total")
+        part="run",
+        name="verdict",
+        verdict=report.verdict,
+        reasons=report.reasons,
+        seconds=report.timings.get("total"),
     )
     for name, arm in report.arms.items():
         yield from _arm(f"arm.{name}", arm, report.timings.get(f"{name}.start"))

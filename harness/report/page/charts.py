@@ -13,6 +13,7 @@ from markupsafe import Markup
 from harness.judge.live_check import CheckedSums, Errors
 from harness.judge.pairing import Pair
 from harness.judge.results import FidelityReport, TaskReport
+from harness.report.markdown import shifts
 from harness.report.plots import margin_points
 
 # An SVG's width and the left and right ends of its scale: small, so that text stays readable on a phone.
@@ -101,13 +102,15 @@ def accuracy(task: TaskReport) -> Accuracy | None:
     low, high = (drop.low, drop.high) if drop else (task.paired.delta_low, task.paired.delta_high)
     allowed = None if drop is None else before - drop.max_drop
     again = None if task.noise is None else before + task.noise.delta
-    shown = [before, after, before + low, before + high, task.threshold.floor, allowed, again]
+    # An accuracy that cannot be is not drawn, though the bound of a difference may lead there.
+    low, high = max(before + low, 0.0), min(before + high, 1.0)
+    shown = [before, after, low, high, task.threshold.floor, allowed, again]
     return Accuracy(
         scale=scale_of((value for value in shown if value is not None), least=0.02),
         baseline=before,
         compressed=after,
-        low=before + low,
-        high=before + high,
+        low=low,
+        high=high,
         deciding=drop is not None,
         floor=task.threshold.floor,
         allowed=allowed,
@@ -167,8 +170,9 @@ def predictions(fidelity: FidelityReport) -> Predictions:
     """Return the scale of the predictions' chart and its two lines."""
     allowed = fidelity.threshold.max_mean_kl if fidelity.threshold else None
     noise = fidelity.noise.overall if fidelity.noise else None
-    shifts = [*fidelity.compressed.positions.values(), *([fidelity.compressed.overall] or [])]
-    ends = [value for shift in shifts if shift for value in (shift.kl.mean, shift.kl.high, shift.kl_percentiles["99"])]
+    ends = [
+        value for _, shift in shifts(fidelity) for value in (shift.kl.mean, shift.kl.high, shift.kl_percentiles["99"])
+    ]
     high = max((value for value in (*ends, allowed or 0.0) if math.isfinite(value)), default=0.0)
     return Predictions(
         scale=Scale(0.0, max(high, 1e-6) * 1.05), allowed=allowed, by_itself=noise.kl.mean if noise else None

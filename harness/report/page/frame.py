@@ -1,4 +1,4 @@
-"""What every page of this project has in common: its templates, its style and script, and what it may load: nothing."""
+"""What every page has in common: its templates, its style and script, and what it may load, which is nothing."""
 
 import re
 from base64 import b64encode

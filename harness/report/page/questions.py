@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from harness.records.samples import Sample
 from harness.report.changes import ChangedQuestion, Kind
-from harness.report.page.texts import Cut, Side, cut, short, side_by_side
+from harness.report.texts import Cut, Side, alike, cut, question_of, short, side_by_side
 
 # What one page holds; the samples' files hold all.
 MOST_QUESTIONS = 200
@@ -75,7 +74,9 @@ class Prompts:
 
 def prompts(by_number: Mapping[int, str], problem: str = "") -> Prompts:
     """Return a task's prompts with what they share apart, which ends with a line."""
-    shared = commonprefix(list(by_number.values())) if len(by_number) > 1 else ""
+    # What the first and the last of them in order have in common, all have.
+    first, last = (min(by_number.values()), max(by_number.values())) if len(by_number) > 1 else ("", "")
+    shared = first[: alike(first, last)]
     shared = shared[: shared.rfind("\n") + 1]
     return Prompts(shared=shared if len(shared) >= SHARED else "", by_number=by_number, problem=problem)
 
@@ -88,7 +89,9 @@ def anchor(tasks: Sequence[str], task: str, number: int) -> str:
 def cards(found: Sequence[ChangedQuestion], of_task: Mapping[str, Prompts]) -> list[Card]:
     """Return the first of the changed questions, as many as a page holds."""
     tasks = list(of_task)
-    return [_card(entry, of_task[entry.task], anchor(tasks, entry.task, entry.number)) for entry in found[:MOST_QUESTIONS]]
+    return [
+        _card(entry, of_task[entry.task], anchor(tasks, entry.task, entry.number)) for entry in found[:MOST_QUESTIONS]
+    ]
 
 
 def counts(found: Sequence[ChangedQuestion]) -> dict[Kind, int]:
@@ -105,20 +108,13 @@ def _card(entry: ChangedQuestion, task: Prompts, place: str) -> Card:
     return Card(
         anchor=place,
         changed=entry,
-        head="" if own is None else short(_last_lines(own), HEAD),
+        head="" if own is None else short(question_of(own), HEAD),
         prompt=None if own is None else cut(own, PROMPT),
         target=cut(before.target, TARGET),
         sides=None if scored else side_by_side(_said(before), _said(after), limit=ANSWER),
         answers=(_answer(before), _answer(after)),
         choices=_choices(before, after) if scored else [],
     )
-
-
-def _last_lines(prompt: str) -> str:
-    """Return how a prompt ends, less the word that asks for the answer."""
-    lines = [line for line in prompt[-PROMPT:].splitlines() if line.strip()]
-    asked = lines[:-1] if len(lines) > 1 and len(lines[-1]) < len("The final answer:") else lines
-    return asked[-1] if asked else ""
 
 
 def _said(sample: Sample) -> str:

@@ -11,6 +11,8 @@ from harness.safety import visible
 _WORD = re.compile(r"\w+|\s+|.", re.DOTALL)
 # What is kept of what stands alike before the first difference, where a text is cut.
 BEFORE = 300
+# How much of a prompt's end is looked at for the question.
+LOOKED_AT = 4_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,13 @@ def short(text: str, limit: int) -> str:
     # Its middle cannot be needed: what is looked at is little more than what is shown.
     line = " ".join(visible(text[: 4 * limit]).split())
     return line if len(line) <= limit and len(text) <= 4 * limit else f"{line[:limit]}…"
+
+
+def question_of(prompt: str) -> str:
+    """Return the line of a prompt that asks: the last one, less a word that only makes room for the answer."""
+    lines = [line for line in prompt[-LOOKED_AT:].splitlines() if line.strip()]
+    asked = lines[:-1] if len(lines) > 1 and len(lines[-1]) < len("The final answer:") else lines
+    return asked[-1] if asked else ""
 
 
 def alike(one: str, other: str) -> int:
