@@ -203,7 +203,9 @@ class Layers:
         rows: What is checked in each layer: site and kind of token.
         cells: Its errors, by row and layer.
         across: Of layers.
-        noise: Of signal to quantization noise, dB; None where there is no finite one.
+        noise: Of signal to quantization noise, dB, token 0 left out; None where there is no finite one.
+        noisy: The lowest such ratio of all, dB.
+        quiet: The highest finite one.
     """
 
     count: int
@@ -211,6 +213,14 @@ class Layers:
     cells: dict[tuple[str, str, int], Errors]
     across: Scale
     noise: Scale | None
+    noisy: float
+    quiet: float
+
+    def shade(self, row: Errors) -> float:
+        """Return how noisy a sum is beside the others, 0 to 1: the lowest ratio of signal to noise is 1."""
+        if row.sqnr_db is None or self.quiet <= self.noisy:
+            return 0.0
+        return min(max((self.quiet - row.sqnr_db) / (self.quiet - self.noisy), 0.0), 1.0)
 
     def noise_of(self, site: str) -> list[NoiseMark]:
         """Return a site's marks by layer, token 0 left out, as far as they are finite."""
@@ -246,7 +256,10 @@ def layers(check: CheckedSums) -> Layers | None:
         for value in (row.sqnr_db, row.claimed_db)
         if value is not None and math.isfinite(value)
     ]
+    ratios = [row.sqnr_db for row in found if row.sqnr_db is not None and math.isfinite(row.sqnr_db)]
     return Layers(
+        noisy=min(ratios, default=0.0),
+        quiet=max(ratios, default=0.0),
         count=count,
         rows=list(dict.fromkeys((row.site, row.tokens) for row in found)),
         cells=cells,

@@ -21,7 +21,7 @@ KINDS = {
     Kind.LOST: ("Lost", "right in the baseline alone"),
     Kind.FAILED: ("Failed", "a request without an answer"),
     Kind.WON: ("Won", "right in the compressed arm alone"),
-    Kind.OTHER: ("Other answer", "another answer, as right or wrong as before"),
+    Kind.OTHER: ("Answered otherwise", "another answer, as right or wrong as before"),
 }
 MARKS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "ERROR": "!", "REPORTED": "i"}
 
