@@ -86,7 +86,7 @@ def worst_lines(report: Report, folder: RunFolder) -> list[str]:
         line = f"lost: {entry.task}, question {entry.number}: {before}, then {after}{moved}"
         lines.append(harmless(f"{line}: {asked}" if asked else line))
     more = len(lost) - WORST
-    return [*lines, f"and {more} more that were lost: see the page"] if more > 0 else lines
+    return [*lines, f"and {more} more lost: see the page"] if more > 0 else lines
 
 
 def choices_line(name: str, choices: Choices) -> str:

@@ -1,9 +1,9 @@
 """Texts of unknown origin and any length as a page shows them: cut, harmless, and marked where two differ."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import groupby
 
 from harness.safety import visible
 
@@ -60,9 +60,14 @@ def side_by_side(baseline: str, compressed: str, *, limit: int) -> tuple[Side, S
     left, right = (_WORD.findall(window) for window in windows)
     # Its heuristic for frequent elements bounds the time: a model may well repeat one word for ever.
     blocks = SequenceMatcher(None, left, right, autojunk=True).get_opcodes()
+    differ = [
+        # Spaces alone between two differences hold nothing together.
+        kind != "equal" or (0 < number < len(blocks) - 1 and "".join(left[start:end]).isspace())
+        for number, (kind, start, end, _, _) in enumerate(blocks)
+    ]
     pieces = (
-        tuple(_pieces((left[start:end], kind != "equal") for kind, start, end, _, _ in blocks)),
-        tuple(_pieces((right[start:end], kind != "equal") for kind, _, _, start, end in blocks)),
+        _pieces([left[start:end] for _, start, end, _, _ in blocks], differ),
+        _pieces([right[start:end] for _, _, _, start, end in blocks], differ),
     )
     first, second = (
         Side(pieces=found, before=cut, after=max(0, len(text) - cut - limit))
@@ -120,5 +125,8 @@ def alike(one: str, other: str) -> int:
     return low
 
 
-def _pieces(parts: Iterator[tuple[list[str], bool]]) -> Iterator[Piece]:
-    return (Piece("".join(words), differs) for words, differs in parts if words)
+def _pieces(parts: list[list[str]], differ: list[bool]) -> tuple[Piece, ...]:
+    """Return a text's parts, neighbours that differ as one."""
+    found = [Piece("".join(words), differs) for words, differs in zip(parts, differ, strict=True) if words]
+    groups = groupby(found, key=lambda piece: piece.differs)
+    return tuple(Piece("".join(piece.text for piece in group), differs) for differs, group in groups)

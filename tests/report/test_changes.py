@@ -81,7 +81,7 @@ def test_the_terminal_names_the_three_worst(plan: Plan) -> None:
     first, *others = worst_lines(build_report(folder), folder)
     assert first == "lost: boolq, question 5: 'no', then 'yes', margin +1.00 to -1.00 nats: is it ␛[31m5?"
     assert len(others) == 3
-    assert others[-1] == "and 2 more that were lost: see the page"
+    assert others[-1] == "and 2 more lost: see the page"
 
 
 def test_the_terminal_names_none_where_none_was_lost(plan: Plan) -> None:

@@ -14,6 +14,7 @@ def marked(side: Side) -> str:
         ("the same", "the same", "the same", "the same"),
         ("", "all new", "", "[all new]"),
         ("one two", "one  two", "one[ ]two", "one[  ]two"),
+        ("it is five", "that was five", "[it is] five", "[that was] five"),
         ("naïve 漢字", "naïve 漢子", "naïve [漢字]", "naïve [漢子]"),
     ],
 )
