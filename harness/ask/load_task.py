@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from lm_eval.tasks import TaskManager
@@ -18,14 +19,13 @@ FEWEST_CHOICES = 2
 SHOWN = 60
 
 
-def load_task(name: str, plan: TaskPlan, data: Path, folder: Path) -> Any:  # noqa: ANN401 - lm-eval's task
+def load_task(name: str, plan: TaskPlan, data: Path) -> Any:  # noqa: ANN401 - lm-eval's task
     """Load a task's YAML and its data.
 
     Args:
         name: The task.
         plan: What the plan says of it.
         data: The prepared data.
-        folder: Where the task's YAML with the data's place in it is written, for lm-eval to load.
 
     Raises:
         HarnessError: The data lacks a file, or lm-eval refuses the task.
@@ -47,15 +47,16 @@ def load_task(name: str, plan: TaskPlan, data: Path, folder: Path) -> Any:  # no
             "dataset_name": None,
             "dataset_kwargs": {"data_files": files, "cache_dir": str(data / ".arrow")},
         }
-    folder.mkdir(parents=True, exist_ok=True)
-    with_data = folder / f"{name}.yaml"
-    with with_data.open("w", encoding="utf-8") as out:
-        YAML(typ="safe", pure=True).dump(changed, out)
-    try:
-        return TaskManager(include_defaults=False).load([str(with_data)])["tasks"][name]
-    except Exception as error:
-        # lm-eval, jinja and datasets raise errors of all kinds for a task that is broken, some without a word.
-        raise HarnessError(f"{plan.file}: lm-eval cannot load the task: {in_words(error)}") from error
+    with TemporaryDirectory() as folder:
+        # The task's own YAML with the data's place in it.
+        with_data = Path(folder) / f"{name}.yaml"
+        with with_data.open("w", encoding="utf-8") as out:
+            YAML(typ="safe", pure=True).dump(changed, out)
+        try:
+            return TaskManager(include_defaults=False).load([str(with_data)])["tasks"][name]
+        except Exception as error:
+            # lm-eval, jinja and datasets raise errors of all kinds for a task that is broken, some without a word.
+            raise HarnessError(f"{plan.file}: lm-eval cannot load the task: {in_words(error)}") from error
 
 
 def in_words(error: Exception) -> str:

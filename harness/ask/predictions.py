@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.texts import Text, build_texts
 from harness.plan.plan import FidelityPlan
 from harness.records.predictions import DECIMALS, FIDELITY, TextRecord
@@ -25,18 +26,20 @@ class FixedTexts:
     name = FIDELITY
     unit = "texts"
 
-    def __init__(self, plan: FidelityPlan, data: Path) -> None:
+    def __init__(self, plan: FidelityPlan, data: Path, tasks: Sequence[LmEvalTask] = ()) -> None:
         """Read the texts.
 
         Args:
             plan: Which texts, how much of each, and what is read.
             data: The prepared data.
+            tasks: The run's tasks, of whose questions some texts may be.
 
         Raises:
             HarnessError: The data lacks a file or texts; all at once.
         """
         self.plan = plan
-        self.texts = build_texts(data, plan.texts)
+        own = {task.name: task.solved() for task in tasks if task.name in plan.of_tasks}
+        self.texts = build_texts(data, plan.texts, own)
 
     @property
     def questions(self) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -45,7 +45,13 @@ SOURCES: dict[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
 }
 
 
-def build_texts(data: Path, counts: Mapping[str, int]) -> list[Text]:
+def _in_file(data: Path, source: str) -> Iterator[str]:
+    file, text_of = SOURCES[source]
+    with (data / file).open(encoding="utf-8") as lines:
+        yield from (text_of(json.loads(line)) for line in lines)
+
+
+def build_texts(data: Path, counts: Mapping[str, int], own: Mapping[str, Iterable[str]] | None = None) -> list[Text]:
     """Return the first texts of each source: GSM8K's questions with their gold solutions, BoolQ's passages.
 
     A passage that several questions share is one text: twice in the sample it would be counted as two.
@@ -53,6 +59,7 @@ def build_texts(data: Path, counts: Mapping[str, int]) -> list[Text]:
     Args:
         data: The prepared data.
         counts: How many texts of which source.
+        own: The texts of the sources that are no files of it: a task's questions with their right answers.
 
     Raises:
         HarnessError: The data lacks a file or texts; all at once.
@@ -60,12 +67,11 @@ def build_texts(data: Path, counts: Mapping[str, int]) -> list[Text]:
     texts: list[Text] = []
     problems: list[str] = []
     for source, count in counts.items():
-        file, text_of = SOURCES[source]
         try:
-            with (data / file).open(encoding="utf-8") as lines:
-                contents = list(islice(dict.fromkeys(text_of(json.loads(line)) for line in lines), count))
+            there = own[source] if own is not None and source in own else _in_file(data, source)
+            contents = list(islice(dict.fromkeys(there), count))
         except OSError as error:
-            problems.append(f"fidelity: {data / file} cannot be read: {error.strerror}")
+            problems.append(f"fidelity: {data / SOURCES[source][0]} cannot be read: {error.strerror}")
             continue
         if len(contents) < count:
             problems.append(

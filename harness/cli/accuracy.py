@@ -136,7 +136,20 @@ def run_plan(plan: Plan, *, resume: bool = False) -> int:
         done = run(plan, Display(terminal), resume=resume)
         add_step_summary(done)
         show(done, terminal, RunFolder(Path(plan.folder)))
+    take_in_mind(RunFolder(Path(plan.folder)))
     return done.exit_code
+
+
+def take_in_mind(folder: RunFolder) -> None:
+    """Take a run into the memory beside it; what keeps that from being done is told and is no matter of the run's."""
+    from harness.history.store import opened  # noqa: PLC0415 - see above
+    from harness.history.sync import take_in  # noqa: PLC0415
+
+    try:
+        with opened(folder.path.parent) as store:
+            take_in(store, folder)
+    except (HarnessError, OSError) as error:
+        LAST_WORDS.append(f"the run is not in the memory yet, the next `nox -s history` takes it in: {error}")
 
 
 def planned_before(folder: Path, context: typer.Context, *, calibrates: bool) -> Plan:

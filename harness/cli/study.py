@@ -40,7 +40,9 @@ def study(  # noqa: PLR0917 - see above
     ] = None,
     texts: Annotated[int | None, typer.Option(min=1, help="Fixed texts a source; default: 16.")] = None,
     site_texts: Annotated[int, typer.Option(min=1, help="Of these, how many each site is measured on.")] = 6,
-    questions: Annotated[int, typer.Option(min=0, help="Questions of BoolQ a candidate is scored on.")] = 8,
+    questions: Annotated[
+        int, typer.Option(min=0, help="Questions a candidate is scored on, of BoolQ or the suite's own task.")
+    ] = 8,
     budget_kl: Annotated[float, typer.Option(help="The harm to be kept, in nats a token.")] = 0.002,
     link: Annotated[
         str, typer.Option(help="What joins the ranks, for predicted times: nvlink4, pcie5, hccs, or 25GB/s,10us.")
@@ -94,7 +96,8 @@ def _study(
     content, accepted = load(suite, thresholds=thresholds)
     if not dry_run:
         options = options.model_copy(update={"model_path": place_of_model(content, options.model_path, python)})
-    place, manifest = data_of(content, data, data_folder, usual=True)
+    own = content.fidelity is not None and bool(content.fidelity.tasks)
+    place, manifest = data_of(content, data, data_folder, usual=not own)
     plan = make_study(content, options, data=place, data_manifest=manifest, repeat=repeat_command())
     terminal = console()
     if dry_run:

@@ -37,6 +37,11 @@ tasks:
     # thinking: false
   # Any task of lm-eval, by its name, from a file in its own columns:
   # arc_easy: {questions: 500, data_files: {test: arc/test.jsonl}}
+# How far the predictions of questions move, each with its right answer: thousands of graded ones, where an answer is
+# right or wrong. Decided from 64 on, at most as many as are asked above.
+fidelity:
+  tasks: {questions: 64}
+  concurrency: 8
 # A WARNING (many answers changed, though accuracy did not) makes the run a FAIL:
 # strict: true
 """)
@@ -69,6 +74,11 @@ models:
       # Fewer decide nothing.
       min_questions: 100
       source: chosen by us, not calibrated; `nox -s calibrate -- --suite $suite` proposes numbers
+    fidelity:
+      # Right answers and their questions may become this much less likely, in nats a token: 0.05 is 5 % of a token's
+      # probability. Other limits (max_mean_kl): docs/thresholds.md.
+      max_loglikelihood_drop: 0.05
+      source: chosen by us, not calibrated
 """)
 
 DATA = """\

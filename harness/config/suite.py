@@ -166,24 +166,31 @@ class FidelityRun(Strict):
     Attributes:
         gsm8k: How many of GSM8K's questions with their gold solutions.
         boolq: How many of BoolQ's passages.
+        tasks: Of the suite's own tasks, how many of each one's questions, each with its right answer.
         max_tokens: Where a text is cut.
         concurrency: Texts sent at once, as one request; the same in all arms.
     """
 
     gsm8k: Positive | None = None
     boolq: Positive | None = None
+    tasks: dict[str, Positive] = Field(default_factory=dict)
     max_tokens: Annotated[int, Field(ge=2)] = 128
     concurrency: Positive = 1
 
     @property
     def texts(self) -> dict[str, int]:
         """How many texts of which source."""
-        return {source: count for source, count in (("gsm8k", self.gsm8k), ("boolq", self.boolq)) if count}
+        named = (("gsm8k", self.gsm8k), ("boolq", self.boolq))
+        return {source: count for source, count in named if count} | self.tasks
 
     @model_validator(mode="after")
     def _has_texts(self) -> Self:
         if not self.texts:
-            raise ValueError("names no text: give `gsm8k`, `boolq` or both, or leave `fidelity` out")
+            raise ValueError("names no text: give `tasks`, `gsm8k` or `boolq`, or leave `fidelity` out")
+        if twice := [name for name in ("gsm8k", "boolq") if name in self.tasks and getattr(self, name) is not None]:
+            raise ValueError(
+                f"names `{twice[0]}` and `tasks.{twice[0]}`, whose texts would have the same names: keep one"
+            )
         return self
 
 
@@ -227,6 +234,15 @@ class Suite(Strict):
     strict: bool = False
     request_timeout_s: Positive = 600
     deadlines: Deadlines = Deadlines()
+
+    @model_validator(mode="after")
+    def _texts_of_its_tasks(self) -> Self:
+        for name, count in (self.fidelity.tasks if self.fidelity is not None else {}).items():
+            asked = self.tasks[name].questions if name in self.tasks else 0
+            if count > asked:
+                there = f"asks {asked} questions" if asked else f"is none of the suite's: {', '.join(self.tasks)}"
+                raise ValueError(f"has {count} texts of the task {name} in `fidelity.tasks`, which {there}")
+        return self
 
     @model_validator(mode="after")
     def _folder_for_the_source(self) -> Self:

@@ -6,7 +6,7 @@ from typing import Any
 from harness.judge.engagement import NOT_PROVEN
 from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT
 from harness.judge.results import ArmReport
-from harness.judge.traffic import differing_traffic, traffic_faults
+from harness.judge.traffic import alone_concern, differing_traffic, traffic_faults
 from harness.plan.plan import BASELINE, COMPRESSED, Plan
 from harness.records.run import ArmRecord
 
@@ -95,6 +95,8 @@ def run_concerns(plan: Plan, arms: dict[str, ArmReport]) -> list[str]:
             "no compressed sum was checked: the live check was off (--no-live-check, or the suite's "
             "compression.live_check.every: 0), so that nobody would notice a collective that sums wrongly, or plainly"
         )
+    if (concern := alone_concern(arms)) is not None:
+        found.append(concern)
     on_hub = "/" in plan.model_path and not plan.model_path.startswith("/")
     if on_hub and "--revision" not in plan.arms[0].argv:
         found.append(

@@ -68,12 +68,26 @@ def differing_traffic(arms: Mapping[str, ArmReport], asked: Mapping[str, Mapping
     return faults
 
 
+def alone_concern(arms: Mapping[str, ArmReport]) -> str | None:
+    """Return what is to be said where not all arms asked as many prompts one by one, or None."""
+    counts = {name: arm.traffic.alone for name, arm in arms.items() if arm.traffic is not None}
+    if len(set(counts.values())) <= 1:
+        return None
+    told = ", ".join(f"{count} in {name}" for name, count in counts.items())
+    return (
+        f"prompts were asked one by one, since the server refused the request in which they were together: {told}; "
+        "what is batched in another way may differ in its last bits by that alone"
+    )
+
+
 def traffic_line(arm: ArmReport) -> str:
     """Return in a line what was prefilled, and for what."""
     traffic = arm.traffic
     if traffic is None or arm.own_prefill is None or not arm.engagement.ranks:
         return "prefills: not known"
+    alone = f"; {traffic.alone} asked one by one after their request was refused" if traffic.alone else ""
     return (
         f"prefills: {arm.engagement.ranks[0].prefill_tokens} tokens in the ranks' logs; {traffic.answers} prompts of "
-        f"{traffic.prompt} tokens, {traffic.cached} of them cached, and {arm.own_prefill} of the server's own start"
+        f"{traffic.prompt} tokens, {traffic.cached} of them cached, and {arm.own_prefill} of the server's own "
+        f"start{alone}"
     )

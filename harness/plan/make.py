@@ -184,6 +184,7 @@ def moment(now: datetime | None) -> str:
 def _fidelity(run: FidelityRun, threshold: FidelityThreshold | None, limit: int | None) -> FidelityPlan:
     return FidelityPlan(
         texts={source: min(count, limit or count) for source, count in run.texts.items()},
+        of_tasks=list(run.tasks),
         max_tokens=run.max_tokens,
         concurrency=run.concurrency,
         threshold=threshold,

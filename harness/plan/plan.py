@@ -20,21 +20,25 @@ class FidelityPlan(Strict):
 
     Attributes:
         texts: How many texts of which source, from the first on.
+        of_tasks: Which of these sources are tasks of the run.
         max_tokens: Where a text is cut.
         concurrency: Texts sent at once, as one request; the same in all arms.
         threshold: What is accepted; None: a large shift is a warning.
     """
 
     texts: dict[str, int]
+    of_tasks: list[str] = Field(default_factory=list)
     max_tokens: int
     concurrency: int
     threshold: FidelityThreshold | None
 
     def protocol(self) -> dict[str, Any]:
         """Return everything that decides what is asked and how it is read, for the report."""
+        known = {"gsm8k": "question and gold solution", "boolq": "passage"}
+        what = {**known, **dict.fromkeys(self.of_tasks, "question and right answer, as the task words them")}
         return {
             "texts": self.texts,
-            "from": "the first of each; gsm8k: question and gold solution, boolq: passage",
+            "from": "the first of each; " + ", ".join(f"{source}: {what[source]}" for source in self.texts),
             "max_tokens": self.max_tokens,
             "compared": "by the server, over the whole vocabulary",
             "concurrency": self.concurrency,

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.places import cache
 from harness.prepare.folder import Row, read_folder, read_lines
 from harness.prepare.packages import fetch_packages
+from harness.prepare.unused import note_use
 from harness.prepare.whole_folder import partial_folder
 
 GSM8K_TRAIN = "gsm8k/train.jsonl"
@@ -69,6 +70,7 @@ def prepare(
         ConfigError: A row of the data lacks a column or holds a wrong value; all problems at once.
         HarnessError: The data cannot be reached.
     """
+    note_use(out, "*-????????????????")
     if source is not Source.FOLDER and (found := _prepared(source, out)) is not None:
         return found
     try:

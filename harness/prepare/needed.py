@@ -44,7 +44,8 @@ def needed_files(suite: Suite, source: Source) -> list[str]:
                     f"tasks.{name}: {', '.join(foreign)} can only come from a folder of yours: --data-folder PATH"
                 )
             files += own.values()
-    files += [TEXTS[source_] for source_ in (suite.fidelity.texts if suite.fidelity else ())]
+    texts = suite.fidelity.texts.keys() - suite.fidelity.tasks.keys() if suite.fidelity else ()
+    files += [file for name, file in TEXTS.items() if name in texts]
     if problems:
         raise HarnessError("\n".join(problems))
     return list(dict.fromkeys(files))

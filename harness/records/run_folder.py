@@ -58,9 +58,12 @@ class RunFolder:
 
     Attributes:
         path: The folder.
+        judged: Where its report goes; None for beside the rest. A run that is judged again has a folder for that, and
+            its first report stays.
     """
 
     path: Path
+    judged: Path | None = None
 
     @property
     def plan(self) -> Path:
@@ -78,24 +81,19 @@ class RunFolder:
         return self.path / "fingerprint.json"
 
     @property
-    def tasks(self) -> Path:
-        """The folder of the tasks' YAML as lm-eval loaded it."""
-        return self.path / "tasks"
-
-    @property
     def report(self) -> Path:
         """The report for programs, a Report."""
-        return self.path / "report.json"
+        return self._judged / "report.json"
 
     @property
     def markdown(self) -> Path:
         """The report for people."""
-        return self.path / "report.md"
+        return self._judged / "report.md"
 
     @property
     def plots(self) -> Path:
         """The report's plots; not there where there was nothing to draw."""
-        return self.path / "report.svg"
+        return self._judged / "report.svg"
 
     @property
     def page(self) -> Path:
@@ -120,6 +118,24 @@ class RunFolder:
     def calibration_markdown(self) -> Path:
         """The same for people."""
         return self.path / "calibration.md"
+
+    @property
+    def memory(self) -> Path:
+        """What the history keeps of the run, a RunMemory: it stays when the arms are pruned."""
+        return self.path / "history.json"
+
+    @property
+    def accepted(self) -> Path:
+        """A person's word that the run is the new normal, an Accepted; not there without one."""
+        return self.path / "accepted.json"
+
+    def judged_again(self, moment: str) -> "RunFolder":
+        """Return the same run, with a folder of its own for a report by other thresholds."""
+        return RunFolder(self.path, self.path / "judged-again" / moment)
+
+    @property
+    def _judged(self) -> Path:
+        return self.judged or self.path
 
     def arm(self, name: str) -> ArmFolder:
         """One arm's files."""

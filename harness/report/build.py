@@ -22,16 +22,18 @@ from harness.report.model import SCHEMA_VERSION, Report
 from harness.safety import harmless
 
 
-def build_report(folder: RunFolder) -> Report:
+def build_report(folder: RunFolder, plan: Plan | None = None) -> Report:
     """Build the report of the run in `folder`.
 
     Args:
         folder: A run's folder, as the pipeline wrote it, finished or not.
+        plan: Its plan with other thresholds, by which it is judged; None for its own.
 
     Raises:
         HarnessError: The plan is missing or of another version.
     """
-    plan = read_record(folder.plan, Plan)
+    again = plan is not None
+    plan = plan or read_record(folder.plan, Plan)
     run = _run_record(folder)
     arm_records: dict[str, ArmRecord | None] = {arm.name: _arm_record(folder.arm(arm.name)) for arm in plan.arms}
     arms: dict[str, ArmReport] = {
@@ -86,7 +88,10 @@ def build_report(folder: RunFolder) -> Report:
             repeat=plan.repeat,
         ),
         warnings=warnings,
-        notes=_notes(plan, run, tasks, arms[COMPRESSED].engagement),
+        notes=[
+            *([f"judged again by {plan.thresholds}; the run's own report stays as it was"] if again else []),
+            *_notes(plan, run, tasks, arms[COMPRESSED].engagement),
+        ],
         arms=arms,
         tasks=tasks,
         pooled=pooled,
@@ -95,7 +100,8 @@ def build_report(folder: RunFolder) -> Report:
         timings=_timings(run, arm_records),
         versions={**run.versions, **_server_versions(arms)},
         repeat=plan.repeat,
-        rebuild=f"nox -s report -- {shlex.quote(str(folder.path))}",
+        rebuild=f"nox -s report -- {shlex.quote(str(folder.path))}"
+        + (f" --thresholds {shlex.quote(plan.thresholds)}" if again else ""),
     )
 
 

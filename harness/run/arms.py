@@ -20,6 +20,7 @@ from harness.records.samples import NO_NUMBERS, read_samples
 from harness.run.checkpoint import batches, legs, restore, sizes_on_disk
 from harness.run.deadlines import Watch
 from harness.run.display import Display
+from harness.run.rank_logs import RankLogs
 from harness.run.setup import Ready
 from harness.serve.answers import RequestFailed
 from harness.serve.server import Server, Start, end_left_behind, running, server_settings
@@ -39,6 +40,7 @@ class RunningArm:
         folder: Its folder.
         record: How it ran so far.
         before: What an earlier server of it was asked, where the arm was resumed.
+        logs: What its ranks have written.
     """
 
     arm: Arm
@@ -46,6 +48,7 @@ class RunningArm:
     folder: ArmFolder
     record: ArmRecord
     before: Traffic
+    logs: RankLogs
 
     @property
     def traffic(self) -> Traffic:
@@ -138,8 +141,13 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Wat
             # That it was asked again belongs to the start, as a warm-up does: the arms must show the same traffic.
             server.client.traffic = Traffic()
             record = before.model_copy(update={"known_answer": known})
-        running_arm = RunningArm(arm=arm, server=server, folder=folder, record=record, before=record.traffic)
+        logs = RankLogs(folder, plan.tp)
+        running_arm = RunningArm(
+            arm=arm, server=server, folder=folder, record=record, before=record.traffic, logs=logs
+        )
         running_arm.keep()
+        check_engaged(plan, arm, folder, sglang=ready.sglang.version)
+        logs.wait_until_quiet()
         engagement = check_engaged(plan, arm, folder, sglang=ready.sglang.version)
         traffic = running_arm.traffic
         own = engagement.ranks[0].prefill_tokens - (traffic.prompt - traffic.cached)
@@ -214,7 +222,7 @@ def ask(
                 break
             for arm in servers:
                 for leg in legs(part, questionnaire.concurrency):
-                    ask_leg(ready.plan, questionnaire, arm, leg, advance=advance, watch=watch)
+                    ask_leg(questionnaire, arm, leg, advance=advance, watch=watch)
             asked = part.stop
             if task and asked < questions and COMPRESSED in names:
                 baseline, compressed = (
@@ -239,7 +247,6 @@ def ask(
 
 
 def ask_leg(
-    plan: Plan,
     questionnaire: Questionnaire,
     arm: RunningArm,
     leg: range,
@@ -285,9 +292,11 @@ def ask_leg(
         # These may be the first of the failures that end the run: one that goes on asks them again.
         return
     seconds = arm.record.seconds(name) + time.monotonic() - clock
-    sizes = sizes_on_disk(arm.folder, tp=plan.tp)
+    traffic = arm.traffic
+    arm.logs.wait_for((arm.record.own_prefill or 0) + traffic.prompt - traffic.cached)
+    sizes = sizes_on_disk(arm.folder)
     checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes)
-    arm.keep(checkpoint=checkpoint, traffic=arm.traffic)
+    arm.keep(checkpoint=checkpoint, traffic=traffic)
 
 
 def outcomes(folder: ArmFolder, task: str, batch: range) -> list[str | None]:

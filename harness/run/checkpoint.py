@@ -6,7 +6,6 @@ last bit where the server itself repeats them.
 """
 
 import os
-import time
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
@@ -17,8 +16,6 @@ from harness.records.run_folder import ArmFolder
 
 # Shorter legs lose less when a run breaks; longer ones fill the prefix cache with the few-shot examples less often.
 LEG_QUESTIONS = 16
-RANKS_TIMEOUT_S = 2.0
-POLL_S = 0.02
 
 
 def legs(part: range, at_once: int) -> list[range]:
@@ -32,16 +29,12 @@ def batches(leg: range, at_once: int) -> list[range]:
     return [range(start, min(start + at_once, leg.stop)) for start in range(leg.start, leg.stop, at_once)]
 
 
-def sizes_on_disk(folder: ArmFolder, *, tp: int) -> dict[str, int]:
-    """Return the sizes of an arm's files, once its idle server's ranks have written all they will and it is on disk.
+def sizes_on_disk(folder: ArmFolder) -> dict[str, int]:
+    """Return the sizes of an arm's files, once they are on disk.
 
     Raises:
         OSError: A file cannot be read.
     """
-    deadline = time.monotonic() + RANKS_TIMEOUT_S
-    # A rank may write a pass after its answer is out. Whether all of them wrote it is for the proof to say.
-    while not _ranks_agree(folder, tp) and time.monotonic() < deadline:
-        time.sleep(POLL_S)
     sizes = {}
     for name, file in _files(folder):
         sizes[name] = file.stat().st_size
@@ -81,11 +74,3 @@ def _files(folder: ArmFolder) -> Iterator[tuple[str, Path]]:
     """Yield the files of an arm that only grow, each with its name; the server's own output is no part of it."""
     for file in sorted(folder.path.rglob("*.jsonl")):
         yield str(file.relative_to(folder.path)), file
-
-
-def _ranks_agree(folder: ArmFolder, tp: int) -> bool:
-    try:
-        logs = [(folder.engagement / f"rank-{rank}.jsonl").read_bytes() for rank in range(tp)]
-    except OSError:
-        return False
-    return len({log.count(b"\n") for log in logs}) == 1 and all(log.endswith(b"\n") for log in logs)

@@ -1,7 +1,6 @@
 """Shows what a plan would do, and finds what the run would find at its start."""
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,22 +48,21 @@ def _refused(plan: Plan, say: Callable[[str], None]) -> list[str]:
     """Show what is asked, and return why the run would be refused once it looks at it, and at SGLang."""
     asked: list[Questionnaire] = []
     refused = []
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            asked = load_questionnaires(plan, Path(folder))
-            for questionnaire in asked:
-                _show(questionnaire, plan, say)
-        except HarnessError as error:
-            refused.append(str(error))
-        if plan.refused:
-            # An interpreter that is not there cannot be asked.
-            return refused
-        try:
-            sglang = check_plan(plan)
-            if plan.reuse_baseline is not None and asked:
-                check_baseline(plan, RunFolder(Path(plan.reuse_baseline)), make_fingerprint(plan, asked, sglang))
-        except HarnessError as error:
-            refused.append(str(error))
+    try:
+        asked = load_questionnaires(plan)
+        for questionnaire in asked:
+            _show(questionnaire, plan, say)
+    except HarnessError as error:
+        refused.append(str(error))
+    if plan.refused:
+        # An interpreter that is not there cannot be asked.
+        return refused
+    try:
+        sglang = check_plan(plan)
+        if plan.reuse_baseline is not None and asked:
+            check_baseline(plan, RunFolder(Path(plan.reuse_baseline)), make_fingerprint(plan, asked, sglang))
+    except HarnessError as error:
+        refused.append(str(error))
     return refused
 
 

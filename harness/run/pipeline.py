@@ -14,8 +14,8 @@ from harness.report.write import write_report
 from harness.run.arms import groups, run_arms
 from harness.run.deadlines import Watch
 from harness.run.display import Display
-from harness.run.journal import Journal, in_words, opened
-from harness.run.setup import ask_sglang, set_up
+from harness.run.journal import Journal, opened
+from harness.run.setup import begin, set_up
 from harness.run.versions import harness_versions
 
 ResultT = TypeVar("ResultT")
@@ -56,8 +56,8 @@ def measure(
         HarnessError: The plan cannot be carried out at all; no server was started.
         KeyboardInterrupt: The user stopped it; the report says so.
     """
-    sglang = ask_sglang(plan, display)
-    with opened(plan, harness_versions(sglang.version), resume=resume) as journal:
+    ready = set_up(plan, display)
+    with opened(plan, harness_versions(ready.sglang.version), resume=resume) as journal:
         watch = Watch(plan.deadlines)
         concluded: list[ResultT] = []
 
@@ -65,17 +65,14 @@ def measure(
             if not concluded:
                 concluded.append(_conclude(journal, conclude, error))
 
-        ready = None
         try:
-            ready = set_up(plan, journal.folder, sglang, display)
+            begin(ready, display)
             for arms in groups(plan):
                 run_arms(ready, arms, display, watch, before_end=note)
         except BaseException as error:
             note(error)
-            if ready is not None and isinstance(error, HarnessError | OSError):
+            if isinstance(error, HarnessError | OSError):
                 return concluded[0]
-            if isinstance(error, OSError):
-                raise HarnessError(in_words(error)) from error
             raise
         return _conclude(journal, conclude, None)
 

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+from itertools import groupby
 from pathlib import Path
 
 from harness.ask.questionnaire import Questionnaire, hash_contents
@@ -24,6 +25,9 @@ RELEVANT = re.compile(r"^(SGLANG|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|CUDA|NCCL|HC
 # What builds the prompts, reads the answers and scores them.
 SCORING = ("lm-eval", "datasets", "jinja2", "numpy")
 OWN = frozenset({"PATH", "PYTHONPATH", "SGLANG_PLUGINS"})
+NOT_THERE = "not there"
+# Of a kind of differences.
+SHOWN = 10
 
 
 def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sglang) -> Fingerprint:
@@ -38,13 +42,14 @@ def make_fingerprint(plan: Plan, questionnaires: list[Questionnaire], sglang: Sg
         OSError: The model's files cannot be read.
     """
     facts = server_facts(plan.arm(BASELINE), plan.model_path, sglang) | {
-        "harness": hash_of_folder(ROOT / "harness", "*.py"),
+        **hashes_of_folder("harness", ROOT / "harness", "*.py"),
         # Beside its YAML a task has functions, which read and score the answers.
-        "tasks": hash_of_folder(TASKS, "*.py"),
-        "tasks' settings": hash_of_folder(TASKS, "*.yaml"),
+        **hashes_of_folder("tasks", TASKS, "*.py"),
+        **hashes_of_folder("tasks", TASKS, "*.yaml"),
         "harness's packages": json.dumps({name: installed(name) for name in SCORING}),
         # Not where it was read from: the same rows of another folder are the same data.
-        "data": json.dumps({**plan.data_manifest, "origin": None}, sort_keys=True),
+        "data": json.dumps({**plan.data_manifest, "origin": None, "files": None}, sort_keys=True),
+        **{f"data {name}": json.dumps(entry) for name, entry in plan.data_manifest.get("files", {}).items()},
         "order": json.dumps(list(plan.tasks)),
     }
     for asked in questionnaires:
@@ -68,7 +73,7 @@ def server_facts(arm: Arm, model_path: str, sglang: Sglang) -> dict[str, str]:
         OSError: The model's files cannot be read.
     """
     return {
-        "weights": hash_of_folder(Path(model_path)),
+        **hashes_of_folder("weights", Path(model_path)),
         "sglang": sglang.version,
         "packages": sglang.packages,
         "machine": f"{platform.platform()}; {cpu_model()}; {os.cpu_count()} cores",
@@ -79,19 +84,12 @@ def server_facts(arm: Arm, model_path: str, sglang: Sglang) -> dict[str, str]:
     }
 
 
-def adopt_baseline(plan: Plan, folder: RunFolder, stored: RunFolder, fingerprint: Fingerprint) -> None:
-    """Copy a stored run's baseline into this run's folder.
-
-    Args:
-        plan: The plan.
-        folder: This run's folder.
-        stored: The earlier run's folder.
-        fingerprint: This run's.
+def adopt_baseline(folder: RunFolder, stored: RunFolder) -> None:
+    """Copy a stored run's baseline, which `check_baseline` took, into this run's folder.
 
     Raises:
-        HarnessError: As for `check_baseline`.
+        OSError: It cannot be copied.
     """
-    check_baseline(plan, stored, fingerprint)
     partial = folder.path / f"{BASELINE}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(stored.arm(BASELINE).path, partial)
@@ -122,28 +120,37 @@ def check_baseline(plan: Plan, stored: RunFolder, fingerprint: Fingerprint) -> N
 
 
 def differences(then: Fingerprint, now: Fingerprint) -> list[str]:
-    """Return every fact that is not the same, or is not known, each with both values."""
-    return [
-        f"{name}:\n    then: {then.facts.get(name)}\n    now:  {now.facts.get(name)}"
+    """Return the facts that are not the same, or are not known, each with both values; of each kind the first ten."""
+    found = [
+        name
         for name in sorted(now.facts.keys() | then.facts.keys())
         if then.facts.get(name) != now.facts.get(name) or then.facts.get(name) == UNKNOWN
     ]
+    told: list[str] = []
+    for kind, names in groupby(found, key=lambda name: name.split()[0]):
+        differing = list(names)
+        told += [
+            f"{name}:\n    then: {then.facts.get(name, NOT_THERE)}\n    now:  {now.facts.get(name, NOT_THERE)}"
+            for name in differing[:SHOWN]
+        ]
+        if (more := len(differing) - SHOWN) > 0:
+            told.append(f"{kind}: and {more} more")
+    return told
 
 
-def hash_of_folder(folder: Path, pattern: str = "*") -> str:
-    """Return the SHA-256 over a folder's files, names and contents; `unknown` where there is no such folder.
+def hashes_of_folder(what: str, folder: Path, pattern: str = "*") -> dict[str, str]:
+    """Return the SHA-256 of each of a folder's files, by `what` and its place there, so that a changed one is named.
 
-    A model named by its place on a hub has none.
+    A model named by its place on a hub has no folder: `what` alone is `unknown` then.
     """
     if not folder.is_dir():
-        return UNKNOWN
-    whole = hashlib.sha256()
+        return {what: UNKNOWN}
+    found = {}
     for file in sorted(file for file in folder.rglob(pattern) if file.is_file()):
         with file.open("rb") as content:
-            whole.update(
-                f"{file.relative_to(folder)} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode()
-            )
-    return whole.hexdigest()
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        found[f"{what} {file.relative_to(folder)}"] = f"SHA-256 {digest}"
+    return found
 
 
 def _arguments(arm: Arm) -> list[str]:

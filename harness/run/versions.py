@@ -9,6 +9,8 @@ from pathlib import Path
 from harness.places import ROOT
 
 UNKNOWN = "unknown"
+# NVIDIA's, and Ascend's (not run: this project has no NPU).
+DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/usr/local/Ascend/driver/version.info"))
 PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
 
 
@@ -19,6 +21,7 @@ def harness_versions(sglang: str) -> dict[str, str]:
         "platform": platform.platform(),
         "sglang": sglang,
         "harness": _commit(),
+        "driver": driver(),
     }
     return found | {package: installed(package) for package in PACKAGES}
 
@@ -38,6 +41,16 @@ def cpu_model() -> str:
     except OSError:
         found = None
     return found.group(1) if found else platform.processor() or UNKNOWN
+
+
+def driver() -> str:
+    """Return the first line of what the accelerators' driver says of itself; `none` where there is no such file."""
+    for file in DRIVERS:
+        try:
+            return file.read_text(encoding="utf-8", errors="replace").splitlines()[0]
+        except (OSError, IndexError):
+            continue
+    return "none"
 
 
 def _commit() -> str:

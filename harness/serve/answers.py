@@ -21,6 +21,10 @@ class RequestFailed(Exception):  # noqa: N818 - it is an outcome of one request,
     """One request got no answer; its message says why."""
 
 
+class BatchRefused(RequestFailed):
+    """A request was refused, or answered with what is no answer, as a whole: of which prompt's doing is not known."""
+
+
 class NoNumbers(RequestFailed):
     """The server answered, but with a log-probability that is no number: what a NaN in the model looks like."""
 

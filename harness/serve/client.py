@@ -1,6 +1,7 @@
 """Talks to one SGLang server, by the native endpoints that evaluation needs. Sends token ids, never text.
 
-Nothing is retried: a request that failed once is a finding, and a retry would hide it.
+Nothing is retried: a request that failed once is a finding, and a retry would hide it. Prompts that were refused as
+one request are asked one by one, once, so that each is blamed for itself alone; `Traffic.alone` counts them.
 """
 
 import json
@@ -17,6 +18,7 @@ from harness.records.run import Traffic
 from harness.safety import harmless
 from harness.serve.answers import (
     Answer,
+    BatchRefused,
     Body,
     Generation,
     Prediction,
@@ -37,6 +39,9 @@ LARGEST_ANSWER = 64 * 2**20
 REACHABLE_TIMEOUT_S = 30.0
 # How long SGLang may wait until it is idle.
 FLUSH_TIMEOUT_S = 30
+
+# A request that is wrong in itself, one of its prompts being so: SGLang says 400. Not a wrong key, nor a busy server.
+REFUSED = frozenset({400, 413, 422})
 
 # What SGLang takes once for all texts of a request.
 OF_ALL = frozenset({"return_text_in_logprobs"})
@@ -209,7 +214,10 @@ class Client:
         ]
 
     def _generate_many(self, bodies: Sequence[Body]) -> list[Answer | RequestFailed]:
-        """Send requests of the same form as one; an abort is of one of them, any other failure of all."""
+        """Send requests of the same form as one; an abort is of one of them, any other failure of all.
+
+        All of a request that was refused as a whole are asked once more, one by one, from an empty cache.
+        """
         answers: dict[int, Answer | RequestFailed] = {}
         forms: dict[frozenset[str], list[int]] = defaultdict(list)
         for index, body in enumerate(bodies):
@@ -223,6 +231,14 @@ class Client:
         answers = self._answers(sent)
         for body, answer in zip(sent, answers, strict=True):
             self.traffic += _traffic(body, answer)
+        if len(sent) > 1 and isinstance(answers[0], BatchRefused):
+            try:
+                # Some of them may have been prefilled: from an empty cache each is computed whole, in every arm.
+                self.flush_cache()
+            except RequestFailed:
+                return answers
+            answers = [answer for body in bodies for answer in self._send([body])]
+            self.traffic += Traffic(alone=len(bodies))
         return answers
 
     def _answers(self, sent: Sequence[Body]) -> list[Answer | RequestFailed]:
@@ -235,7 +251,7 @@ class Client:
         found = [answered] if alone else answered
         if not isinstance(found, list) or len(found) != len(sent):
             came = len(found) if isinstance(found, list) else "no list of"
-            wrong = RequestFailed(f"{len(sent)} prompts were sent as one request, {came} answers came")
+            wrong = BatchRefused(f"{len(sent)} prompts were sent as one request, {came} answers came")
             return [wrong for _ in sent]
         return [_checked(entry, body) for entry, body in zip(found, sent, strict=True)]
 
@@ -243,14 +259,15 @@ class Client:
         status, content = self._exchange(method, path, body)
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
             said = harmless(content.decode(errors="replace")[:500])
-            raise RequestFailed(f"{method} {path}: HTTP {status}: {said}")
+            kind = BatchRefused if status in REFUSED else RequestFailed
+            raise kind(f"{method} {path}: HTTP {status}: {said}")
         if not as_json:
             return None
         try:
             return json.loads(content)
         except (ValueError, RecursionError) as error:
             text = harmless(content.decode(errors="replace")[:200])
-            raise RequestFailed(f"{method} {path}: the answer is not JSON: {text}") from error
+            raise BatchRefused(f"{method} {path}: the answer is not JSON: {text}") from error
 
     def _exchange(
         self, method: str, path: str, body: Body | None, *, timeout_s: float | None = None

@@ -20,9 +20,9 @@ def show_plan(plan: StudyPlan, console: Console) -> None:
     def say(text: str = "") -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    texts = sum(plan.texts.texts.values())
+    texts, scored = sum(plan.texts.texts.values()), f"{plan.questions} questions of {plan.scored_task}"
     say(f"study of {plan.model} at {plan.model_path}, on {plan.device}; budget {plan.budget_kl:g} nats a token")
-    say(f"{texts} fixed texts of up to {plan.texts.max_tokens} tokens; {plan.questions} questions of BoolQ")
+    say(f"{texts} fixed texts of up to {plan.texts.max_tokens} tokens; {scored}")
     for arm in plan.arms:
         say(f"\n{arm.name}:\n{arm.shell()}")
     say("\npolicies for all sums alike:")

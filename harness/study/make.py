@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from harness.config.load import suite_label
-from harness.config.suite import ServerOptions, Suite
+from harness.config.load import suite_label, task_of
+from harness.config.suite import ServerOptions, Suite, TaskRun
+from harness.config.thresholds import Threshold
 from harness.errors import HarnessError
 from harness.performance.links import find_link
 from harness.places import ROOT, model_place
 from harness.plan.arms import BOUND_CORES, server_arm
 from harness.plan.make import check_places, moment
-from harness.plan.plan import FidelityPlan
+from harness.plan.plan import FidelityPlan, TaskPlan
 from harness.records.run_folder import RunFolder
 from harness.sglang_plugin.policy import ALGORITHMS, OWN
 from harness.sglang_plugin.settings import Settings
@@ -23,6 +24,10 @@ from harness.study.plan import Candidate, StudyPlan, algorithm_for, arm_name, de
 # Texts of each source where the suite has none.
 TEXTS = 16
 MAX_TOKENS = 128
+# Where the suite has no texts of its own tasks.
+SCORED_TASK = "boolq"
+# None of the task's: nothing is judged, and answers are read by its own metric.
+METRIC = "any,any"
 
 
 class StudyOptions(Strict):
@@ -106,6 +111,10 @@ def make_study(
     fidelity = suite.fidelity
     # A study measures dozens of policies, a run one.
     given = fidelity.texts if fidelity else {"gsm8k": TEXTS, "boolq": TEXTS}
+    tasks = {name: _task_plan(name, suite.tasks[name]) for name in (fidelity.tasks if fidelity else ())}
+    if not tasks:
+        tasks = {SCORED_TASK: _task_plan(SCORED_TASK, TaskRun(questions=max(1, options.questions)))}
+    scored = next(iter(tasks))
     return StudyPlan(
         run_id=run_id,
         suite=suite_label(options.suite),
@@ -120,6 +129,7 @@ def make_study(
         candidates=candidates,
         texts=FidelityPlan(
             texts={source: options.texts or min(count, TEXTS) for source, count in given.items()},
+            of_tasks=list(fidelity.tasks) if fidelity else [],
             max_tokens=fidelity.max_tokens if fidelity else MAX_TOKENS,
             concurrency=fidelity.concurrency if fidelity else 1,
             threshold=None,
@@ -127,7 +137,9 @@ def make_study(
         site_texts=options.site_texts,
         sites=options.sites,
         budget_kl=options.budget_kl,
-        questions=options.questions,
+        tasks=tasks if options.questions or (fidelity and fidelity.tasks) else {},
+        scored_task=scored,
+        questions=min(options.questions, tasks[scored].questions),
         confirm=options.confirm,
         link=options.link,
         prefill=options.prefill,
@@ -148,6 +160,7 @@ def make_study(
         known_answer=suite.known_answer,
         start_timeout_s=suite.server.start_timeout_s,
         request_timeout_s=suite.request_timeout_s,
+        deadlines=suite.deadlines,
         repeat=repeat,
     )
 
@@ -161,6 +174,18 @@ def split_name(name: str, ranks: int) -> tuple[str, str]:
     if codec and algorithm in ALGORITHMS:
         return codec, algorithm
     return name, OWN if ":" in name else algorithm_for(ranks)
+
+
+def _task_plan(name: str, run: TaskRun) -> TaskPlan:
+    """Return a task as a study asks it: its prompts as they are, one at a time."""
+    return TaskPlan(
+        file=str(task_of(name, run).path),
+        questions=run.questions,
+        concurrency=1,
+        max_new_tokens=run.max_new_tokens,
+        data_files=run.data_files,
+        threshold=Threshold(metric=METRIC, report_only=True, source="a study judges nothing"),
+    )
 
 
 def one_rank(suite: Suite) -> ServerOptions:

@@ -14,6 +14,7 @@ from harness.judge.predictions import moves, summarise
 from harness.records.predictions import TextPredictions
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, read_samples
+from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.serve.server import Start, running
 from harness.sglang_plugin.policy import Rule
@@ -39,6 +40,7 @@ class Measurer:
         texts: FixedTexts,
         task: LmEvalTask | None,
         display: Display,
+        watch: Watch,
     ) -> None:
         self._plan = plan
         self._arm = plan.arm(ranks)
@@ -48,6 +50,7 @@ class Measurer:
         self._texts = interleaved(texts.texts)
         self._task = task
         self._display = display
+        self._watch = watch
         self._stack = ExitStack()
         self._server: VirtualServer | None = None
         self._tokens: list[list[int]] = []
@@ -147,7 +150,9 @@ class Measurer:
         folder = ArmFolder(self._folder.path / "scored" / name.replace("/", "-"))
         folder.path.mkdir(parents=True, exist_ok=True)
         server.ask(self._task, range(self._plan.questions), folder)
-        return read_samples(folder.samples(self._task.name))
+        found = read_samples(folder.samples(self._task.name))
+        # A generated answer is read by each of its task's filters: one of them says whether it turned.
+        return [sample for sample in found if sample.filter == found[0].filter]
 
     def _running(self) -> VirtualServer:
         """Return the server, started and with its reference predictions kept if that was not done before."""
@@ -161,13 +166,16 @@ class Measurer:
         )
         text = f"{self._ranks} ranks"
         self._folder.engagement.mkdir(parents=True, exist_ok=True)
+        self._watch.check()
         server = self._stack.enter_context(
             running(self._arm, start, self._folder.log, lambda said: self._display.say(f"{text}: {said}"))
         )
         self._display.say(f"{text}: ready after {server.seconds_to_ready:.0f} s")
         facts = json.loads((self._folder.engagement / "rank-0.jsonl").read_text().splitlines()[0])
         self._store.keep_model(ModelFacts(layers=facts["layers"]))
-        virtual = VirtualServer(server, self._folder.engagement, ranks=self._ranks, layers=facts["layers"])
+        virtual = VirtualServer(
+            server, self._folder.engagement, ranks=self._ranks, layers=facts["layers"], watch=self._watch
+        )
         self._tokens = virtual.tokenize([text.content for text in self._texts], self._plan.texts.max_tokens)
         virtual.under(UNCOMPRESSED_RULES, "reference", predictions="reference")
         with self._display.counting(f"{text}: uncompressed", len(self._tokens)) as advance:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from harness.config.suite import KnownAnswer
-from harness.plan.plan import Arm, FidelityPlan
+from harness.config.suite import Deadlines, KnownAnswer
+from harness.plan.plan import Arm, FidelityPlan, TaskPlan
 from harness.sglang_plugin.policy import Choice
 from harness.strict import Strict
 
@@ -82,7 +82,9 @@ class StudyPlan(Strict):
         site_texts: How many of them the sites are measured on.
         sites: Whether each site is measured alone, and mixes by site are looked for.
         budget_kl: The harm that the recommended policy may do, in nats a token.
-        questions: Questions of BoolQ that every candidate is scored on; 0 for none.
+        tasks: The tasks of whose questions fixed texts are made, and that on which candidates are scored.
+        scored_task: That one.
+        questions: How many of its questions every candidate is scored on; 0 for none.
         confirm: Whether what a real run is compared with is measured too.
         link: What joins the ranks, for the times that are predicted; as `find_link` takes it.
         prefill: Tokens of the prefill whose time is predicted.
@@ -90,6 +92,7 @@ class StudyPlan(Strict):
         known_answer: Asked before anything else.
         start_timeout_s: Seconds until a server that is not ready is given up.
         request_timeout_s: Seconds until a request counts as failed.
+        deadlines: When the study is given up.
         repeat: The command that repeats the study.
     """
 
@@ -108,6 +111,8 @@ class StudyPlan(Strict):
     site_texts: int
     sites: bool
     budget_kl: float
+    tasks: dict[str, TaskPlan]
+    scored_task: str
     questions: int
     confirm: bool
     link: str
@@ -116,6 +121,7 @@ class StudyPlan(Strict):
     known_answer: KnownAnswer
     start_timeout_s: int
     request_timeout_s: int
+    deadlines: Deadlines = Deadlines()
     repeat: str
 
     @property

@@ -1,21 +1,19 @@
 """A whole study, as one sentence: plan, setup, measurements at each number of ranks, report, confirmation."""
 
-import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.predictions import FixedTexts
 from harness.ask.questionnaire import Questionnaire, hash_contents
-from harness.config.thresholds import Threshold
 from harness.errors import HarnessError
-from harness.places import TASKS
-from harness.plan.plan import TaskPlan
 from harness.plan.preflight import Sglang, check_sglang
 from harness.records.run import RunRecord, write_record
 from harness.records.run_folder import PRIVATE, ArmFolder
+from harness.run.deadlines import Watch
 from harness.run.display import Display
+from harness.run.journal import Journal
 from harness.run.reuse_baseline import server_facts
 from harness.run.versions import harness_versions
 from harness.sglang_plugin.policy import parse
@@ -29,8 +27,6 @@ from harness.study.records import read_measured
 from harness.study.store import Store
 from harness.study.write import write_study
 
-SCORED_TASK = "boolq"
-
 
 def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFolder]:
     """Do what the plan says and report on it.
@@ -43,34 +39,40 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
     candidates = [(one.codec, one.algorithm, one.ranks) for one in plan.candidates]
     sglang = check_sglang(plan.server_python, plan.arms, candidates=candidates, gpus=plan.gpus)
-    folder = StudyFolder(Path(plan.folder))
-    started, clock = datetime.now(UTC), time.monotonic()
+    # Before the folder: what is refused leaves none behind.
+    texts, task = _questionnaires(plan)
+    folder, watch = StudyFolder(Path(plan.folder)), Watch(plan.deadlines)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         folder.path.mkdir(mode=PRIVATE, parents=True)
         write_record(folder.plan, plan)
-        texts = FixedTexts(plan.texts, Path(plan.data))
-        task = _scored_task(plan, folder)
+        versions = harness_versions(sglang.version)
+        journal = Journal(folder, RunRecord(started=started, seconds=0.0, errors=[], versions=versions))
+    except OSError as error:
+        raise HarnessError(f"{folder.path} cannot be written: {error}") from error
+    try:
         for ranks in plan.ranks:
             with ExitStack() as stack:
                 store = Store(_facts(plan, ranks, texts, task, sglang))
                 files = folder.arm(arm_name(ranks))
                 measurer = stack.enter_context(
-                    Measurer(plan, ranks, folder=files, store=store, texts=texts, task=task, display=display)
+                    Measurer(
+                        plan, ranks, folder=files, store=store, texts=texts, task=task, display=display, watch=watch
+                    )
                 )
                 study_ranks(plan, measurer, ranks, display)
                 if plan.confirm and ranks == plan.ranks[0]:
                     _predict_for_confirmation(plan, measurer, files, texts, display)
-        record = RunRecord(
-            started=started.isoformat(timespec="seconds"),
-            seconds=time.monotonic() - clock,
-            errors=[],
-            versions=harness_versions(sglang.version),
-        )
-        write_record(folder.run, record)
+        journal.finished()
         report = build_study(folder)
         write_study(report, folder)
-    except OSError as error:
-        raise HarnessError(f"{folder.path} cannot be written: {error}") from error
+    except BaseException as error:
+        # Where the disk is full, the folder says that it was cut off.
+        with suppress(OSError):
+            journal.broken(error)
+        if isinstance(error, OSError):
+            raise HarnessError(f"{folder.path} cannot be written: {error}") from error
+        raise
     return report, folder
 
 
@@ -86,17 +88,12 @@ def _predict_for_confirmation(
         measurer.predictions(name, rules, texts)
 
 
-def _scored_task(plan: StudyPlan, folder: StudyFolder) -> LmEvalTask | None:
-    if not plan.questions:
-        return None
-    task = TaskPlan(
-        file=str(TASKS / f"{SCORED_TASK}.yaml"),
-        questions=plan.questions,
-        concurrency=1,
-        max_new_tokens=None,
-        threshold=Threshold(metric="acc,none", report_only=True, source="a study judges nothing"),
-    )
-    return LmEvalTask(SCORED_TASK, task, Path(plan.data), folder.tasks)
+def _questionnaires(plan: StudyPlan) -> tuple[FixedTexts, LmEvalTask | None]:
+    """Load the fixed texts, and the task that candidates are scored on."""
+    data = Path(plan.data)
+    tasks = {name: LmEvalTask(name, task, data) for name, task in plan.tasks.items()}
+    texts = FixedTexts(plan.texts, data, list(tasks.values()))
+    return texts, tasks[plan.scored_task] if plan.questions else None
 
 
 def _facts(plan: StudyPlan, ranks: int, texts: FixedTexts, task: LmEvalTask | None, sglang: Sglang) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """A running server of virtual ranks: its policy is switched, and each answer is proven to be given under it."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,9 @@ from harness.errors import HarnessError
 from harness.judge.engagement import is_prefill, policy_faults
 from harness.records.predictions import TextPredictions
 from harness.records.run_folder import ArmFolder
+from harness.records.tail import Tail
+from harness.run.checkpoint import batches
+from harness.run.deadlines import Watch
 from harness.serve.answers import RequestFailed
 from harness.serve.server import Server
 from harness.sglang_plugin.policy import Policy, Rule
@@ -32,7 +34,7 @@ class VirtualServer:
         ranks: N.
     """
 
-    def __init__(self, server: Server, folder: Path, *, ranks: int, layers: int) -> None:
+    def __init__(self, server: Server, folder: Path, *, ranks: int, layers: int, watch: Watch) -> None:
         """Take over a server that is up.
 
         Args:
@@ -40,14 +42,16 @@ class VirtualServer:
             folder: Where its plugin reads its policy and writes its logs.
             ranks: N.
             layers: The model's layers.
+            watch: When it is given up.
         """
         self.ranks = ranks
         self._server = server
         self._folder = folder
         self._layers = layers
+        self._watch = watch
         self._policy = Policy(rules=())
-        self._forwards = _Tail(folder / "rank-0.jsonl")
-        self._predictions = _Tail(folder / "predictions.jsonl")
+        self._forwards = Tail(folder / "rank-0.jsonl")
+        self._predictions = Tail(folder / "predictions.jsonl")
 
     def tokenize(self, contents: Sequence[str], max_tokens: int) -> list[list[int]]:
         """Return texts as token ids, cut, and have the plugin know them.
@@ -73,6 +77,7 @@ class VirtualServer:
         Raises:
             HarnessError: The server is not idle or not there.
         """
+        self._watch.begin()
         self._forwards.skip()
         self._predictions.skip()
         self._policy = Policy(rules=tuple(rules), number=self._policy.number + 1, name=name, predictions=predictions)
@@ -94,15 +99,17 @@ class VirtualServer:
             Each text's predictions, in order; none under a policy of `reference`.
 
         Raises:
-            HarnessError: A request failed, or a text was not measured under this policy.
+            HarnessError: A request failed, the server is given up, or a text was not measured under this policy.
         """
         for start in range(0, len(texts), BATCH):
             batch = texts[start : start + BATCH]
+            self._check()
             for answer in self._server.client.generate_many(batch, max_new_tokens=1, stop=()):
                 if isinstance(answer, RequestFailed):
                     self._server.check_alive()
                     raise HarnessError(f"policy {self._policy.name}: {answer}")
                 advance()
+            self._watch.answered()
         hashes = [hash_tokens(text) for text in texts]
         found: dict[str, dict[str, Any]] = {}
         deadline = time.monotonic() + PROOF_TIMEOUT_S
@@ -125,10 +132,20 @@ class VirtualServer:
         ]
 
     def ask(self, questionnaire: Questionnaire, part: range, folder: ArmFolder) -> None:
-        """Ask questions under the policy in force; as for `Questionnaire.ask`."""
-        questionnaire.ask(
-            self._server.client, part, folder=folder, after_failure=self._server.check_alive, advance=lambda: None
-        )
+        """Ask questions under the policy in force; as for `Questionnaire.ask`.
+
+        Raises:
+            HarnessError: The server is gone, or is given up.
+        """
+        client, alive = self._server.client, self._server.check_alive
+        for batch in batches(part, questionnaire.concurrency):
+            self._check()
+            questionnaire.ask(client, batch, folder=folder, after_failure=alive, advance=self._watch.answered)
+
+    def _check(self) -> None:
+        """Do nothing as long as there is time and a server."""
+        self._watch.check()
+        self._server.check_process()
 
     def proven_traffic(self, tokens: int) -> Traffic:
         """Return what a rank would have sent since the policy came into force, once all of that is proven.
@@ -173,26 +190,3 @@ def _traffic(prefills: list[dict[str, Any]], ranks: int) -> Traffic:
         tokens=sum(forward["tokens"] for forward in prefills),
         prefills=len(prefills),
     )
-
-
-class _Tail:
-    """Reads a log of JSON lines as it grows."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._offset = 0
-
-    def skip(self) -> None:
-        """Pass over what is there."""
-        self._offset = self._file.stat().st_size if self._file.exists() else 0
-
-    def read(self) -> list[dict[str, Any]]:
-        """Return the whole lines that were written since."""
-        if not self._file.exists():
-            return []
-        with self._file.open("rb") as content:
-            content.seek(self._offset)
-            new = content.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]

@@ -9,8 +9,9 @@ import numpy as np
 import typer
 
 from harness.places import LATEST, ROOT, point_latest
-from harness.validation.bars import bars, prediction_bars, task_bars
+from harness.validation.bars import bars, night_bars, prediction_bars, task_bars
 from harness.validation.drop_cells import simulate, truths
+from harness.validation.night_cells import simulate_nights
 from harness.validation.other_cells import simulate_others
 from harness.validation.prediction_cells import simulate_predictions
 from harness.validation.task_cells import simulate_tasks
@@ -19,6 +20,7 @@ from harness.validation.write import Validation, write
 RUNS = 40_000
 OTHER_RUNS = 10_000
 PREDICTION_RUNS = 3_000
+NIGHT_RUNS = 1_000
 SHORT = 400
 REPORTS = ROOT / "reports"
 NAME = "validation"
@@ -40,13 +42,14 @@ def validate(runs: int, other_runs: int, seed: int) -> Validation:
     predictions = list(
         simulate_predictions(min(other_runs, PREDICTION_RUNS), np.random.default_rng([seed, len(drops) + 2]))
     )
+    nights = list(simulate_nights(runs, min(other_runs, NIGHT_RUNS), np.random.default_rng([seed, len(drops) + 3])))
     return Validation(
         date=f"{datetime.now(tz=UTC):%Y-%m-%d}",
         seed=seed,
         seconds=time.monotonic() - start,
-        bars=[*bars(drops, others), *task_bars(tasks), *prediction_bars(predictions)],
+        bars=[*bars(drops, others), *task_bars(tasks), *prediction_bars(predictions), *night_bars(nights)],
         drops=drops,
-        others=[*tasks, *others, *predictions],
+        others=[*tasks, *others, *predictions, *nights],
     )
 
 

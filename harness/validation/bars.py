@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from scipy.stats import binom
+from scipy.stats import binom, poisson
 
 from harness.judge.baseline import AGAIN_ALPHA
 from harness.stats import ALPHA
+from harness.stats.cusum import NIGHTS
 from harness.stats.planning import Outcomes
 from harness.validation.drop_cells import DropCell, is_error
+from harness.validation.night_cells import CRIES, REPEATS, SEES, SEES_REPEATED, SOON
 from harness.validation.other_cells import OtherCell
 from harness.validation.prediction_cells import TEXTS, UNKNOWABLE
 from harness.validation.task_cells import COIN, NPU_FAIL, NPU_PASS, of_kind, stated_errors
@@ -20,6 +22,8 @@ TIMES_FEWER = 3.0
 NPU_UNDECIDED = 0.05
 NPU_MISSED = 0.10
 COIN_PASSES = 0.001
+# Nights from one false alarm of the memory to the next, at the least; NIGHTS is what is aimed at.
+FEWEST_NIGHTS = 300
 # Chance that a bar is called missed although every cell's true error is the stated one.
 WRONGLY_MISSED = 0.01
 
@@ -122,6 +126,41 @@ def prediction_bars(cells: Sequence[OtherCell]) -> list[Bar]:
         _level(f"predictions of {TEXTS[0]} fixed texts and more: false alarms of at most {ALPHA:.0%}", errors, runs),
         # What no number of texts of this order shows; the worst text's limit is there for it.
         replace(_level("the same with tails that so few texts do not show", unknowable, runs), met=None),
+    ]
+
+
+def night_bars(cells: Sequence[OtherCell]) -> list[Bar]:
+    """Return the bars of `simulate_nights`."""
+    of = {kind: of_kind(cells, kind) for kind in (CRIES, SEES, REPEATS, SEES_REPEATED)}
+    nights = min(cell.runs for cell in of[CRIES])
+    cries = float(poisson.isf(WRONGLY_MISSED / len(of[CRIES]), nights / FEWEST_NIGHTS)) / nights
+    changes = [(cell.fails, cell.what) for cell in of[REPEATS]]
+    return [
+        _limited(
+            f"nights: a false alarm of a chart once in about {NIGHTS} nights, {FEWEST_NIGHTS} at worst",
+            [(cell.fails, cell.what) for cell in of[CRIES]],
+            cries,
+        ),
+        _level(
+            f"nights alike but for a harmless change: a false alarm in at most one of {NIGHTS}",
+            changes,
+            min(cell.runs for cell in of[REPEATS]),
+            1 / NIGHTS,
+        ),
+        _limited(
+            f"nights: 2 points lost of 1,314 questions are not found within {SOON} nights",
+            [(1 - cell.fails, cell.what) for cell in of[SEES]],
+            # The median.
+            0.5,
+        ),
+        replace(
+            _limited(
+                "nights alike but for a change that costs 2 points: not found",
+                [(1 - cell.fails, cell.what) for cell in of[SEES_REPEATED]],
+                1.0,
+            ),
+            met=None,
+        ),
     ]
 
 

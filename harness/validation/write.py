@@ -102,6 +102,10 @@ cannot show is shown: where one text in thirty diverges twenty times as far, 64 
 runs, and nothing that is computed of them knows of it; the worst text's limit is there for the other 89 %.
 *Log-likelihood drop, no harm*: PASS is power.
 
+*Nights*: the memory's CUSUM ([history.md](history.md)), F is an alarm. Without harm it is a share of nights, else of
+runs of 20 good nights and those after the change. Where nights are alike, one change of software is one draw, however
+many nights follow: what turns beside the harm then hides it for good.
+
 {other_table}
 """
 

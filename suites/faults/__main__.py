@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 
 from harness.places import ROOT, point_latest
+from harness.records.run import read_lines
 from harness.run.versions import harness_versions
-from suites.faults import answers, crowds, disks, doors, ends, mutations, proofs, real, stored
+from suites.faults import answers, crowds, disks, doors, ends, mutations, proofs, real, sockets, stored, workflow
 from suites.faults.kinds import ERROR, FAIL, PASS, Kind, Row, Seen, judge
 from suites.faults.lab import Lab
 from suites.faults.table import document
@@ -35,33 +36,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--real-runs", type=int, default=REAL_RUNS, help="how many real runs in a row")
     parser.add_argument("--only", default="", help="kinds whose family or name holds this regular expression")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="how many kinds at once")
+    parser.add_argument("--into", type=Path, help="a folder of an earlier part: what it has is not tried again")
     parser.add_argument("--out", type=Path, help="the folder that reliability.md goes to; default: one of reports/")
     chosen = parser.parse_args(arguments)
     todo = chosen_kinds(short=chosen.short, with_real=chosen.real, only=chosen.only, real_runs=chosen.real_runs)
+    now = datetime.now(UTC)
+    folder = chosen.into or ROOT / "reports" / f"{now:%Y%m%d-%H%M%S}-faults"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "rows.jsonl"
+    rows = {(row.family, row.name): row for row in (read_lines(kept, Row, "rows") if kept.exists() else [])}
+    commit = harness_versions("")["harness"]
+    left = [kind for kind in todo if (kind.family, kind.name) not in rows]
     with tempfile.TemporaryDirectory(prefix=f"faults-{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
         try:
             base = Lab.build(Path(scratch) / "base")
         except RuntimeError as error:
             sys.stderr.write(f"ERROR\n{error}\n")
             return ERROR
-        with ThreadPoolExecutor(chosen.at_once) as pool:
-            rows = list(pool.map(partial(tried, base, Path(scratch)), range(len(todo)), todo))
+        with ThreadPoolExecutor(chosen.at_once) as pool, kept.open("a", encoding="utf-8") as file:
+            for row in pool.map(partial(tried, base, Path(scratch), commit), range(len(left)), left):
+                rows[row.family, row.name] = row
+                file.write(f"{row.model_dump_json()}\n")
+                file.flush()
     form = "the short form" if chosen.short else f"kinds of “{chosen.only}”" if chosen.only else "all kinds"
     form += "" if chosen.real else ", without real servers"
-    now = datetime.now(UTC)
-    text = document(rows, today=now.date(), form=form, version=harness_versions("")["harness"])
-    if chosen.out:
-        file = chosen.out / "reliability.md"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    else:
-        folder = ROOT / "reports" / f"{now:%Y%m%d-%H%M%S}-faults"
-        folder.mkdir(parents=True)
-        file = folder / "report.md"
-        file.write_text(text, encoding="utf-8")
+    shown = [rows[kind.family, kind.name] for kind in todo]
+    page = (chosen.out or folder) / ("reliability.md" if chosen.out else "report.md")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(document(shown, form=form), encoding="utf-8")
+    if folder.parent == ROOT / "reports":
         point_latest(folder, "latest-faults")
-    bad = [row for row in rows if row.problems]
-    sys.stdout.write(f"{len(rows)} kinds, {len(bad)} not as expected: {file}\n")
+    bad = [row for row in shown if row.problems]
+    sys.stdout.write(f"{len(shown)} kinds, {len(bad)} not as expected: {page}; kept in {folder}\n")
     return FAIL if bad else PASS
 
 
@@ -74,9 +80,11 @@ def chosen_kinds(*, short: bool, with_real: bool, only: str = "", real_runs: int
         *disks.kinds(),
         *stored.kinds(),
         *doors.kinds(),
+        *workflow.kinds(),
         *crowds.kinds(),
         *mutations.kinds(short=short),
         *real.kinds(runs=real_runs),
+        *sockets.kinds(),
     ]
     return [
         kind
@@ -87,7 +95,7 @@ def chosen_kinds(*, short: bool, with_real: bool, only: str = "", real_runs: int
     ]
 
 
-def tried(base: Lab, scratch: Path, number: int, kind: Kind) -> Row:
+def tried(base: Lab, scratch: Path, commit: str, number: int, kind: Kind) -> Row:
     """Do one kind in a lab of its own, tell it, and return its line."""
     started = time.monotonic()
     lab = base.copy(scratch / f"lab-{number}")
@@ -95,7 +103,7 @@ def tried(base: Lab, scratch: Path, number: int, kind: Kind) -> Row:
         seen = kind.act(lab)
     except Exception as error:  # noqa: BLE001 - the next kind is to be tried all the same
         seen = Seen(problems=[f"the campaign itself failed: {error!r}"])
-    row = judge(kind, seen, time.monotonic() - started)
+    row = judge(kind, seen, time.monotonic() - started, commit=commit)
     shutil.rmtree(lab.place, ignore_errors=True)
     told = "ok " if not row.problems else "BAD"
     lines = [f"{told} {row.seconds:5.1f} s  {kind.family}: {kind.name}: {row.seen}"]

@@ -79,7 +79,6 @@ def _contents() -> Iterator[Kind]:
         ("no log-probabilities", "logprobs-empty", ""),
         ("log-probabilities are text", "logprobs-text", ""),
         ("log-probabilities above 0", "logprobs-positive", ""),
-        ("fewer answers than prompts", "fewer", ""),
         ("a lone surrogate in a text", "text-surrogate", ""),
     ):
         short = what in {"text-null", "prompt-cut"}
@@ -105,6 +104,11 @@ def _contents() -> Iterator[Kind]:
         PASS,
     )
     yield served("one request of 136 fails, harmless at worst", family, {"compressed": "text-null@=70"}, PASS, ERROR)
+    both = {"baseline": "refuses-one", "compressed": "refuses-one"}
+    yield served("one prompt is refused, and its request with it", family, both, PASS, says="HTTP 400", short=True)
+    # Asked one by one its answers are good.
+    says = "asked one by one.*0 in baseline, [0-9]+ in compressed"
+    yield served("fewer answers than prompts", family, {"compressed": "fewer@5"}, PASS, says=says)
     yield served("every third request fails", family, {"compressed": "fails-some"}, says="failed", short=True)
     yield served("every request fails", family, {"baseline": "fails-all"}, says="failed", not_started="compressed")
 

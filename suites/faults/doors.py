@@ -1,5 +1,6 @@
 """Who could read, write or steer what he should not: secrets, keys, modes, arguments, hostile files."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.places import ROOT
+from suites.faults.invariants import differences
 from suites.faults.kinds import ERROR, PASS, Expected, Kind, Seen
 from suites.faults.lab import SUITE, SUITE_TEXT, Lab
 
@@ -35,6 +37,7 @@ REFUSED_ARGUMENTS = (
 )
 # A second is what a hostile file may cost, beside the start of Python and its imports.
 QUICK_S = 8.0
+OVERLAPPING = 4
 
 
 def kinds() -> Iterator[Kind]:
@@ -89,6 +92,13 @@ def kinds() -> Iterator[Kind]:
         short=True,
     )
     yield Kind(
+        name=f"{OVERLAPPING} overlapping starts of nox",
+        family=family,
+        where="`nox -s accuracy` in a fresh checkout, no plugin made yet",
+        expected=Expected(codes=(PASS,), within_s=180),
+        act=_overlapping,
+    )
+    yield Kind(
         name="preparation without an index",
         family=family,
         where="`nox -s accuracy` in a fresh checkout",
@@ -102,6 +112,38 @@ def kinds() -> Iterator[Kind]:
         expected=Expected(codes=(ERROR,), within_s=120),
         act=partial(_without_index, _half_made),
     )
+
+
+def _fresh(lab: Lab) -> Path:
+    """Return a fresh checkout, without environments."""
+    checkout = lab.place / "fresh"
+    ignore = shutil.ignore_patterns(".git", ".nox", ".cache", "__pycache__", "reports")
+    shutil.copytree(ROOT, checkout, ignore=ignore)
+    lab.checkout = checkout
+    return checkout
+
+
+def _overlapping(lab: Lab) -> Seen:
+    """Several nox at once, of which one has to make the plugin's folder that all of them use."""
+    nox, environment = Path(sys.executable).parent / "nox", Path(sys.prefix)
+    suite = (f"--suite={lab.suite}", f"--thresholds={lab.thresholds}", f"--server-python={lab.python}")
+    checkout = _fresh(lab)
+    lock = hashlib.sha256((checkout / "requirements" / "harness.lock").read_bytes()).hexdigest()
+    stamp = environment / ".installed-harness.txt"
+    if not nox.exists() or not stamp.exists() or stamp.read_text() != lock:
+        return Seen(note="not run: this Python is not nox's environment of the harness", cases=0)
+    # What is whole is not touched: a link to it will do.
+    (checkout / ".nox").mkdir()
+    (checkout / ".nox" / "harness").symlink_to(environment)
+    own = (*suite, f"--model-path={lab.model}", f"--data-folder={lab.raw}", f"--reports={lab.reports}")
+    running = [lab.start([str(nox), "-s", "accuracy", "--", *own]) for _ in range(OVERLAPPING)]
+    ended = [run.wait() for run in running]
+    runs = [path for path in lab.reports.iterdir() if path.is_dir() and not path.is_symlink()]
+    problems = [f"{run.name}: {text}" for run in runs for text in differences(lab.reference, run)]
+    plugins = [path.name for path in (checkout / ".nox" / "plugin").iterdir()]
+    if len(plugins) != 1 or plugins[0].startswith("."):
+        problems.append(f"one plugin is left as {plugins}")
+    return Seen(ended=ended, problems=problems, cases=OVERLAPPING)
 
 
 def _secrets(lab: Lab) -> Seen:
@@ -197,10 +239,6 @@ def _without_index(before: Callable[[Path], None], lab: Lab) -> Seen:
     nox = Path(sys.executable).parent / "nox"
     if not nox.exists():
         return Seen(note="not run: there is no nox beside this Python", cases=0)
-    checkout = lab.place / "fresh"
-    ignore = shutil.ignore_patterns(".git", ".nox", ".cache", "__pycache__", "reports")
-    shutil.copytree(ROOT, checkout, ignore=ignore)
-    before(checkout)
-    lab.checkout = checkout
+    before(_fresh(lab))
     offline = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
     return Seen(ended=[lab.start([str(nox), "-s", "accuracy", "--", f"--suite={SUITE}"], env=offline).wait()])

@@ -3,6 +3,9 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+from pydantic import BaseModel, ConfigDict
 
 from suites.faults.lab import Ended, Lab
 
@@ -78,33 +81,55 @@ class Kind:
     real: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """A line of the table.
+class Row(BaseModel):
+    """A line of the table, kept until the whole campaign is through.
 
     Attributes:
-        kind: The kind.
+        family: What the kind belongs to.
+        name: What was broken.
+        where: Where it struck.
+        expected: What the harness had to make of it, in words.
         seen: What was seen, in words.
         problems: Why it is not right; empty where it is.
         cases: How many times something was broken.
         seconds: How long it took.
+        day: When.
+        commit: Of the harness.
     """
 
-    kind: Kind
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: str
+    name: str
+    where: str
+    expected: str
     seen: str
     problems: tuple[str, ...]
     cases: int
     seconds: float
+    day: date
+    commit: str
 
 
-def judge(kind: Kind, seen: Seen, seconds: float) -> Row:
+def judge(kind: Kind, seen: Seen, seconds: float, *, commit: str) -> Row:
     """Return the line of a kind: what was seen, and everything about it that is not as expected."""
     problems = [problem for ended in seen.ended for problem in ended_problems(kind.expected, ended)]
     problems += seen.problems
     codes = sorted({ended.code for ended in seen.ended}, key=str)
     words = ", ".join(NAMES.get(code, str(code)) if code is not None else "did not end" for code in codes)
     text = "; ".join(part for part in (words, seen.note) if part)
-    return Row(kind=kind, seen=text, problems=tuple(problems), cases=seen.cases, seconds=seconds)
+    return Row(
+        family=kind.family,
+        name=kind.name,
+        where=kind.where,
+        expected=str(kind.expected),
+        seen=text,
+        problems=tuple(problems),
+        cases=seen.cases,
+        seconds=round(seconds, 1),
+        day=datetime.now(UTC).date(),
+        commit=commit,
+    )
 
 
 def ended_problems(expected: Expected, ended: Ended) -> Iterable[str]:

@@ -25,11 +25,12 @@ from typing import Any
 
 from harness.sglang_plugin.settings import Settings
 from suites.faults.rank_logs import TP, Ranks
-from suites.faults.sglang_answers import SPOILED, Answer, answer, following, is_known, tokenize
+from suites.faults.sglang_answers import SPOILED, Answer, answer, following, is_known, is_refused, tokenize
 from suites.faults.signals import ACTIONS, Family
 
 OK = 200
 UNAUTHORIZED = 401
+BAD_REQUEST = 400
 FOR_EVER_S = 600
 DIES_ONCE_AFTER = 20
 DRIP_S = 0.1
@@ -158,6 +159,10 @@ class Handler(BaseHTTPRequestHandler):
             else [body]
         )
         mode, server = self.server.mode, self.server
+        if mode.what == "refuses-one" and any(map(is_refused, [each["input_ids"] for each in bodies])):
+            # As SGLang does it: before anything of the request is computed.
+            self.reply({"error": {"message": "one of the prompts is too long"}}, BAD_REQUEST)
+            return
         answers: list[Any] = []
         status, any_reached = OK, False
         for each in bodies:

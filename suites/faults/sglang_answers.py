@@ -34,6 +34,11 @@ def is_known(tokens: list[int]) -> bool:
     return KNOWN in "".join(map(piece, tokens))
 
 
+def is_refused(tokens: list[int]) -> bool:
+    """Return whether a prompt is the one of BoolQ's that a server refuses, alone and with others."""
+    return "is 3 even" in "".join(map(piece, tokens))
+
+
 def is_true(text: str) -> bool:
     """Return whether a prompt with a choice at its end is right: it can tell even numbers from odd ones."""
     asked = _EVEN.search(text)

@@ -3,7 +3,6 @@
 import platform
 import re
 from collections.abc import Sequence
-from datetime import date
 from itertools import groupby
 
 from suites.faults.kinds import Row
@@ -19,28 +18,29 @@ where a run can be gone on with, `--resume` gives the report of an unbroken run.
 """
 
 
-def document(rows: Sequence[Row], *, today: date, form: str, version: str) -> str:
+def document(rows: Sequence[Row], *, form: str) -> str:
     """Return the page.
 
     Args:
-        rows: What was seen.
-        today: The day.
+        rows: What was seen, in the order in which the page has it.
         form: Which form of the campaign it was: the whole, the short one, a part.
-        version: The commit.
     """
     tried = [row for row in rows if row.cases]
     bad = [row for row in rows if row.problems]
+    days = sorted({row.day.isoformat() for row in rows})
+    commits = list(dict.fromkeys(row.commit for row in rows))
     counts = (
-        f"{today.isoformat()}, commit {version}, Python {platform.python_version()}, {platform.system()}: {form}. "
+        f"{' to '.join(dict.fromkeys([*days[:1], *days[-1:]]))}, commit {', '.join(commits)}, "
+        f"Python {platform.python_version()}, {platform.system()}: {form}. "
         f"**{len(tried)} kinds, {sum(row.cases for row in rows)} faults; {len(tried) - len(bad)} kinds as expected, "
         f"{len(bad)} not.**"
     )
     lines = [HEAD, counts, ""]
     if bad:
         lines += ["## Not as expected", ""]
-        lines += [f"- {row.kind.family}: {row.kind.name}: {_cell('; '.join(row.problems))}" for row in bad]
+        lines += [f"- {row.family}: {row.name}: {_cell('; '.join(row.problems))}" for row in bad]
         lines.append("")
-    for family, of_family in groupby(rows, key=lambda row: row.kind.family):
+    for family, of_family in groupby(rows, key=lambda row: row.family):
         lines += [
             f"## {family.capitalize()}",
             "",
@@ -48,7 +48,7 @@ def document(rows: Sequence[Row], *, today: date, form: str, version: str) -> st
             "|---|---|---|---|---|",
         ]
         for row in of_family:
-            cells = (row.kind.name, row.kind.where, str(row.kind.expected), row.seen or "-", _ok(row))
+            cells = (row.name, row.where, row.expected, row.seen or "-", _ok(row))
             lines.append(f"| {' | '.join(map(_cell, cells))} |")
         lines.append("")
     return "\n".join(lines)

@@ -23,7 +23,7 @@ MakePlan = Callable[..., Plan]
 
 def ask(plan: Plan, name: str, tmp_path: Path, parts: Sequence[range] = (range(6),)) -> list[Sample]:
     """Ask a fake server a task of six questions, and read the samples that are then on disk."""
-    task = LmEvalTask(name, plan.tasks[name], Path(plan.data), tmp_path / "tasks")
+    task = LmEvalTask(name, plan.tasks[name], Path(plan.data))
     folder = ArmFolder(Path(tempfile.mkdtemp(dir=tmp_path)))
     with running(plan.arm("baseline"), start_of(plan), folder.log, lambda _text: None) as server:
         for part in parts:
@@ -86,9 +86,9 @@ def test_a_part_of_the_questions_keeps_the_numbers_of_the_whole(fake_plan: MakeP
     assert sorted(outcome["doc_id"] for outcome in outcomes(tmp_path)) == list(range(6))
 
 
-def test_the_protocol_in_one_line(fake_plan: MakePlan, tmp_path: Path) -> None:
+def test_the_protocol_in_one_line(fake_plan: MakePlan) -> None:
     plan = fake_plan()
-    tasks = {name: LmEvalTask(name, plan.tasks[name], Path(plan.data), tmp_path) for name in plan.tasks}
+    tasks = {name: LmEvalTask(name, plan.tasks[name], Path(plan.data)) for name in plan.tasks}
     assert tasks["gsm8k"].protocol_text() == (
         "gsm8k.yaml version 1.0; generate_until; 5 shots (first_n of test); BOS: what the tokenizer adds; "
         'at most 8 tokens, stop ["Question", "Assistant:", "<|separator|>"]'
@@ -104,14 +104,14 @@ def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(fake_plan:
     assert [outcome["text"] for outcome in outcomes(tmp_path) if outcome["error"] is None] == [" 7", " 7"]
 
 
-def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
+def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan) -> None:
     plan = fake_plan(questions=500)
     with pytest.raises(HarnessError, match=r"boolq: 500 questions are asked for, the data in .* has 60 to score"):
-        LmEvalTask("boolq", plan.tasks["boolq"], Path(plan.data), tmp_path)
+        LmEvalTask("boolq", plan.tasks["boolq"], Path(plan.data))
 
 
-def test_missing_data_is_named(fake_plan: MakePlan, tmp_path: Path) -> None:
+def test_missing_data_is_named(fake_plan: MakePlan) -> None:
     plan = fake_plan()
     (Path(plan.data) / "gsm8k" / "test.jsonl").unlink()
     with pytest.raises(HarnessError, match=r"gsm8k: the data lacks .*gsm8k/test\.jsonl"):
-        LmEvalTask("gsm8k", plan.tasks["gsm8k"], Path(plan.data), tmp_path)
+        LmEvalTask("gsm8k", plan.tasks["gsm8k"], Path(plan.data))

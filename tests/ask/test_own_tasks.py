@@ -11,12 +11,13 @@ import yaml
 
 from harness.ask.chat import Renderings
 from harness.ask.lm_eval_task import LmEvalTask, check_tasks
+from harness.ask.predictions import FixedTexts
 from harness.ask.prompts import check_lengths, word_chats
 from harness.config.task_file import find_task
 from harness.config.thresholds import Threshold
 from harness.errors import ConfigError, HarnessError
 from harness.plan.order import asking_order
-from harness.plan.plan import Chat, Plan, TaskPlan
+from harness.plan.plan import Chat, FidelityPlan, Plan, TaskPlan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import read_samples
 from harness.serve.server import running
@@ -48,7 +49,7 @@ def task_plan(name: str, file: Path | None = None, **changed: Any) -> TaskPlan:
 
 def arc(data: Path, **changed: Any) -> LmEvalTask:
     files = {"test": "arc/test.jsonl"}
-    return LmEvalTask("arc_easy", task_plan("arc_easy", data_files=files, **changed), data, data / "loaded")
+    return LmEvalTask("arc_easy", task_plan("arc_easy", data_files=files, **changed), data)
 
 
 @pytest.fixture
@@ -65,6 +66,25 @@ def test_a_task_of_lm_evals_from_a_file_in_its_own_columns(data: Path) -> None:
     assert task.metric_and_filter == ["acc,none", "acc_norm,none"]
     assert task.protocol_text() == "arc_easy.yaml version 1.0; multiple_choice; 0 shots; BOS: what the tokenizer adds"
     check_tasks([task])
+
+
+def test_each_question_with_its_right_answer_is_a_text(fake_plan: MakePlan, data: Path, tmp_path: Path) -> None:
+    order = asking_order(len(ARC))[:4]
+    right = [["a", "b b b b b b b b"][number % 2] for number in order]
+    expected = [
+        f"Question: Which is number {number}?\nAnswer: {answer}" for number, answer in zip(order, right, strict=True)
+    ]
+    assert list(arc(data).solved()) == expected
+    # Of a generated answer the whole gold solution.
+    plan = fake_plan()
+    gsm8k = LmEvalTask("gsm8k", plan.tasks["gsm8k"], Path(plan.data))
+    assert [text.startswith("Question: What is ") and "####" in text for text in gsm8k.solved()] == [True] * 6
+    texts = FidelityPlan(texts={"arc_easy": 3}, of_tasks=["arc_easy"], max_tokens=9, concurrency=1, threshold=None)
+    fixed = FixedTexts(texts, tmp_path, [arc(data), gsm8k])
+    assert fixed.contents() == expected[:3]
+    assert fixed.protocol()["from"] == (
+        "the first of each; arc_easy: question and right answer, as the task words them"
+    )
 
 
 def test_acc_norm_judges_by_length_and_acc_by_the_sum(
@@ -119,7 +139,7 @@ def mine(folder: Path, rows: list[dict[str, Any]], **changed: Any) -> LmEvalTask
     (folder / "mine.yaml").write_text(yaml.safe_dump(OWN_TASK))
     write_rows(folder / "mine.jsonl", rows)
     plan = task_plan("mine", folder / "mine.yaml", questions=len(rows), **changed)
-    return LmEvalTask("mine", plan, folder, folder / "loaded")
+    return LmEvalTask("mine", plan, folder)
 
 
 GOOD = [{"question": f"is it {number}", "choices": ["a", "b"], "answer": number % 2} for number in range(3)]
@@ -132,14 +152,14 @@ def test_short_and_broken_files_end_in_words(tmp_path: Path, text: str) -> None:
     with pytest.raises(
         HarnessError, match=r"lm-eval cannot load the task: (\w+: \S|without a word .* is a file)|mine: "
     ):
-        LmEvalTask("mine", task_plan("mine", tmp_path / "mine.yaml"), tmp_path, tmp_path / "loaded")
+        LmEvalTask("mine", task_plan("mine", tmp_path / "mine.yaml"), tmp_path)
 
 
 def test_examples_of_a_split_without_a_file_are_refused(tmp_path: Path) -> None:
     write_rows(tmp_path / "gsm8k" / "test.jsonl", [{"question": "q", "answer": "#### 1"}])
     plan = task_plan("gsm8k_lm_eval", data_files={"test": "gsm8k/test.jsonl"})
     with pytest.raises(HarnessError, match="shows 5 examples of the split train: data_files has to name a file"):
-        LmEvalTask("gsm8k_lm_eval", plan, tmp_path, tmp_path / "loaded")
+        LmEvalTask("gsm8k_lm_eval", plan, tmp_path)
 
 
 def tokenizer_plan(plan: Plan, folder: Path, script: str, *more: str) -> Plan:

@@ -103,7 +103,7 @@ def load_task(
         max_new_tokens=cap,
         threshold=Threshold(metric=metric, report_only=True, source="here"),
     )
-    return LmEvalTask(name, task, data, data / "loaded")
+    return LmEvalTask(name, task, data)
 
 
 def test_gsm8k_prompts_are_upstreams_to_the_letter(data: Path) -> None:

@@ -37,6 +37,18 @@ def test_the_first_texts_of_each_source(data: Path) -> None:
     assert build_texts(data, {"gsm8k": 1, "boolq": 2}) == texts
 
 
+def test_texts_of_somebodys_own_are_counted_once_too(data: Path) -> None:
+    own = {"mine": ["Is it so? yes", "Is it so? yes", "Why? because"]}
+    texts = build_texts(data, {"boolq": 1, "mine": 2}, own)
+    assert [(text.name, text.content) for text in texts] == [
+        ("boolq/0", "Passage 0."),
+        ("mine/0", "Is it so? yes"),
+        ("mine/1", "Why? because"),
+    ]
+    with pytest.raises(HarnessError, match=r"fidelity: 3 texts of mine are asked for, the data in .* has 2"):
+        build_texts(data, {"mine": 3}, own)
+
+
 def test_all_that_is_missing_comes_at_once(data: Path) -> None:
     (data / "gsm8k" / "test.jsonl").unlink()
     with pytest.raises(HarnessError) as caught:

@@ -211,6 +211,8 @@ def test_arguments_that_merely_look_alike_pass(files: Files) -> None:
         ({"request_timeout_s": 0}, "request_timeout_s"),
         ({"fidelity": {}}, "fidelity"),
         ({"fidelity": {"boolq": 0}}, "fidelity.boolq"),
+        ({"fidelity": {"tasks": {"boolq": 0}}}, "fidelity.tasks.boolq"),
+        ({"fidelity": {"boolq": 4, "tasks": {"boolq": 4}}}, "fidelity"),
         ({"fidelity": {"boolq": 4, "max_tokens": 1}}, "fidelity.max_tokens"),
         ({"fidelity": {"boolq": 4, "top": 5}}, "fidelity.top"),
         ({"server": {"tp": 2, "args": "--dtype=float32"}}, "server.args"),

@@ -56,6 +56,18 @@ def own(tmp_path: Path) -> Own:
     return Own(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "says"),
+    [
+        ({"mine": 5}, "has 5 texts of the task mine in `fidelity.tasks`, which asks 4 questions"),
+        ({"other": 1}, "which is none of the suite's: mine"),
+    ],
+)
+def test_texts_of_a_task_are_of_its_questions(own: Own, tasks: dict[str, int], says: str) -> None:
+    own.content["fidelity"] = {"tasks": tasks}
+    assert says in own.problems()
+
+
 def test_what_a_suite_names_relatively_is_beside_it(own: Own, tmp_path: Path) -> None:
     (tmp_path / "sum.py").write_text("")
     own.content["compression"] = {"codec": "sum.py:f", "claims": "int8_token"}

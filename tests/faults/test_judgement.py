@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def kind(act: Callable[[Lab], Seen] | None = None, **expected: Any) -> Kind:
 
 
 def test_an_outcome_as_expected_is_one() -> None:
-    row = judge(kind(), Seen(ended=[ended()]), 3.0)
+    row = judge(kind(), Seen(ended=[ended()]), 3.0, commit="abc")
     assert (row.problems, row.seen) == ((), "ERROR")
 
 
@@ -48,12 +47,12 @@ def test_an_outcome_as_expected_is_one() -> None:
     ],
 )
 def test_a_planted_wrong_outcome_is_reported(planted: Ended, says: str) -> None:
-    row = judge(kind(), Seen(ended=[planted]), 3.0)
+    row = judge(kind(), Seen(ended=[planted]), 3.0, commit="abc")
     assert [problem for problem in row.problems if says in problem], row.problems
 
 
 def test_one_wrong_outcome_among_many_is_reported() -> None:
-    row = judge(kind(), Seen(ended=[ended(), ended(PASS), ended()]), 3.0)
+    row = judge(kind(), Seen(ended=[ended(), ended(PASS), ended()]), 3.0, commit="abc")
     assert len(row.problems) == 1
     assert row.seen == "PASS, ERROR"
 
@@ -126,11 +125,11 @@ def test_a_resumed_run_that_measured_something_else_is_reported(tmp_path: Path) 
 
 def test_the_table_counts_what_is_wrong_and_hides_no_pipe() -> None:
     rows = [
-        judge(kind(), Seen(ended=[ended()]), 1.0),
-        judge(kind(), Seen(ended=[ended(PASS)], problems=["a | b"]), 1.0),
-        judge(kind(), Seen(note="not run: no tmpfs", cases=0), 1.0),
+        judge(kind(), Seen(ended=[ended()]), 1.0, commit="abc"),
+        judge(kind(), Seen(ended=[ended(PASS)], problems=["a | b"]), 1.0, commit="abc"),
+        judge(kind(), Seen(note="not run: no tmpfs", cases=0), 1.0, commit="abc"),
     ]
-    text = document(rows, today=date(2026, 1, 2), form="all kinds", version="abc")
+    text = document(rows, form="all kinds")
     assert "**2 kinds, 2 faults; 1 kinds as expected, 1 not.**" in text
     assert "a \\| b" in text
     assert [line.rsplit("|", 2)[1].strip() for line in text.splitlines() if line.startswith("| a kind")] == [
@@ -145,7 +144,7 @@ def test_a_kind_that_breaks_the_campaign_itself_is_a_failure(tmp_path: Path) -> 
         raise ValueError("planted")
 
     (tmp_path / "base" / "bin").mkdir(parents=True)
-    row = campaign.tried(Lab(tmp_path / "base"), tmp_path, 0, kind(act))
+    row = campaign.tried(Lab(tmp_path / "base"), tmp_path, "abc", 0, kind(act))
     assert row.problems == ("the campaign itself failed: ValueError('planted')",)
 
 
@@ -168,8 +167,11 @@ def test_a_run_that_is_wrongly_expected_to_fail_is_reported_by_the_campaign(
     def act(lab: Lab) -> Seen:
         return Seen(ended=[lab.run()])
 
-    monkeypatch.setattr(campaign, "chosen_kinds", lambda **_: [kind(act, codes=(ERROR,), says="")])
-    assert campaign.main(["--out", str(tmp_path)]) == 1
+    def run_with(code: int, part: str) -> int:
+        monkeypatch.setattr(campaign, "chosen_kinds", lambda **_: [kind(act, codes=(code,), says="")])
+        return campaign.main(["--out", str(tmp_path), "--into", str(tmp_path / part)])
+
+    assert run_with(ERROR, "first") == 1
     assert "1 not.**" in (tmp_path / "reliability.md").read_text()
-    monkeypatch.setattr(campaign, "chosen_kinds", lambda **_: [kind(act, codes=(PASS,), says="")])
-    assert campaign.main(["--out", str(tmp_path)]) == 0
+    assert run_with(PASS, "second") == 0
+    assert run_with(ERROR, "second") == 0, "what an earlier part has tried is not tried again"

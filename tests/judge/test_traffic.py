@@ -4,7 +4,7 @@ import pytest
 
 from harness.judge.engagement import Engagement, RankCounts
 from harness.judge.results import ArmReport
-from harness.judge.traffic import differing_traffic, traffic_faults, traffic_line
+from harness.judge.traffic import alone_concern, differing_traffic, traffic_faults, traffic_line
 from harness.records.run import Traffic
 
 ANSWERED = Traffic(answers=10, prompt=1000, cached=300)
@@ -84,3 +84,12 @@ def test_the_arms_answer_the_same_prompts_and_cache_as_much_of_them(other: Traff
     assert expected in "".join(found)
     # The baseline is asked to its end, also where the other arm ended early.
     assert differing_traffic(arms, {"baseline": {"boolq": 8}, "compressed": {"boolq": 4}}) == []
+
+
+def test_prompts_asked_one_by_one_in_one_arm_alone_are_told() -> None:
+    some, none = ANSWERED.model_copy(update={"alone": 4}), ANSWERED
+    assert alone_concern({"baseline": arm(traffic=some), "compressed": arm(traffic=some)}) is None
+    text = alone_concern({"baseline": arm(traffic=none), "compressed": arm(traffic=some)})
+    assert text is not None
+    assert "0 in baseline, 4 in compressed" in text
+    assert traffic_line(arm(PREFILLED, traffic=some)).endswith("; 4 asked one by one after their request was refused")

@@ -76,6 +76,8 @@ def failed_text() -> TextRecord:
     return TextRecord(text="boolq/1", text_hash="hash", error="HTTP 500")
 
 
-def test_a_rank_that_writes_late_is_waited_for(fake_plan: MakePlan, display: Display) -> None:
-    report = pipeline.run(fake_plan("late-rank", "late-rank"), display)
+@pytest.mark.parametrize("late", ["late-rank", "late"])
+def test_ranks_that_write_late_are_waited_for(fake_plan: MakePlan, display: Display, late: str) -> None:
+    """One of them a third of a second, all of them half a second after the answer."""
+    report = pipeline.run(fake_plan(late, late), display)
     assert report.verdict == "PASS", report.reasons

@@ -14,6 +14,7 @@ from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
 from harness.records.questions import read_prompts
 from harness.records.run_folder import RunFolder
+from harness.records.samples import read_samples
 from harness.report.build import build_report
 from harness.run import arms, pipeline, setup
 from harness.run.display import Display
@@ -65,6 +66,22 @@ def test_a_failed_request_makes_an_error(fake_plan: MakePlan, display: Display) 
     assert report.tasks["boolq"].compressed.failed > 0
     assert report.tasks["boolq"].baseline.failed == 0
     assert any(reason.startswith("fidelity: ") and "failed" in reason for reason in report.reasons)
+
+
+def test_a_prompt_that_is_refused_fails_alone_in_both_arms(fake_plan: MakePlan, display: Display) -> None:
+    plan = fake_plan("refuses-one", "refuses-one")
+    boolq = plan.tasks["boolq"].model_copy(update={"questions": 60})
+    plan = plan.model_copy(update={"tasks": {"boolq": boolq}, "fidelity": None})
+    report = pipeline.run(plan, display)
+    for arm in ("baseline", "compressed"):
+        samples = read_samples(run_folder(plan).arm(arm).samples("boolq"))
+        (failed,) = [sample for sample in samples if sample.error]
+        assert "HTTP 400" in str(failed.error)
+        # Its neighbour in the request, and itself.
+        traffic = report.arms[arm].traffic
+        assert traffic is not None
+        assert traffic.alone == 2
+    assert not [text for text in report.warnings if "one by one" in text]
 
 
 @pytest.mark.parametrize("arm", ["baseline", "compressed"])

@@ -239,11 +239,11 @@ def test_an_unforeseen_failure_is_recorded_before_it_is_raised(
     assert build_report(run_folder(plan)).reasons[0] == record.errors[0]
 
 
-def test_a_set_up_that_fails_is_recorded_too(make: MakePlan, display: Display) -> None:
+def test_what_is_refused_leaves_no_folder_and_no_latest(make: MakePlan, display: Display) -> None:
     plan = make("run", questions=4000)
     with pytest.raises(HarnessError, match="4000 questions are asked for"):
         pipeline.run(plan, display)
-    assert "4000 questions" in read_record(run_folder(plan).run, RunRecord).errors[0]
+    assert not Path(plan.folder).parent.exists()
 
 
 def test_a_run_whose_disk_was_full_goes_on_when_there_is_room(
@@ -282,8 +282,12 @@ def test_a_run_does_not_go_on_where_something_else_would_run(
     pipeline.run(plan, display)
     weights = next((tmp_path / "model").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes() + b"0")
-    with pytest.raises(HarnessError, match=r"(?s)the run cannot go on.*weights:\n    then: .*\n    now: "):
+    before = run_folder(plan).run.read_bytes()
+    said = rf"(?s)the run cannot go on.*weights {weights.name}:\n    then: .*\n    now: "
+    with pytest.raises(HarnessError, match=said):
         pipeline.run(plan_to_resume(Path(plan.folder)), display, resume=True)
+    # What ended it is still what ended it.
+    assert run_folder(plan).run.read_bytes() == before
 
 
 def test_a_run_that_has_not_ended_is_not_taken_up(make: MakePlan, display: Display) -> None:

@@ -16,7 +16,7 @@ from harness.records.run import Fingerprint, write_record
 from harness.records.run_folder import RunFolder
 from harness.run import pipeline, reuse_baseline, setup
 from harness.run.display import Display
-from harness.run.reuse_baseline import adopt_baseline, hash_of_folder, make_fingerprint
+from harness.run.reuse_baseline import check_baseline, differences, hashes_of_folder, make_fingerprint
 from harness.run.setup import load_questionnaires
 from harness.run.versions import installed
 from tests.support import run_folder
@@ -49,7 +49,7 @@ def with_model(plan: Plan, model: Path, name: str = "run", **changed: object) ->
 
 
 def fingerprint_of(plan: Plan, sglang: Sglang = SGLANG) -> Fingerprint:
-    return make_fingerprint(plan, load_questionnaires(plan, run_folder(plan).tasks), sglang)
+    return make_fingerprint(plan, load_questionnaires(plan), sglang)
 
 
 def differing(one: Fingerprint, other: Fingerprint) -> set[str]:
@@ -94,17 +94,17 @@ def test_each_thing_that_matters_changes_it(
     assert differing(before, fingerprint_of(plan)) == set()
     with (tasks / "gsm8k_sglang.py").open("a") as functions:
         functions.write("# scores otherwise\n")
-    assert differing(before, fingerprint_of(plan)) == {"tasks"}
+    assert differing(before, fingerprint_of(plan)) == {"tasks gsm8k_sglang.py"}
     with (tasks / "boolq.yaml").open("a") as settings:
         settings.write("# asks otherwise\n")
-    assert differing(before, fingerprint_of(plan)) == {"tasks", "tasks' settings"}
+    assert differing(before, fingerprint_of(plan)) == {"tasks gsm8k_sglang.py", "tasks boolq.yaml"}
     monkeypatch.setattr(reuse_baseline, "TASKS", TASKS)
     with monkeypatch.context() as patch:
         old = {"lm-eval": "0.1"}
         patch.setattr(reuse_baseline, "installed", lambda package: old.get(package) or installed(package))
         assert differing(before, fingerprint_of(plan)) == {"harness's packages"}
     (model / "weights").write_bytes(b"Weights")
-    assert differing(before, fingerprint_of(plan)) == {"weights"}
+    assert differing(before, fingerprint_of(plan)) == {"weights weights"}
 
 
 def test_a_run_takes_a_stored_baseline_and_starts_one_server_less(
@@ -130,9 +130,20 @@ def test_another_baseline_is_refused_with_every_difference(
     pipeline.run(first, display)
     (model / "weights").write_bytes(b"others")
     other = with_model(fake_plan(questions=5), model, "other", reuse_baseline=first.folder)
-    with pytest.raises(HarnessError, match=r"(?s)cannot stand for this run's.*asked boolq.*5 questions.*weights"):
+    said = r"(?s)cannot stand for this run's.*asked boolq.*5 questions.*weights weights:\n    then: SHA-256 "
+    with pytest.raises(HarnessError, match=said):
         pipeline.run(other, display)
-    assert not (Path(other.folder) / "compressed").exists()
+    assert not Path(other.folder).exists()
+
+
+def test_a_file_that_changed_is_named_and_of_many_the_first_ten() -> None:
+    then = Fingerprint(facts={f"weights {number:02}": "one" for number in range(12)} | {"data x.jsonl": "3 rows"})
+    now = Fingerprint(facts=dict.fromkeys(then.facts, "other"))
+    told = differences(then, now)
+    assert told[0] == "data x.jsonl:\n    then: 3 rows\n    now:  other"
+    assert (told[1].splitlines()[0], len(told), told[-1]) == ("weights 00:", 12, "weights: and 2 more")
+    gone = Fingerprint(facts={})
+    assert differences(then, gone)[0].endswith("now:  not there")
 
 
 def test_a_baseline_that_was_not_finished_is_refused(fake_plan: MakePlan, model: Path, display: Display) -> None:
@@ -152,20 +163,20 @@ def test_a_baseline_that_was_not_finished_is_refused(fake_plan: MakePlan, model:
 
 
 def test_a_model_without_a_folder_is_unknown_and_equals_nothing(fake_plan: MakePlan, tmp_path: Path) -> None:
-    assert hash_of_folder(tmp_path / "nothing") == "unknown"
+    assert hashes_of_folder("weights", tmp_path / "nothing") == {"weights": "unknown"}
     plan = fake_plan()
     known = fingerprint_of(plan)
     assert known.facts["weights"] == "unknown"
     Path(plan.folder).mkdir(parents=True, exist_ok=True)
     write_record(run_folder(plan).fingerprint, known)
     with pytest.raises(HarnessError, match="weights:"):
-        adopt_baseline(plan, run_folder(plan), run_folder(plan), known)
+        check_baseline(plan, run_folder(plan), known)
 
 
 def test_a_folder_that_is_no_run_is_refused(fake_plan: MakePlan, tmp_path: Path) -> None:
     plan = fake_plan()
     with pytest.raises(HarnessError, match=r"fingerprint\.json cannot be read"):
-        adopt_baseline(plan, run_folder(plan), RunFolder(tmp_path), fingerprint_of(plan))
+        check_baseline(plan, RunFolder(tmp_path), fingerprint_of(plan))
 
 
 def test_no_secret_and_no_value_of_the_environment_is_in_a_fingerprint(

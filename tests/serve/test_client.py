@@ -183,9 +183,42 @@ def test_an_abort_is_of_one_prompt_and_an_error_of_all(asked: Asked, client: Cli
     assert ["HTTP 500" in str(answer) for answer in answers] == [True, True]
 
 
-def test_fewer_answers_than_prompts_are_none(asked: Asked, client: Client) -> None:
-    asked.answer = lambda _body: [generated(" one")]
+@pytest.mark.parametrize("refusal", [400, "half an ans", [generated(" one")]])
+def test_a_prompt_for_which_a_request_is_refused_is_blamed_alone(
+    asked: Asked, client: Client, refusal: object
+) -> None:
+    bad = [2, 2]
+
+    def answer(body: Body) -> Any:
+        prompts = body.get("input_ids", [])
+        return refusal if bad in (prompts, *prompts) else generated(" fine")
+
+    asked.answer = answer
+    answers = client.generate_many([[1], bad, [3]], max_new_tokens=3, stop=[])
+    assert [isinstance(answer, Generation) for answer in answers] == [True, False, True]
+    # Together, then from an empty cache each by itself, once, in the same order.
+    assert [path.partition("?")[0] for _method, path, _body in asked.requests] == [
+        "/generate",
+        "/flush_cache",
+        *["/generate"] * 3,
+    ]
+    prompts = [body["input_ids"] for body in asked.bodies if body]
+    assert prompts == [[[1], bad, [3]], [1], bad, [3]]
+    assert client.traffic == Traffic(answers=2, prompt=2, uncertain=6, alone=3)
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+def test_what_is_no_fault_of_a_prompt_is_not_asked_again(asked: Asked, client: Client, status: int) -> None:
+    asked.answer = lambda _body: status
     answers = client.generate_many([[1], [2]], max_new_tokens=3, stop=[])
+    assert [f"HTTP {status}" in str(answer) for answer in answers] == [True, True]
+    assert len(asked.requests) == 1
+
+
+def test_fewer_answers_than_prompts_are_none(asked: Asked, client: Client) -> None:
+    asked.answer = lambda body: 503 if body == {} else [generated(" one")]
+    answers = client.generate_many([[1], [2]], max_new_tokens=3, stop=[])
+    # The cache could not be emptied: nothing is asked in another state.
     assert [str(answer) for answer in answers] == ["2 prompts were sent as one request, 1 answers came"] * 2
 
 

@@ -23,6 +23,8 @@ def study_plan(*, ranks: list[int] | None = None, budget_kl: float = 0.002) -> S
         site_texts=4,
         sites=True,
         budget_kl=budget_kl,
+        tasks={},
+        scored_task="boolq",
         questions=0,
         confirm=False,
         link="pcie5",

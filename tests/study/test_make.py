@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.load import load
+from harness.config.suite import Deadlines, FidelityRun
 from harness.errors import HarnessError
 from harness.plan.preflight import check_sglang
 from harness.study.make import StudyOptions, make_study, split_list, split_name, split_ranks
@@ -87,6 +88,23 @@ def test_the_shipped_candidates_are_twelve(tmp_path: Path) -> None:
 )
 def test_a_candidates_name(name: str, ranks: int, expected: tuple[str, str]) -> None:
     assert split_name(name, ranks) == expected
+
+
+def test_a_suite_of_its_own_tasks_is_studied_on_their_texts_and_questions(tmp_path: Path) -> None:
+    suite, _ = load("smollm2-cpu")
+    own = suite.model_copy(
+        update={
+            "fidelity": FidelityRun(tasks={"gsm8k": 12, "boolq": 40}, concurrency=2),
+            "deadlines": Deadlines(run_s=77),
+        }
+    )
+    found = make_study(own, options(tmp_path), data=tmp_path, data_manifest={}, repeat="-")
+    assert (found.texts.texts, found.texts.of_tasks) == ({"gsm8k": 12, "boolq": 16}, ["gsm8k", "boolq"])
+    assert (list(found.tasks), found.scored_task, found.questions) == (["gsm8k", "boolq"], "gsm8k", 8)
+    assert found.deadlines.run_s == 77
+    # Without: BoolQ's, and nothing is loaded where nothing is scored.
+    assert plan(tmp_path / "usual").scored_task == "boolq"
+    assert plan(tmp_path / "unscored", questions=0).tasks == {}
 
 
 def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""Nights of a small suite, written as real run folders."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.config.load import load
+from harness.plan.make import make_plan
+from harness.plan.plan import Plan
+from harness.records.run import ArmRecord, Fingerprint, read_record, write_record
+from harness.records.run_folder import RunFolder
+from harness.report.build import build_report
+from harness.report.write import write_report
+from tests.support import (
+    FACTS,
+    MANIFEST,
+    make_choice,
+    make_options,
+    run_folder,
+    write_arm,
+    write_judging_thresholds,
+    write_run,
+)
+
+FIRST = datetime(2026, 3, 1, 1, 17, tzinfo=UTC)
+
+
+def plan_of(folder: Path, number: int, *, questions: int = 128) -> Plan:
+    """Plan the night of that number: BoolQ alone, without fixed texts."""
+    thresholds = folder / "thresholds.yaml"
+    if not thresholds.exists():
+        write_judging_thresholds(folder)
+    options = make_options(folder)
+    suite, accepted = load(options.suite, thresholds=thresholds)
+    plan = make_plan(
+        suite,
+        accepted,
+        options,
+        data=folder / "data",
+        data_manifest=MANIFEST,
+        repeat="nox -s accuracy --",
+        now=FIRST + timedelta(days=number),
+    )
+    task = plan.tasks["boolq"].model_copy(update={"questions": questions})
+    return plan.model_copy(update={"tasks": {"boolq": task}, "fidelity": None})
+
+
+def write_night(
+    folder: Path,
+    number: int,
+    *,
+    questions: int = 128,
+    wrong: Collection[int] = (),
+    lost: Collection[int] = (),
+    facts: dict[str, str] | None = None,
+    report: bool = True,
+    **changed: Any,
+) -> RunFolder:
+    """Write a night's whole folder.
+
+    Args:
+        folder: Where `reports` is.
+        number: Its number.
+        questions: How many were asked.
+        wrong: Those that the baseline gets wrong.
+        lost: Those that the compressed arm gets wrong.
+        facts: What the fingerprint says beside the usual.
+        report: Whether its report is there.
+        changed: What write_run is told beside the usual.
+    """
+    plan = plan_of(folder, number, questions=questions)
+    started = (FIRST + timedelta(days=number)).isoformat()
+    write_run(plan, **changed)
+    record = run_folder(plan)
+    text = record.run.read_text().replace("2026-01-02T03:04:05+00:00", started)
+    record.run.write_text(text)
+    answers = {
+        arm: [make_choice(question, right=question not in missed) for question in range(questions)]
+        for arm, missed in (("baseline", set(wrong)), ("compressed", set(lost)))
+    }
+    for arm, samples in answers.items():
+        written = write_arm(plan, arm, {"boolq": samples})
+        # As a run asks that the thresholds are for.
+        done = read_record(written.record, ArmRecord)
+        task = done.tasks["boolq"].model_copy(update={"protocol_text": plan.tasks["boolq"].threshold.protocol})
+        write_record(written.record, done.model_copy(update={"tasks": {"boolq": task}}))
+    usual = {"sglang": str(FACTS["sglang"]), "packages": "torch 2.9.0; all 100: abc", "harness": "a" * 64}
+    write_record(record.fingerprint, Fingerprint(facts={**usual, **(facts or {})}))
+    if report:
+        write_report(build_report(record), record)
+    return record
+
+
+def flicker(rng: np.random.Generator, questions: int, share: float, *, right: float = 0.8) -> np.ndarray:
+    """Return each question's chance to be right on a night, such that a share of them differs between two nights."""
+    chances = (rng.random(questions) < right).astype(float)
+    # 2 p (1 - p) is 1/2 at even odds.
+    chances[rng.random(questions) < 2 * share] = 0.5
+    return chances
