@@ -56,7 +56,7 @@ def _last(runs: Sequence[Run], suite: str, keep: int) -> Sequence[Run]:
 def _parts(folder: RunFolder) -> list[Path]:
     """Return the folders to be removed: real ones, right below the run's."""
     plan = read_record(folder.plan, Plan)
-    named = [*(folder.arm(arm.name).path for arm in plan.arms), folder.tasks]
+    named = [*(folder.arm(arm.name).path for arm in plan.arms), folder.asked]
     # Resolved: a plan from elsewhere may name an arm `..`, whose folder would be all reports.
     here = folder.path.resolve()
     return [path for path in named if path.is_dir() and not path.is_symlink() and path.resolve().parent == here]

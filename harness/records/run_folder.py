@@ -98,16 +98,21 @@ class RunFolder:
     @property
     def page(self) -> Path:
         """The report as one page for a browser."""
-        return self.path / "report.html"
+        return self._judged / "report.html"
 
     @property
     def junit(self) -> Path:
         """The report as JUnit XML, for CI."""
-        return self.path / "report.xml"
+        return self._judged / "report.xml"
+
+    @property
+    def asked(self) -> Path:
+        """The folder of the tasks' prompts."""
+        return self.path / "questions"
 
     def questions(self, task: str) -> Path:
         """One task's prompts, a Question a line; every arm is asked the same."""
-        return self.path / "questions" / f"{task}.jsonl"
+        return self.asked / f"{task}.jsonl"
 
     @property
     def calibration(self) -> Path:

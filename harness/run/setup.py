@@ -71,7 +71,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
 
 
 def begin(ready: Ready, display: Display) -> None:
-    """Write down what the run depends on and what it asks, and take the baseline of an earlier one, in the run's own folder.
+    """Write down what the run depends on and asks, and take the baseline of an earlier one, in the run's own folder.
 
     Raises:
         OSError: The folder cannot be written.
