@@ -47,9 +47,11 @@ def _problems(plan: Plan, rows: ModelThresholds, record: ArmRecord | None) -> li
                 f"{name}: the numbers hold for another protocol than the run's\n"
                 f"  threshold: {row.protocol}\n  run:       {done.protocol_text}"
             )
-        if done is not None and done.questions < task.questions and row is not None and row != task.threshold:
+        if row in (None, task.threshold) or done is None:
+            continue
+        if done.questions < task.questions:
             problems.append(
-                f"{name}: the run ended it after {done.questions} of {task.questions} questions, when the verdict was "
-                "certain by its own thresholds: by others it would have asked more, so run it anew"
+                f"{name}: the run ended it after {done.questions} of {task.questions} questions, when the verdict "
+                "was certain by its own thresholds: by others it would have asked more, so run it anew"
             )
     return problems
