@@ -18,21 +18,23 @@ from harness.safety import visible
 HERE = Path(__file__).parent
 # The most characters that any one value may take: what is longer is a text, which is cut where it is made ready.
 LONGEST = 20_000
+MARKS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "ERROR": "!", "REPORTED": "i"}
 _CODE = re.compile(r"`([^`\n]+)`")
 
 
-def render(template: str, **values: Any) -> str:  # noqa: ANN401 - what the template names
+def render(template: str, *, folder: Path = HERE, **values: Any) -> str:  # noqa: ANN401 - what the template names
     """Return a page.
 
     Whatever a template shows of its values is escaped, shows its invisible characters, and is bounded. The page may
     run its own script and style, known by their hashes, and load nothing.
 
     Args:
-        template: The template's name in this folder.
+        template: The template's name.
+        folder: Where it is; what all pages share is in this one.
         values: What it shows.
     """
     environment = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader([folder, HERE]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -63,6 +65,7 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401 - what the temp
         )
     )
     # Both are files of this folder.
+    environment.globals["marks"] = MARKS
     own = {"policy": Markup(policy), "style": Markup(style), "script": Markup(script)}  # noqa: S704
     return environment.get_template(template).render(**own, **values)
 

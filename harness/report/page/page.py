@@ -23,7 +23,6 @@ KINDS = {
     Kind.WON: ("Won", "right in the compressed arm alone"),
     Kind.OTHER: ("Answered otherwise", "another answer, as right or wrong as before"),
 }
-MARKS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "ERROR": "!", "REPORTED": "i"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,6 @@ def page(report: Report, folder: RunFolder) -> str:
         shifts=shifts,
         path=charts.path,
         kinds=KINDS,
-        marks=MARKS,
         resume=_resume(folder),
     )
 
