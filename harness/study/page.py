@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.report.page.charts import Scale, scale_of
+from harness.report.page.figures import FIGURES
 from harness.report.page.frame import render
 from harness.sglang_plugin.policy import SITES
 from harness.study.model import MeasuredPolicy, MeasuredSite, StudyReport
@@ -62,6 +63,7 @@ def page(report: StudyReport) -> str:
     return render(
         TEMPLATE,
         folder=Path(__file__).parent,
+        filters=FIGURES,
         report=report,
         harm=_harm(report),
         maps=[_map([site for site in report.sites if site.codec == codec]) for codec in codecs],

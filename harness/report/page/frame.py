@@ -1,7 +1,11 @@
-"""What every page has in common: its templates, its style and script, and what it may load, which is nothing."""
+"""What every page has in common: its templates, its style and script, and what it may load, which is nothing.
+
+Imports jinja2 alone beside harness.safety: the numerical suite's pages are made in another environment.
+"""
 
 import re
 from base64 import b64encode
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -9,10 +13,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from harness.judge.traffic import traffic_line
-from harness.plan.data_line import data_line
-from harness.report.live_check import decibels, live_check_line
-from harness.report.markdown import interval, limit, points, share, size, small
 from harness.safety import visible
 
 HERE = Path(__file__).parent
@@ -22,7 +22,13 @@ MARKS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "ERROR": "!", "REPOR
 _CODE = re.compile(r"`([^`\n]+)`")
 
 
-def render(template: str, *, folder: Path = HERE, **values: Any) -> str:  # noqa: ANN401 - what the template names
+def render(
+    template: str,
+    *,
+    folder: Path = HERE,
+    filters: Mapping[str, Callable[..., object]] | None = None,
+    **values: Any,  # noqa: ANN401 - what the template names
+) -> str:
     """Return a page.
 
     Whatever a template shows of its values is escaped, shows its invisible characters, and is bounded. The page may
@@ -31,6 +37,7 @@ def render(template: str, *, folder: Path = HERE, **values: Any) -> str:  # noqa
     Args:
         template: The template's name.
         folder: Where it is; what all pages share is in this one.
+        filters: What it calls its values by, beside `code`.
         values: What it shows.
     """
     environment = Environment(
@@ -41,19 +48,7 @@ def render(template: str, *, folder: Path = HERE, **values: Any) -> str:  # noqa
         autoescape=True,
         finalize=_shown,
     )
-    environment.filters |= {
-        "code": code,
-        "data_line": data_line,
-        "decibels": decibels,
-        "interval": interval,
-        "limit": limit,
-        "live_check_line": live_check_line,
-        "points": points,
-        "share": share,
-        "size": size,
-        "small": small,
-        "traffic_line": traffic_line,
-    }
+    environment.filters |= {"code": code, **(filters or {})}
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = "; ".join(
         (

@@ -12,6 +12,7 @@ from harness.report.changes import Kind, changed_questions
 from harness.report.markdown import shifts
 from harness.report.model import Report
 from harness.report.page import charts
+from harness.report.page.figures import FIGURES
 from harness.report.page.frame import render
 from harness.report.page.questions import MOST_QUESTIONS, Prompts, anchor, cards, counts, prompts
 from harness.report.plots import pairs_of
@@ -69,6 +70,7 @@ def page(report: Report, folder: RunFolder) -> str:
     check = report.arms[COMPRESSED].live_check if COMPRESSED in report.arms else None
     return render(
         TEMPLATE,
+        filters=FIGURES,
         report=report,
         sections=sections,
         cards=cards(found, {section.name: section.prompts for section in sections}),
