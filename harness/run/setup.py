@@ -53,6 +53,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
     display.say(data_line(plan.data_manifest))
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
     sglang, folder = check_plan(plan), RunFolder(Path(plan.folder))
+    plan = plan.model_copy(update={"arms": sglang.arms(plan.arms)})
     asked = load_questionnaires(plan)
     ready = Ready(
         plan=plan,
