@@ -211,6 +211,12 @@ class Plan(Strict):
         """Whether it is a calibration: baselines alone, from which thresholds are proposed."""
         return all(arm.name != COMPRESSED for arm in self.arms)
 
+    @property
+    def resume(self) -> str:
+        """The command that goes on with its run, should that break."""
+        command = "calibrate" if self.calibrates else "accuracy"
+        return shlex.join(("nox", "-s", command, "--", "--resume", self.folder))
+
     def arm(self, name: str) -> Arm:
         """Return the arm of that name."""
         return next(arm for arm in self.arms if arm.name == name)
