@@ -37,6 +37,10 @@ PLUGINS = ENVIRONMENTS / "plugin"
 CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 
 DEFAULT_SUITE = "smollm2-cpu"
+# SGLang's releases that `--sglang` and `compat` know beside the newest, each a few packages over the CPU server's.
+RELEASES = REQUIREMENTS / "sglang"
+# CI looks at the oldest that has flag and plugins, one in the middle, and the newest.
+IN_CI = ("0.5.11", "0.5.16")
 MULTI_GPU_SUITE = "smollm2-cuda"
 # What `multi_gpu` hands to suites.speed.multi_gpu; the rest goes to the suite.
 MULTI_GPU_OPTIONS = ("--backend", "--device", "--ranks", "--parts", "--calls", "--seed", "--largest", "--rounds")
@@ -71,7 +75,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "packaged-assets": ("3.12", "--no-deps"),
     "server-cpu": ("3.11",),
     "server-cpu-nodeps": ("3.11", "--no-deps"),
-}
+} | {f"sglang/{file.stem}": ("3.11", "--no-deps") for file in sorted(RELEASES.glob("*.txt"))}
 # lm-eval needs them, and they come as source alone.
 SOURCES = ("--no-binary=sqlitedict", "--no-binary=rouge-score", "--no-binary=word2number")
 # Not locked by hash: which build of torch there is, and with it its CUDA libraries, is up to the user's own index.
@@ -207,6 +211,12 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def compat(session: nox.Session) -> None:
+    """Count what each release of SGLang compresses: -- --sglang 0.5.16, or --short for CI. Options: -- --help."""
+    end_with(run_compat(session, session.posargs))
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all.
 
@@ -226,6 +236,8 @@ def nightly(session: nox.Session) -> None:
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
     codes |= {name: run_accuracy(session, ["--suite", name, "--noise-floor", *rest]) for name in names}
+    if device == "cpu":
+        codes["compat"] = run_compat(session, [])
     # Which device these are for nobody knows: a night must not pass without them.
     codes |= {name: ERROR for name, its_device in devices.items() if its_device == BROKEN}
     parts = [f"--part={name}={code}" for name, code in codes.items()]
@@ -324,6 +336,7 @@ def lint(session: nox.Session) -> None:
             "noxfile.py",
             "harness",
             "tests",
+            "suites/compat",
             "suites/faults",
             "suites/tasks",
             f"--exclude={exclude}",
@@ -370,7 +383,8 @@ def audit(session: nox.Session) -> int:
     options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", f"--output={found}")
     dependencies: list[dict[str, Any]] = []
     # One by one: a package may be in several locks.
-    for name in LOCKS:
+    # But for SGLang's old releases: whoever looks at one of them knows that it is old.
+    for name in (name for name in LOCKS if "/" not in name):
         found.unlink(missing_ok=True)
         run(session, python, "-m", "pip_audit", *options, f"--requirement={REQUIREMENTS / name}.lock")
         dependencies += json.loads(found.read_text())["dependencies"] if found.exists() else []
@@ -393,6 +407,9 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
         return run(session, python, "-m", "harness", command, "--help")
     suite, _ = pop_option(arguments, "--suite", DEFAULT_SUITE)
     interpreter, _ = pop_option(arguments, "--server-python", named_interpreter())
+    release, arguments = pop_option(arguments, "--sglang", "")
+    if release:
+        interpreter = str(release_environment(session, release))
     # An unknown suite needs no environment: the harness refuses it with the list of those there are. And a run that
     # goes on has its interpreter in its plan.
     resumed = pop_option(arguments, "--resume", "")[0]
@@ -402,6 +419,23 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
     code = run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
     # The harness has no others; a killed one has a signal's.
     return code if code in (*WORST_FIRST, INTERRUPTED) else ERROR
+
+
+def run_compat(session: nox.Session, arguments: Sequence[str]) -> int:
+    """Look at releases of SGLang, at all unless some are named or the form is CI's, and return the exit code."""
+    python = harness_environment(session, dev=True)
+    if "--help" in arguments:
+        return run(session, python, "-m", "suites.compat", "--help")
+    named, rest = pop_option(arguments, "--sglang", "")
+    usual = IN_CI if "--short" in rest else older_releases()
+    releases = named.split(",") if named else [*usual, newest_release()]
+    server = server_cpu_environment(session)
+    prepare_plugin(session)
+    pythons = [f"--release={release}={release_environment(session, release)}" for release in releases]
+    code = prepare(session, server) or run(
+        session, python, "-m", "suites.compat", *pythons, *rest, env=harness_env(server)
+    )
+    return code if code in WORST_FIRST else ERROR
 
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
@@ -475,6 +509,39 @@ def server_cpu_environment(session: nox.Session) -> Path:
     return python
 
 
+def newest_release() -> str:
+    """Return the release of SGLang in the CPU server's own environment."""
+    return (REQUIREMENTS / "server-cpu-nodeps.txt").read_text(encoding="utf-8").strip().removeprefix("sglang==")
+
+
+def older_releases() -> list[str]:
+    """Return the other releases that there are environments for, the oldest first."""
+    return sorted((file.stem for file in RELEASES.glob("*.txt")), key=lambda name: [int(n) for n in name.split(".")])
+
+
+def release_environment(session: nox.Session, release: str) -> Path:
+    """Return the interpreter of a release of SGLang on the CPU, made on first use.
+
+    It holds SGLang and the few packages whose release must be SGLang's own; all others, torch among them, are the
+    CPU server's, which its path leads to after its own.
+    """
+    base = server_cpu_environment(session)
+    if release == newest_release():
+        return base
+    if release not in older_releases():
+        session.log(f"there is no SGLang {release}: there are {', '.join((*older_releases(), newest_release()))}")
+        end_with(ERROR)
+    with alone(session):
+        python = environment(session, f"sglang-{release}")
+        # pip sees the CPU server's packages too, and must not take them for its own.
+        install(session, python, f"sglang/{release}.txt", "--ignore-installed")
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        others = base.parent.parent / "lib" / version / "site-packages"
+        own = python.parent.parent / "lib" / version / "site-packages"
+        (own / "server-cpu.pth").write_text(f"{others}\n")
+    return python
+
+
 def environment(session: nox.Session, name: str) -> Path:
     """Return the interpreter of the virtual environment .nox/NAME, made if it is not there, or is half made."""
     folder = ENVIRONMENTS / name
@@ -524,10 +591,10 @@ def install(
     """Install what a file of requirements is locked to, unless that is installed already; return whether it was."""
     file = REQUIREMENTS / requirements
     if hashed:
-        file = file.with_suffix(".lock")
+        file = file.with_name(f"{file.stem}.lock")
         # The lock has all there is to install.
         options = ("--require-hashes", "--no-deps", "--only-binary=:all:", *options)
-    stamp = (target or python.parent.parent) / f".installed-{requirements}"
+    stamp = (target or python.parent.parent) / f".installed-{Path(requirements).name}"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == digest:
         return False

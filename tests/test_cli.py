@@ -32,7 +32,9 @@ from tests.support import (
 )
 
 # Stands for an interpreter whose SGLang takes everything.
-WILLING = """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "packages": "", "plugin": ""}'"""
+WILLING = (
+    """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "spelled": {}, "packages": "", "plugin": ""}'"""
+)
 
 
 class Ran:

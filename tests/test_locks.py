@@ -7,7 +7,7 @@ import pytest
 
 import noxfile
 
-ASKED = sorted(file for file in noxfile.REQUIREMENTS.glob("*.txt") if file.stem != "torch")
+ASKED = sorted(file for file in noxfile.REQUIREMENTS.glob("**/*.txt") if file.stem not in {"torch", "server-npu"})
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
 
 
@@ -21,14 +21,18 @@ def pins(text: str) -> dict[str, str]:
     return {named(name): version for name, version in PIN.findall(text)}
 
 
+def name_of(file: Path) -> str:
+    return str(file.relative_to(noxfile.REQUIREMENTS)).rpartition(".")[0]
+
+
 def test_there_is_a_lock_for_each_file_of_requirements() -> None:
-    assert {file.stem for file in ASKED} == set(noxfile.LOCKS)
-    assert {file.stem for file in noxfile.REQUIREMENTS.glob("*.lock")} == set(noxfile.LOCKS)
+    assert {name_of(file) for file in ASKED} == set(noxfile.LOCKS)
+    assert {name_of(file) for file in noxfile.REQUIREMENTS.glob("**/*.lock")} == set(noxfile.LOCKS)
 
 
-@pytest.mark.parametrize("asked", ASKED, ids=lambda file: file.stem)
+@pytest.mark.parametrize("asked", ASKED, ids=name_of)
 def test_a_lock_holds_what_is_asked_for_each_with_a_hash(asked: Path) -> None:
-    text = asked.with_suffix(".lock").read_text()
+    text = asked.with_name(f"{asked.stem}.lock").read_text()
     locked = pins(text)
     wanted = {name: version for name, version in pins(asked.read_text()).items() if name != "torch"}
     assert wanted.items() <= locked.items()

@@ -17,6 +17,8 @@ from nox.command import CommandFailed
 
 import noxfile
 
+RUN_COMPAT = noxfile.run_compat
+
 
 class Session:
     """Notes what a session would run; the parts end with the codes given."""
@@ -30,6 +32,7 @@ class Session:
         self._codes = (collective, suite)
         monkeypatch.setattr(noxfile, "run", self._run)
         monkeypatch.setattr(noxfile, "run_accuracy", self._run_accuracy)
+        monkeypatch.setattr(noxfile, "run_compat", lambda *_: 0)
         monkeypatch.setattr(noxfile, "gpus", lambda *_: gpus)
         monkeypatch.setattr(noxfile, "pytest_for", lambda *_: Path("/tools"))
         monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
@@ -157,7 +160,7 @@ def test_a_figure_that_got_worse_makes_the_night_red(
     assert end.value.code == code
     assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor", "--reports", "/there"])
     usual = f"--keep={noxfile.KEPT_RUNS}"
-    assert session.night == [usual, "--part=numerics=0", f"--part=a={suite}", "--reports=/there"]
+    assert session.night == [usual, "--part=numerics=0", f"--part=a={suite}", "--part=compat=0", "--reports=/there"]
     assert session.logged[-1] == f"history: exit code {history}"
 
 
@@ -204,8 +207,13 @@ def test_a_suite_that_cannot_be_read_fails_the_night_and_stops_no_other(monkeypa
         noxfile.nightly.func(given)
     assert end.value.code == noxfile.ERROR
     assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor"])
-    assert session.night[1:] == ["--part=numerics=0", "--part=a=0", "--part=b=3"]
-    assert session.logged[:-1] == ["numerics: exit code 0", "a: exit code 0", "b: exit code 3"]
+    assert session.night[1:] == ["--part=numerics=0", "--part=a=0", "--part=compat=0", "--part=b=3"]
+    assert session.logged[:-1] == [
+        "numerics: exit code 0",
+        "a: exit code 0",
+        "compat: exit code 0",
+        "b: exit code 3",
+    ]
 
 
 def test_nightly_refuses_a_device_that_has_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,3 +531,37 @@ def test_a_run_that_goes_on_needs_no_environment_but_the_harnesss(monkeypatch: p
     monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: pytest.fail("made for nothing"))
     noxfile.run_accuracy(SESSION, ["--resume", "reports/x"])
     assert environments.ran[-1][0] == ["-m", "harness", "accuracy", "--resume", "reports/x"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "releases"),
+    [
+        (["--sglang", "0.5.16,0.5.23"], ["0.5.16", "0.5.23"]),
+        (["--short"], ["0.5.11", "0.5.16", "0.5.23"]),
+        ([], [*noxfile.older_releases(), "0.5.23"]),
+    ],
+)
+def test_compat_looks_at_the_releases_that_are_asked_for_the_oldest_first(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], releases: list[str]
+) -> None:
+    session = Session(monkeypatch)
+    monkeypatch.setattr(noxfile, "harness_environment", lambda _session, **_: Path("/harness/python"))
+    monkeypatch.setattr(noxfile, "release_environment", lambda _session, release: Path(f"/{release}"))
+    monkeypatch.setattr(noxfile, "prepare_plugin", lambda _session: None)
+    given: Any = SimpleNamespace(posargs=arguments, log=session.logged.append)
+    assert RUN_COMPAT(given, arguments) == 0
+    assert noxfile.older_releases()[0] == "0.5.11"
+    assert len(noxfile.older_releases()) == 12
+    named = [f"--release={release}=/{release}" for release in releases]
+    rest = [argument for argument in arguments if argument == "--short"]
+    assert session.ran[-1] == ("/harness/python", ["-m", "suites.compat", *named, *rest])
+
+
+def test_a_release_that_nobody_knows_is_refused_with_those_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(monkeypatch)
+    given: Any = SimpleNamespace(log=session.logged.append)
+    with pytest.raises(SystemExit) as end:
+        noxfile.release_environment(given, "0.5.10")
+    assert end.value.code == noxfile.ERROR
+    assert session.logged[0].startswith("there is no SGLang 0.5.10: there are 0.5.11, 0.5.12, ")
+    assert noxfile.release_environment(given, noxfile.newest_release()) == Path("/server-cpu/python")

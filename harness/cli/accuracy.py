@@ -126,6 +126,7 @@ def calibrate(  # noqa: PLR0917 - see above
 
 def run_plan(plan: Plan, *, resume: bool = False) -> int:
     """Run a plan, show its report and return its exit code."""
+    from harness.report.step_summary import add_step_summary  # noqa: PLC0415
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.run.display import Display  # noqa: PLC0415
     from harness.run.pipeline import run  # noqa: PLC0415 - lm-eval takes seconds to import
@@ -133,6 +134,7 @@ def run_plan(plan: Plan, *, resume: bool = False) -> int:
     terminal = console()
     with telling_how_to_resume(plan):
         done = run(plan, Display(terminal), resume=resume)
+        add_step_summary(done)
         show(done, terminal, RunFolder(Path(plan.folder)))
     take_in_mind(RunFolder(Path(plan.folder)))
     return done.exit_code

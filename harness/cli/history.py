@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.app import app, console
+from harness.cli.app import DEFAULT_SUITE, app, console
+from harness.cli.options import SuiteName, ThresholdsFile
+from harness.config.load import default_thresholds, suite_label
 from harness.errors import HarnessError
 from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.places import LATEST, ROOT
@@ -113,3 +115,42 @@ def night(
         typer.echo(f"made smaller: {path}")
     worse = any(one.name.startswith("history of ") and one.verdict == Verdict.FAIL for one in found.parts)
     raise SystemExit(EXIT_CODES[Verdict.FAIL] if worse else 0)
+
+
+@app.command()
+def review(
+    suite: SuiteName = DEFAULT_SUITE,
+    reports: ReportsFolder = REPORTS,
+    thresholds: ThresholdsFile = None,
+    *,
+    allow_wider: Annotated[bool, typer.Option("--allow-wider", help="Propose what is wider than today too.")] = False,
+) -> None:
+    """Show each threshold of a suite with its evidence from all runs; propose changes as a patch, never applied."""
+    from harness.history.review import proposals  # noqa: PLC0415 - see above
+    from harness.history.review import review as look_at  # noqa: PLC0415
+    from harness.history.show_review import show_review  # noqa: PLC0415
+    from harness.history.store import opened  # noqa: PLC0415
+    from harness.history.sync import sync  # noqa: PLC0415
+    from harness.judge.other_thresholds import with_thresholds  # noqa: PLC0415
+    from harness.judge.threshold_patch import thresholds_patch  # noqa: PLC0415
+    from harness.records.run import write_whole  # noqa: PLC0415
+
+    file = thresholds or default_thresholds(suite)
+    with opened(reports) as store:
+        for text in sync(store, reports):
+            typer.echo(f"not taken in: {text}")
+        runs = store.runs(suite_label(suite))
+        if not runs:
+            raise HarnessError(f"{reports} has no runs of {suite}: thresholds have no evidence before the first")
+        plan = with_thresholds(RunFolder(reports / runs[-1].run_id), file)
+        found = look_at(store, runs[-1].suite, plan, allow_wider=allow_wider)
+    today = f"{datetime.now(tz=UTC):%Y-%m-%d}"
+    proposed = list(proposals(plan.model, found, today))
+    patch = thresholds_patch(
+        file, {place: value for place, value, _ in proposed}, {place: comment for place, _, comment in proposed}
+    )
+    show_review(plan, file, found, console())
+    if patch:
+        written = reports / f"review-{runs[-1].suite}.patch"
+        write_whole(written, patch)
+        typer.echo(f"\nproposed, read it first: git apply {written}\n\n{patch}")

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from harness.errors import HarnessError
 from harness.history.record import Figure, RunMemory, Series
-from harness.history.show import count, order, text
+from harness.history.show import count, order, plain, text
 from harness.history.suspects import differences
 from harness.records.predictions import FIDELITY
 from harness.records.run_folder import RunFolder
@@ -46,7 +46,7 @@ def show_comparison(one: RunMemory, other: RunMemory, folders: tuple[RunFolder, 
     """
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(harmless(line), markup=False, highlight=False, soft_wrap=True)
 
     for label, run in (("first", one), ("second", other)):
         say(f"{label}: {run.run_id}: {run.verdict} {run.suite}, {run.model}, {run.variant}, {run.started}")
@@ -73,7 +73,7 @@ def _figures(one: RunMemory, other: RunMemory) -> Table:
         here, there = ours.get(key), theirs.get(key)
         changed = _moved(here, there) if here and there else ""
         values = [text(its, its.value) if its else "-" for its in (here, there)]
-        table.add_row(" ".join(part for part in key if part), *values, changed)
+        table.add_row(plain(" ".join(key)), *values, changed)
     return table
 
 

@@ -49,7 +49,7 @@ def draw_trend(trend: Trend, file: Path) -> None:
             _heights(right, charts[task], places)
             for axes in (left, right):
                 axes.set_xlim(-0.5, len(runs) - 0.5)
-                _name_nights(axes, [run.started[:10] for run in runs])
+                _name_nights(axes, [run.started[5:10] for run in runs])
                 for number, run in enumerate(runs):
                     if run.verdict in ("FAIL", "ERROR"):
                         axes.axvspan(number - 0.5, number + 0.5, color=LOST, alpha=0.08, linewidth=0)

@@ -12,13 +12,16 @@ from harness.plan.plan import Plan
 from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
 
+# Runs of earlier harnesses have the tasks there as they were loaded.
+TASKS = "tasks"
+
 
 def prune(store: Store, reports: Path, keep: int) -> list[Path]:
     """Take the arms' files out of old good runs.
 
     Whole stay the last runs of each suite, every run that is not a PASS, what a person accepted, what an open alarm
-    is held against, and what is still at work. Nothing is touched but the folders of arms and tasks that a run's own
-    plan names, within the run's own folder, of runs that the memory has.
+    is held against, and what is still at work. Nothing is touched but the folders of arms that a run's own plan
+    names, and of what was asked, within the run's own folder, of runs that the memory has.
 
     Args:
         store: The memory, brought up to date.
@@ -38,7 +41,7 @@ def prune(store: Store, reports: Path, keep: int) -> list[Path]:
         kept |= {one.run_id for _, alarm in (found.alarms if found else ()) for one in (alarm.reference, alarm.since)}
     smaller = []
     for run in every:
-        folder = RunFolder(reports / run.place)
+        folder = RunFolder(reports / run.run_id)
         if run.run_id in kept or run.verdict != Verdict.PASS or run.accepted is not None:
             continue
         # What the memory was made of goes only where the memory itself is beside it.
@@ -56,7 +59,7 @@ def _last(runs: Sequence[Run], suite: str, keep: int) -> Sequence[Run]:
 def _parts(folder: RunFolder) -> list[Path]:
     """Return the folders to be removed: real ones, right below the run's."""
     plan = read_record(folder.plan, Plan)
-    named = [folder.arm(arm.name).path for arm in plan.arms]
+    named = [*(folder.arm(arm.name).path for arm in plan.arms), folder.asked, folder.path / TASKS]
     # Resolved: a plan from elsewhere may name an arm `..`, whose folder would be all reports.
     here = folder.path.resolve()
     return [path for path in named if path.is_dir() and not path.is_symlink() and path.resolve().parent == here]

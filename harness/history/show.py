@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.history.record import POOLED, Figure
@@ -13,6 +14,7 @@ from harness.history.trend import Alarm, Chart, Trend
 from harness.judge.verdict import Verdict
 from harness.plan.plan import BASELINE, COMPRESSED
 from harness.records.predictions import FIDELITY
+from harness.safety import harmless
 
 BARS = "▁▂▃▄▅▆▇█"
 # Nights that a line shows.
@@ -31,11 +33,11 @@ def show_trend(trend: Trend, console: Console) -> None:
     if trend.charts:
         console.print(_charts(trend))
     for line in lines(trend):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(harmless(line), markup=False, highlight=False, soft_wrap=True)
     console.print(f"{trend.verdict}", style=STYLES.get(trend.verdict, "dim"), end=" ")
     also = f"; {trend.others} more of other models or compressions" if trend.others else ""
     said = f"{trend.suite}: {newest.model}, {newest.variant}, {count(len(trend.runs), 'run')}{also}"
-    console.print(said, markup=False, highlight=False)
+    console.print(harmless(said), markup=False, highlight=False)
 
 
 def lines(trend: Trend) -> Iterator[str]:
@@ -129,7 +131,7 @@ def _figures(trend: Trend) -> Table:
         last = known[-1]
         interval = "" if last.low is None or last.high is None else f"{text(last, last.low)} {text(last, last.high)}"
         table.add_row(
-            f"{task} {name}".strip(),
+            plain(f"{task} {name}"),
             text(last, last.value),
             interval,
             "" if last.limit is None else text(last, last.limit),
@@ -147,14 +149,14 @@ def _charts(trend: Trend) -> Table:
         last = chart.nights[-1].step
         said = "nothing" if chart.alarm is None else f"WORSE since {chart.alarm.since.run_id}"
         table.add_row(
-            chart.title,
+            plain(chart.title),
             str(len(chart.nights)),
             # What is better has no need of many digits.
             f"{last.score:+.1f}",
             f"{last.height:.1f}",
             f"{chart.limit:.1f}",
             sparkline([night.step.height for night in chart.nights[-SHOWN:]]),
-            said if chart.judged else f"{said} (watched only)",
+            plain(said if chart.judged else f"{said} (watched only)"),
         )
     return table
 
@@ -166,6 +168,11 @@ def text(figure: Figure, value: float) -> str:
     if figure.name in SHARES:
         return f"{value:.3f}"
     return f"{value:.1f}" if re.match(r"seconds ", figure.name) else f"{value:.4g}"
+
+
+def plain(text: str) -> str:
+    """Return a text of unknown origin as a table's cell shows it, which no terminal and no table obeys."""
+    return escape(harmless(text.strip()))
 
 
 def count(number: int, what: str) -> str:

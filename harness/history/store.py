@@ -23,7 +23,7 @@ SCHEMA_VERSION = 1
 WAIT_S = 30.0
 SCHEMA = """
 CREATE TABLE runs (
-    run_id TEXT PRIMARY KEY, place TEXT NOT NULL, stamp INTEGER NOT NULL, suite TEXT NOT NULL, model TEXT NOT NULL,
+    run_id TEXT PRIMARY KEY, stamp INTEGER NOT NULL, suite TEXT NOT NULL, model TEXT NOT NULL,
     device TEXT NOT NULL, variant TEXT NOT NULL, started TEXT NOT NULL, verdict TEXT NOT NULL, reasons TEXT NOT NULL,
     repeat TEXT NOT NULL, facts TEXT NOT NULL, accepted TEXT
 ) STRICT;
@@ -47,12 +47,11 @@ class Run:
     """One run as the database has it; fields as in RunMemory.
 
     Attributes:
-        place: The name of its folder.
+        run_id: The name of its folder.
         accepted: Why a person took it for the new normal; None where nobody did.
     """
 
     run_id: str
-    place: str
     suite: str
     model: str
     device: str
@@ -84,15 +83,15 @@ class Store:
         self._connection = connection
 
     def stamps(self) -> dict[str, int]:
-        """Return when the files of each folder that is in here were last written, by the folder's name."""
-        return dict(self._connection.execute("SELECT place, stamp FROM runs"))
+        """Return when the files of each folder that is in here were last written, by its name."""
+        return dict(self._connection.execute("SELECT run_id, stamp FROM runs"))
 
-    def add(self, memory: RunMemory, *, place: str, stamp: int, accepted: str | None) -> None:
+    def add(self, run_id: str, memory: RunMemory, *, stamp: int, accepted: str | None) -> None:
         """Take in a run, in place of what there is of it.
 
         Args:
+            run_id: The name of its folder, whatever its files say: a copy takes no other's place.
             memory: What is to be remembered.
-            place: The name of its folder.
             stamp: When its files were last written.
             accepted: Why a person took it for the new normal.
 
@@ -100,8 +99,7 @@ class Store:
             HarnessError: Another writer holds the file for longer than WAIT_S.
         """
         run = (
-            memory.run_id,
-            place,
+            run_id,
             stamp,
             memory.suite,
             memory.model,
@@ -114,40 +112,36 @@ class Store:
             json.dumps(memory.facts),
             accepted,
         )
-        figures = [
-            (memory.run_id, one.task, one.name, one.value, one.low, one.high, one.limit) for one in memory.figures
-        ]
+        figures = [(run_id, one.task, one.name, one.value, one.low, one.high, one.limit) for one in memory.figures]
         series = [
-            (memory.run_id, one.task, one.name, one.questions, one.judged, _packed(one.values))
-            for one in memory.series
+            (run_id, one.task, one.name, one.questions, one.judged, _packed(one.values)) for one in memory.series
         ]
         questions = [
             (name, json.dumps(asked.ids), None if asked.clusters is None else json.dumps(asked.clusters))
             for name, asked in memory.questions.items()
         ]
         with writing(self._connection) as connection:
-            connection.execute("DELETE FROM runs WHERE run_id = ? OR place = ?", (memory.run_id, place))
-            connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", run)
+            connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+            connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", run)
             connection.executemany("INSERT INTO figures VALUES (?, ?, ?, ?, ?, ?, ?)", figures)
             connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?)", series)
             connection.executemany("INSERT OR IGNORE INTO questions VALUES (?, ?, ?)", questions)
 
-    def forget(self, places: list[str]) -> None:
-        """Take out the runs of folders that are gone."""
+    def forget(self, runs: list[str]) -> None:
+        """Take out the runs whose folders are gone."""
         with writing(self._connection) as connection:
-            connection.executemany("DELETE FROM runs WHERE place = ?", [(place,) for place in places])
+            connection.executemany("DELETE FROM runs WHERE run_id = ?", [(run,) for run in runs])
 
     def runs(self, suite: str | None = None) -> list[Run]:
         """Return all runs, or a suite's, by when they started."""
         rows = self._connection.execute(
-            "SELECT run_id, place, suite, model, device, variant, started, verdict, reasons, repeat, facts, accepted "
+            "SELECT run_id, suite, model, device, variant, started, verdict, reasons, repeat, facts, accepted "
             "FROM runs WHERE ?1 IS NULL OR suite = ?1 ORDER BY started, run_id",
             (suite,),
         )
         return [
             Run(
                 run_id=run_id,
-                place=place,
                 suite=its,
                 model=model,
                 device=device,
@@ -159,7 +153,7 @@ class Store:
                 facts=json.loads(facts),
                 accepted=accepted,
             )
-            for run_id, place, its, model, device, variant, started, verdict, reasons, repeat, facts, accepted in rows
+            for run_id, its, model, device, variant, started, verdict, reasons, repeat, facts, accepted in rows
         ]
 
     def figures(self, runs: Sequence[str]) -> dict[str, list[Figure]]:

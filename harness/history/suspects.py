@@ -32,6 +32,9 @@ ABSENT = "not there"
 # What a model's answers depend on least.
 LAST = ("machine", "thresholds")
 SHOWN = 160
+# Facts of files, each by its hash.
+FILES = ("harness", "weights", "tasks", "data")
+SHOWN_FILES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +44,8 @@ class Difference:
     Attributes:
         kind: What it belongs to: SGLang, driver, suite and so on.
         name: Its name.
-        before: What it is in the first, shortened to what differs.
-        after: What it is in the second.
+        before: What it is in the first, shortened to what differs; empty for files.
+        after: What it is in the second; the names of files whose contents differ.
     """
 
     kind: str
@@ -52,6 +55,8 @@ class Difference:
 
     def __str__(self) -> str:
         """Return it in a line."""
+        if not self.before:
+            return f"{self.kind}: {self.name}: other files: {self.after}"
         return f"{self.kind}: {self.name}: {self.before} -> {self.after}"
 
 
@@ -88,11 +93,23 @@ def changes(runs: Sequence[Run], since: Run) -> list[Change]:
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[Difference]:
     """Return every fact that differs between two runs."""
     found = []
+    files: dict[str, list[str]] = {}
     for name in sorted(one.keys() | other.keys()):
         before, after = one.get(name, ABSENT), other.get(name, ABSENT)
-        if before != after:
+        if before == after:
+            continue
+        kind, _, file = name.partition(" ")
+        if kind in FILES and file:
+            files.setdefault(kind, []).append(file)
+        else:
             before, after = _shortened(before, after)
             found.append(Difference(kind=kind_of(name), name=name, before=before, after=after))
+    for kind, names in files.items():
+        shown = ", ".join(names[:SHOWN_FILES]) + (
+            f" and {more} more" if (more := len(names) - SHOWN_FILES) > 0 else ""
+        )
+        # A file has a hash for a value, which says only that it is another.
+        found.append(Difference(kind=kind_of(kind), name=kind, before="", after=shown))
     return found
 
 

@@ -58,7 +58,7 @@ def take_in(store: Store, folder: RunFolder) -> None:
     """Take one run in, in place of what there is of it; errors as for `memory_of`."""
     # Before its files are read: what changes meanwhile is seen the next time.
     stamp = _stamp(folder)
-    store.add(memory_of(folder), place=folder.path.name, stamp=stamp, accepted=accepted(folder))
+    store.add(folder.path.name, memory_of(folder), stamp=stamp, accepted=accepted(folder))
 
 
 def run_folders(reports: Path) -> Iterator[RunFolder]:

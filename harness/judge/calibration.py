@@ -5,8 +5,6 @@ from repeated starts of the same questions: new ones are not asked. Pure functio
 proposal is read and taken by a person; nothing is written to thresholds.yaml.
 """
 
-import difflib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,12 +13,12 @@ from math import floor, sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 
-from ruamel.yaml import YAML
 from scipy.stats import norm, t
 
 from harness.config.thresholds import Calibration, Threshold
 from harness.errors import HarnessError
 from harness.judge.pairing import pair, paired_counts
+from harness.judge.threshold_patch import thresholds_patch
 from harness.plan.plan import Plan, TaskPlan
 from harness.records.run import ArmRecord, RunRecord, read_record
 from harness.records.run_folder import RunFolder
@@ -166,7 +164,7 @@ def _calibrate(folder: RunFolder, plan: Plan, name: str, task: TaskPlan, run: Ru
     ]
     starts = Starts(n=n, accuracies=[right / n for right in rights], noise=max(noises, default=None))
     row = task.threshold
-    proposed, why = _floor(row, starts, allow_wider=plan.allow_wider)
+    proposed, why = propose_floor(row, starts, allow_wider=plan.allow_wider)
     margins = _margins(row, n, starts.noise or 0.0)
     record = read_record(folder.arm(plan.arms[0].name).record, ArmRecord)
     return TaskCalibration(
@@ -228,8 +226,8 @@ class Starts:
         return (self.spread or 0.0) * sqrt(1 + 1 / len(self.accuracies))
 
 
-def _floor(row: Threshold, starts: Starts, *, allow_wider: bool) -> tuple[float | None, str]:
-    """Return the proposed floor, or None, and why."""
+def propose_floor(row: Threshold, starts: Starts, *, allow_wider: bool) -> tuple[float | None, str]:
+    """Return the floor to propose for a row, or None, and why."""
     stays = "no floor" if row.floor is None else f"floor stays {row.floor:g}"
     n, accuracy = starts.n, fmean(starts.accuracies)
     if row.report_only:
@@ -340,30 +338,16 @@ def _count(questions: int | None) -> str:
 
 
 def _diff(model: str, tasks: dict[str, TaskCalibration], file: Path) -> str:
-    """Return the proposals as a unified diff of thresholds.yaml, its comments and other rows left as they are."""
-    if all(task.floor is None for task in tasks.values()):
-        # Written again, another hand's file would change in its form alone.
-        return ""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 118
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    before = file.read_text(encoding="utf-8")
-    content = yaml.load(before)
+    """Return the proposals as a change of thresholds.yaml."""
+    changes: dict[tuple[str, ...], object] = {}
     for name, task in tasks.items():
-        row = content["models"][model][name]
-        if task.floor is None:
-            continue
-        # A floor found with these questions says nothing of fewer of them. The source is the owner's.
-        row["floor"], row["min_questions"] = task.floor, task.n
-        row["protocol"] = task.protocol
-        row["calibration"] = task.calibration.model_dump()
-    after = io.StringIO()
-    yaml.dump(content, after)
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True),
-        after.getvalue().splitlines(keepends=True),
-        f"a/{file.name}",
-        f"b/{file.name}",
-    )
-    return "".join(lines)
+        if task.floor is not None:
+            # A floor found with these questions says nothing of fewer of them. The source is the owner's.
+            values = {
+                "floor": task.floor,
+                "min_questions": task.n,
+                "protocol": task.protocol,
+                "calibration": task.calibration.model_dump(),
+            }
+            changes |= {("models", model, name, key): value for key, value in values.items()}
+    return thresholds_patch(file, changes)

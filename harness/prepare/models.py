@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.errors import HarnessError, NotFetchedError
 from harness.places import CPU_SHIMS, ROOT, cache, is_hub_name, model_place
 from harness.prepare.packages import fetch_packages
+from harness.prepare.random_models import MODELS
 from harness.prepare.whole_folder import is_prepared
 
 # As the hub's library reads a variable.
@@ -24,7 +25,7 @@ SMOLLM2_TP2 = f"{SMOLLM2}-tp2"
 def is_made_here(path: str) -> bool:
     """Return whether a suite's model is one that the harness makes itself."""
     place = Path(model_place(path))
-    return place.parent == cache() / "models" and place.name in (SMOLLM2, SMOLLM2_TP2)
+    return place.parent == cache() / "models" and place.name in (SMOLLM2, SMOLLM2_TP2, *MODELS)
 
 
 def prepare_model(path: str, server_python: Path, *, device: str) -> None:
@@ -49,6 +50,9 @@ def prepare_model(path: str, server_python: Path, *, device: str) -> None:
     if place.name == SMOLLM2_TP2:
         pad = ["harness.prepare.pad_heads", f"--model={plain}", "--tp=2", f"--out={place}"]
         _run(pad, server_python, device)
+    elif place.name in MODELS:
+        make = ["harness.prepare.random_models", f"--name={place.name}", f"--tokenizer={plain}", f"--out={place}"]
+        _run(make, server_python, device)
 
 
 def fetch_model(path: str, revision: str | None, *, fetch: bool = True) -> str:

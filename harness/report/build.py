@@ -135,7 +135,12 @@ def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | Non
         own_prefill=record.own_prefill if record else None,
         traffic=record.traffic if record else None,
         live_check=read_live_check(
-            folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
+            folder.engagement,
+            engagement,
+            tp=plan.tp,
+            every=arm.check_every,
+            policy=plan.policy_of(arm),
+            sites=plan.sites,
         ),
     )
 

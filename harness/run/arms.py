@@ -188,7 +188,7 @@ def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder, *, sglang: str) -> En
 
 def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder, engagement: Engagement) -> str:
     check = read_live_check(
-        folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
+        folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm), sites=plan.sites
     )
     found = {
         NOT_RIGHT: check.wrong if check else [],

@@ -11,6 +11,7 @@ from harness.errors import HarnessError
 from harness.plan.data_line import data_line
 from harness.plan.plan import BASELINE, Plan
 from harness.plan.preflight import Sglang, check_plan
+from harness.records.questions import keep_prompts
 from harness.records.run import Fingerprint, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.run.display import Display
@@ -52,6 +53,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
     display.say(data_line(plan.data_manifest))
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
     sglang, folder = check_plan(plan), RunFolder(Path(plan.folder))
+    plan = plan.model_copy(update={"arms": sglang.arms(plan.arms)})
     asked = load_questionnaires(plan)
     ready = Ready(
         plan=plan,
@@ -70,7 +72,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
 
 
 def begin(ready: Ready, display: Display) -> None:
-    """Write down what the run depends on, and take the baseline of an earlier one, in the run's own folder.
+    """Write down what the run depends on and asks, and take the baseline of an earlier one, in the run's own folder.
 
     Raises:
         OSError: The folder cannot be written.
@@ -78,6 +80,9 @@ def begin(ready: Ready, display: Display) -> None:
     plan, folder = ready.plan, ready.folder
     if not folder.fingerprint.exists():
         write_record(folder.fingerprint, ready.fingerprint)
+    for questionnaire in ready.questionnaires:
+        if questionnaire.name in plan.tasks:
+            keep_prompts(folder.questions(questionnaire.name), questionnaire.contents())
     if plan.reuse_baseline is not None and not folder.arm(BASELINE).path.exists():
         adopt_baseline(folder, RunFolder(Path(plan.reuse_baseline)))
         display.say(f"baseline: taken from {plan.reuse_baseline}")

@@ -23,7 +23,7 @@ NPU_UNDECIDED = 0.05
 NPU_MISSED = 0.10
 COIN_PASSES = 0.001
 # Nights from one false alarm of the memory to the next, at the least; NIGHTS is what is aimed at.
-FEWEST_NIGHTS = 300
+FEWEST_NIGHTS = 370
 # Chance that a bar is called missed although every cell's true error is the stated one.
 WRONGLY_MISSED = 0.01
 

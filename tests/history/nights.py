@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.config.load import load
+from harness.places import THRESHOLDS
 from harness.plan.make import make_plan
 from harness.plan.plan import Plan
 from harness.records.run import ArmRecord, Fingerprint, read_record, write_record
@@ -21,18 +23,21 @@ from tests.support import (
     make_options,
     run_folder,
     write_arm,
-    write_judging_thresholds,
     write_run,
 )
 
 FIRST = datetime(2026, 3, 1, 1, 17, tzinfo=UTC)
 
 
-def plan_of(folder: Path, number: int, *, questions: int = 128) -> Plan:
-    """Plan the night of that number: BoolQ alone, without fixed texts."""
+def plan_of(folder: Path, number: int, *, questions: int = 128, texts: bool = False) -> Plan:
+    """Plan the night of that number: BoolQ alone, with fixed texts only if asked for."""
     thresholds = folder / "thresholds.yaml"
     if not thresholds.exists():
-        write_judging_thresholds(folder)
+        # By hand, not by a YAML library: the project's own form is what a patch must leave alone.
+        text = THRESHOLDS.read_text()
+        before, row, after = text.partition("  SmolLM2-135M-Instruct:\n    boolq:\n      metric: acc,none\n")
+        judged = "      max_drop: 0.1\n      min_questions: 64\n"
+        thresholds.write_text(before + row + judged + after.removeprefix("      report_only: true\n"))
     options = make_options(folder)
     suite, accepted = load(options.suite, thresholds=thresholds)
     plan = make_plan(
@@ -45,7 +50,7 @@ def plan_of(folder: Path, number: int, *, questions: int = 128) -> Plan:
         now=FIRST + timedelta(days=number),
     )
     task = plan.tasks["boolq"].model_copy(update={"questions": questions})
-    return plan.model_copy(update={"tasks": {"boolq": task}, "fidelity": None})
+    return plan.model_copy(update={"tasks": {"boolq": task}, "fidelity": plan.fidelity if texts else None})
 
 
 def write_night(
@@ -56,6 +61,7 @@ def write_night(
     wrong: Collection[int] = (),
     lost: Collection[int] = (),
     facts: dict[str, str] | None = None,
+    likely: float | None = None,
     report: bool = True,
     **changed: Any,
 ) -> RunFolder:
@@ -68,10 +74,11 @@ def write_night(
         wrong: Those that the baseline gets wrong.
         lost: Those that the compressed arm gets wrong.
         facts: What the fingerprint says beside the usual.
+        likely: How likely the compressed arm holds the fixed texts' tokens, 0.6 in the baseline; None: no texts.
         report: Whether its report is there.
         changed: What write_run is told beside the usual.
     """
-    plan = plan_of(folder, number, questions=questions)
+    plan = plan_of(folder, number, questions=questions, texts=likely is not None)
     started = (FIRST + timedelta(days=number)).isoformat()
     write_run(plan, **changed)
     record = run_folder(plan)
@@ -82,7 +89,7 @@ def write_night(
         for arm, missed in (("baseline", set(wrong)), ("compressed", set(lost)))
     }
     for arm, samples in answers.items():
-        written = write_arm(plan, arm, {"boolq": samples})
+        written = write_arm(plan, arm, {"boolq": samples}, likely=0.6 if arm == "baseline" else likely or 0.6)
         # As a run asks that the thresholds are for.
         done = read_record(written.record, ArmRecord)
         task = done.tasks["boolq"].model_copy(update={"protocol_text": plan.tasks["boolq"].threshold.protocol})
@@ -94,7 +101,7 @@ def write_night(
     return record
 
 
-def flicker(rng: np.random.Generator, questions: int, share: float, *, right: float = 0.8) -> np.ndarray:
+def flicker(rng: np.random.Generator, questions: int, share: float, *, right: float = 0.8) -> NDArray[np.float64]:
     """Return each question's chance to be right on a night, such that a share of them differs between two nights."""
     chances = (rng.random(questions) < right).astype(float)
     # 2 p (1 - p) is 1/2 at even odds.

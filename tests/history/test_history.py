@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.cli import accuracy
+from harness.cli.accuracy import take_in_mind
 from harness.cli.main import main
 from harness.errors import HarnessError
 from harness.history.store import FILE, SCHEMA_VERSION, opened
@@ -310,6 +312,62 @@ def test_nothing_known_that_changed_is_said_so(tmp_path: Path, command: Command)
     code, said = command("history", "--reports", tmp_path / "reports", "--no-plot")
     assert code == 1
     assert "suspect: nothing that a run's fingerprint knows changed" in said
+
+
+def test_a_run_that_ends_is_taken_in_and_what_keeps_it_out_is_no_matter_of_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(accuracy, "LAST_WORDS", said)
+    night = write_night(tmp_path, 0)
+    reports = tmp_path / "reports"
+    take_in_mind(night)
+    with opened(reports) as store:
+        assert list(store.stamps()) == [night.path.name]
+    assert said == []
+    connection = sqlite3.connect(reports / FILE)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    take_in_mind(night)
+    [told] = said
+    assert "was written by a newer harness" in told
+
+
+def test_a_copy_of_a_run_takes_no_others_place(tmp_path: Path) -> None:
+    night = write_night(tmp_path, 0)
+    shutil.copytree(night.path, night.path.with_name("copied"))
+    found = judged(tmp_path / "reports")
+    assert {run.run_id for run in found.runs} == {night.path.name, "copied"}
+
+
+def test_words_of_a_runs_folder_steer_no_terminal(tmp_path: Path, command: Command) -> None:
+    write_night(tmp_path, 0, facts={"sglang": "0.5.23"})
+    write_night(tmp_path, 1, lost=LOST, facts={"sglang": "\x1b[2J[bold]0.5.24\n::error::x"})
+    _, said = command("history", "--reports", tmp_path / "reports", "--no-plot")
+    assert "0.5.23 -> ?[bold]0.5.24" in said
+    assert "\x1b[2J" not in said
+    assert "\n::error::" not in said
+
+
+def test_an_upgrade_that_moves_the_predictions_is_seen_the_first_night(tmp_path: Path, command: Command) -> None:
+    """No answer turns; of each fixed text the divergence doubles, as by a codec that rounds otherwise."""
+    for night in range(3):
+        write_night(tmp_path, night, likely=0.65)
+    write_night(tmp_path, 3, likely=0.68, facts={"plugin": "b" * 64})
+    code, said = command("history", "--reports", tmp_path / "reports", "--no-plot")
+    assert code == 1
+    assert "WORSE fidelity kl: worse by 0.0088 nats a token since 20260304-011700-smollm2-cpu" in said
+    assert "suspect: harness: plugin: not there -> bbbbbbbbbbbb" in said
+    assert "newly worse: 64 texts: " in said
+
+
+def test_files_that_changed_are_one_suspect_that_names_them(tmp_path: Path) -> None:
+    names = [f"harness judge/file{number}.py" for number in range(9)]
+    write_night(tmp_path, 0, facts=dict.fromkeys(names, "a" * 64))
+    write_night(tmp_path, 1, lost=LOST, facts={**dict.fromkeys(names[:-1], "b" * 64), names[-1]: "a" * 64})
+    [change] = alarm_of(judged(tmp_path / "reports")).changes
+    assert str(change.what).startswith("harness: harness: other files: judge/file0.py, judge/file1.py")
+    assert str(change.what).endswith("judge/file4.py and 3 more")
 
 
 def test_thresholds_that_changed_are_suspects_by_name(tmp_path: Path) -> None:
