@@ -157,8 +157,8 @@ def _folder(folder: Path, files: Sequence[str] | None) -> tuple[dict[str, list[R
     names = files if files is not None else [name for name in FILES if (folder / name).exists()]
     if not names:
         raise HarnessError(
-            f"{folder} holds none of {', '.join(FILES)}, of which fixed texts are made: see suites/README.md for "
-            "their form, or have the suite's own questions be texts (`fidelity.tasks`)"
+            f"{folder} holds none of {', '.join(FILES)}, of which fixed texts are made: suites/README.md has their "
+            "form, or have the suite's own questions be texts (`fidelity.tasks`)"
         )
     checks = {GSM8K_TRAIN: _check_gsm8k, GSM8K_TEST: _check_gsm8k, BOOLQ: _check_boolq}
     return read_folder(folder, names, checks)
