@@ -6,37 +6,53 @@ nox, or the one named with --server-python.
 """
 
 import argparse
-import ast
-import fcntl
-import hashlib
 import json
 import os
-import shutil
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 import nox
-from nox.command import CommandFailed
+
+# nox loads this file by its path, from wherever it was called.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from environments import (
+    CPU_SHIMS,
+    ENVIRONMENTS,
+    ERROR,
+    PASS,
+    RELEASES,
+    REQUIREMENTS,
+    ROOT,
+    alone,
+    end_with,
+    environment,
+    harness_env,
+    harness_environment,
+    install,
+    must_run,
+    newest_release,
+    older_releases,
+    path_of,
+    prepare_plugin,
+    pytest_for,
+    release_environment,
+    run,
+    server_cpu_environment,
+    server_env,
+)
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["accuracy"]
 nox.options.default_venv_backend = "none"
 
-ROOT = Path(__file__).resolve().parent
-ENVIRONMENTS = ROOT / ".nox"
-REQUIREMENTS = ROOT / "requirements"
 ACTIVATIONS = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute() / "activations.pt"
-PLUGINS = ENVIRONMENTS / "plugin"
-CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 
 DEFAULT_SUITE = "smollm2-cpu"
+# CI looks at the oldest that has flag and plugins, one in the middle, and the newest.
+IN_CI = ("0.5.11", "0.5.16")
 MULTI_GPU_SUITE = "smollm2-cuda"
 # What `multi_gpu` hands to suites.speed.multi_gpu; the rest goes to the suite.
 MULTI_GPU_OPTIONS = ("--backend", "--device", "--ranks", "--parts", "--calls", "--seed", "--largest", "--rounds")
@@ -56,10 +72,6 @@ SERVER_SIDE = (
 )
 # Tests of which `tests` runs only a part.
 CAMPAIGNS = ("tests/test_virtual_ranks.py", "tests/test_sensitivity.py")
-# No session takes so long: a plugin's folder that none used since may go.
-UNUSED_S = 30 * 24 * 3600
-# The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
-GRACE_S = 90.0
 # What `lock` makes of requirements/NAME.txt, in order: for which Python, and its resolver's further options.
 LOCKS: dict[str, tuple[str, ...]] = {
     "nox": ("3.11", "--universal"),
@@ -71,24 +83,10 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "packaged-assets": ("3.12", "--no-deps"),
     "server-cpu": ("3.11",),
     "server-cpu-nodeps": ("3.11", "--no-deps"),
-}
-# lm-eval needs them, and they come as source alone.
-SOURCES = ("--no-binary=sqlitedict", "--no-binary=rouge-score", "--no-binary=word2number")
+} | {f"sglang/{file.stem}": ("3.11", "--no-deps") for file in sorted(RELEASES.glob("*.txt"))}
 # Not locked by hash: which build of torch there is, and with it its CUDA libraries, is up to the user's own index.
 TORCHS = ("torch", "torchvision", "triton", "nvidia-", "cuda-")
-PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-# uv takes seconds where pip takes a minute, and links what another checkout has fetched. It reads none of pip's
-# settings.
-UV_INSTALL = ("-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--index-strategy=unsafe-best-match")
-UV_OPTIONS = {
-    "index-url": "--default-index",
-    "extra-index-url": "--index",
-    "find-links": "--find-links",
-    "constraint": "--constraint",
-    "trusted-host": "--allow-insecure-host",
-}
-UV_VARIABLES = {"cert": "SSL_CERT_FILE", "timeout": "UV_HTTP_TIMEOUT", "default-timeout": "UV_HTTP_TIMEOUT"}
-PASS, FAIL, INCONCLUSIVE, ERROR = 0, 1, 2, 3
+FAIL, INCONCLUSIVE = 1, 2
 INTERRUPTED = 130
 # pytest's exit code where it had nothing to run.
 NO_TESTS = 5
@@ -207,6 +205,12 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def compat(session: nox.Session) -> None:
+    """Count what each release of SGLang compresses: -- --sglang 0.5.16, or --short for CI. Options: -- --help."""
+    end_with(run_compat(session, session.posargs))
+
+
+@nox.session
 def nightly(session: nox.Session) -> None:
     """Run the numerics and every suite of a device: -- --device npu or cuda (default: cpu). One exit code for all.
 
@@ -226,6 +230,8 @@ def nightly(session: nox.Session) -> None:
     numerical = run_numerics(session, numeric, device=device)
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
     codes |= {name: run_accuracy(session, ["--suite", name, "--noise-floor", *rest]) for name in names}
+    if device == "cpu":
+        codes["compat"] = run_compat(session, [])
     # Which device these are for nobody knows: a night must not pass without them.
     codes |= {name: ERROR for name, its_device in devices.items() if its_device == BROKEN}
     parts = [f"--part={name}={code}" for name, code in codes.items()]
@@ -322,8 +328,10 @@ def lint(session: nox.Session) -> None:
             python,
             *mypy,
             "noxfile.py",
+            "environments.py",
             "harness",
             "tests",
+            "suites/compat",
             "suites/faults",
             "suites/tasks",
             f"--exclude={exclude}",
@@ -370,7 +378,8 @@ def audit(session: nox.Session) -> int:
     options = ("--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json", f"--output={found}")
     dependencies: list[dict[str, Any]] = []
     # One by one: a package may be in several locks.
-    for name in LOCKS:
+    # But for SGLang's old releases: whoever looks at one of them knows that it is old.
+    for name in (name for name in LOCKS if "/" not in name):
         found.unlink(missing_ok=True)
         run(session, python, "-m", "pip_audit", *options, f"--requirement={REQUIREMENTS / name}.lock")
         dependencies += json.loads(found.read_text())["dependencies"] if found.exists() else []
@@ -393,6 +402,9 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
         return run(session, python, "-m", "harness", command, "--help")
     suite, _ = pop_option(arguments, "--suite", DEFAULT_SUITE)
     interpreter, _ = pop_option(arguments, "--server-python", named_interpreter())
+    release, arguments = pop_option(arguments, "--sglang", "")
+    if release:
+        interpreter = str(release_environment(session, release))
     # An unknown suite needs no environment: the harness refuses it with the list of those there are. And a run that
     # goes on has its interpreter in its plan.
     resumed = pop_option(arguments, "--resume", "")[0]
@@ -402,6 +414,23 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
     code = run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
     # The harness has no others; a killed one has a signal's.
     return code if code in (*WORST_FIRST, INTERRUPTED) else ERROR
+
+
+def run_compat(session: nox.Session, arguments: Sequence[str]) -> int:
+    """Look at releases of SGLang, at all unless some are named or the form is CI's, and return the exit code."""
+    python = harness_environment(session, dev=True)
+    if "--help" in arguments:
+        return run(session, python, "-m", "suites.compat", "--help")
+    named, rest = pop_option(arguments, "--sglang", "")
+    usual = IN_CI if "--short" in rest else older_releases()
+    releases = named.split(",") if named else [*usual, newest_release()]
+    server = server_cpu_environment(session)
+    prepare_plugin(session)
+    pythons = [f"--release={release}={release_environment(session, release)}" for release in releases]
+    code = prepare(session, server) or run(
+        session, python, "-m", "suites.compat", *pythons, *rest, env=harness_env(server)
+    )
+    return code if code in WORST_FIRST else ERROR
 
 
 def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str = "cpu") -> int:
@@ -453,188 +482,6 @@ def capture_activations(session: nox.Session, arguments: Sequence[str]) -> int:
     return ERROR if code else PASS
 
 
-def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
-    """Return the interpreter of the harness's own environment, made on first use."""
-    with alone(session):
-        python = environment(session, "harness")
-        install(session, python, "harness.txt", *SOURCES)
-        if dev:
-            install(session, python, "dev.txt")
-    return python
-
-
-def server_cpu_environment(session: nox.Session) -> Path:
-    """Return the interpreter of SGLang's CPU environment, made on first use."""
-    with alone(session):
-        python = environment(session, "server-cpu")
-        install(session, python, "server-cpu.txt")
-        if install(session, python, "torch.txt", hashed=False):
-            which = "import torch; print(f'installed: torch {torch.__version__}, its CUDA: {torch.version.cuda}')"
-            must_run(session, python, "-c", which)
-        install(session, python, "server-cpu-nodeps.txt")
-    return python
-
-
-def environment(session: nox.Session, name: str) -> Path:
-    """Return the interpreter of the virtual environment .nox/NAME, made if it is not there, or is half made."""
-    folder = ENVIRONMENTS / name
-    python = folder / "bin" / "python"
-    packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    if mark_of(folder).exists() or not python.exists() or not packages.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        with unfinished(folder):
-            must_run(session, Path(sys.executable), "-m", "venv", str(folder))
-    return python
-
-
-@contextmanager
-def alone(session: nox.Session) -> Iterator[None]:
-    """Hold this checkout's lock: of several sessions at once, one makes what all of them use."""
-    ENVIRONMENTS.mkdir(exist_ok=True)
-    with (ENVIRONMENTS / ".lock").open("w") as lock_file:
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            session.log("waiting for another nox, which is making the environments of this checkout")
-            fcntl.flock(lock_file, fcntl.LOCK_EX)
-        yield
-
-
-def mark_of(folder: Path) -> Path:
-    """Return the file that is there as long as a folder is being made; it outlives whoever made it."""
-    return folder.with_name(f".{folder.name}.unfinished")
-
-
-@contextmanager
-def unfinished(folder: Path) -> Iterator[None]:
-    """Mark a folder while something is installed into it: one that is found with its mark is made anew."""
-    mark_of(folder).touch()
-    yield
-    mark_of(folder).unlink()
-
-
-def install(
-    session: nox.Session,
-    python: Path,
-    requirements: str,
-    *options: str,
-    target: Path | None = None,
-    hashed: bool = True,
-) -> bool:
-    """Install what a file of requirements is locked to, unless that is installed already; return whether it was."""
-    file = REQUIREMENTS / requirements
-    if hashed:
-        file = file.with_suffix(".lock")
-        # The lock has all there is to install.
-        options = ("--require-hashes", "--no-deps", "--only-binary=:all:", *options)
-    stamp = (target or python.parent.parent) / f".installed-{requirements}"
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    if stamp.exists() and stamp.read_text() == digest:
-        return False
-    where = [f"--target={target}", "--upgrade"] if target else []
-    with unfinished(stamp.parent):
-        fetch(session, python, *where, *options, "-r", str(file))
-        stamp.write_text(digest)
-    return True
-
-
-def fetch(session: nox.Session, python: Path, *arguments: str) -> None:
-    """Install with uv, told what pip is told; with pip where nox's own environment has no uv, or uv cannot do it."""
-    if find_spec("uv") is not None:
-        settings = pip_settings(str(must_run(session, python, "-m", "pip", "config", "list", silent=True)))
-        if "--require-hashes" in arguments:
-            # What is locked needs no constraint, and uv would want hashes of it.
-            settings.pop("constraint", None)
-        options, env = in_words_of_uv(settings)
-        uv = (*UV_INSTALL, f"--python={python}", *options, *arguments)
-        if run(session, Path(sys.executable), *uv, env=env) == PASS:
-            return
-        session.log("uv could not install these: pip tries it")
-    must_run(session, python, *PIP_INSTALL, *arguments)
-
-
-def pip_settings(listed: str) -> dict[str, str]:
-    """Return what pip is told, of what `pip config list` prints: files first, the environment above them."""
-    found = [line.partition("=") for line in listed.splitlines() if "=" in line]
-    sections = ("global", "install", ":env:")
-    return {
-        key.partition(".")[2]: str(ast.literal_eval(value))
-        for section in sections
-        for key, _, value in found
-        if key.partition(".")[0] == section
-    }
-
-
-def in_words_of_uv(settings: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Return the options and variables by which uv is told what pip is told."""
-    options = [f"{option}={value}" for name, option in UV_OPTIONS.items() for value in settings.get(name, "").split()]
-    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        options.append("--no-index")
-    return options, {variable: settings[name] for name, variable in UV_VARIABLES.items() if name in settings}
-
-
-def prepare_plugin(session: nox.Session) -> None:
-    """Install this project alone into the folder that carries SGLang's plugin to any interpreter, unless it is there.
-
-    It is named by its contents and never touched again: a server that runs may still read it.
-    """
-    folder = plugin_folder()
-    python = harness_environment(session)
-    with alone(session):
-        if folder.exists():
-            # Noted for those after us: a server that runs reads it.
-            os.utime(folder)
-            return
-        for other in PLUGINS.iterdir() if PLUGINS.exists() else ():
-            if time.time() - other.stat().st_mtime > UNUSED_S:
-                shutil.rmtree(other)
-        # setuptools copies whatever an earlier build left there, deleted modules included. And metadata left here
-        # would make the plugin look installed to every Python that is started in this folder.
-        left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")
-        partial = folder.with_name(f".{folder.name}.partial")
-        for left in (*left_by_build, partial):
-            shutil.rmtree(left, ignore_errors=True)
-        must_run(session, python, *PIP_INSTALL, "--no-deps", "--no-build-isolation", f"--target={partial}", str(ROOT))
-        for left in left_by_build:
-            shutil.rmtree(left, ignore_errors=True)
-        partial.rename(folder)
-
-
-@cache
-def plugin_folder() -> Path:
-    """Return .nox/plugin/HASH, of the hash that the package has when it is first asked for."""
-    whole = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
-    for file in sorted((ROOT / "harness").rglob("*.py")):
-        whole.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return PLUGINS / whole.hexdigest()[:16]
-
-
-def pytest_for(session: nox.Session, python: Path) -> Path:
-    """Return a folder that holds pytest for somebody else's interpreter, whose packages stay as they are."""
-    tools = ENVIRONMENTS / "pytest-tools"
-    with alone(session):
-        if mark_of(tools).exists():
-            shutil.rmtree(tools, ignore_errors=True)
-        install(session, python, "pytest-tools.txt", target=tools)
-    return tools
-
-
-def harness_env(server: Path) -> dict[str, str]:
-    """Return the variables by which the harness finds SGLang's interpreter and the plugin."""
-    return {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(plugin_folder())}
-
-
-def server_env() -> dict[str, str]:
-    """Return the environment in which the CPU server's interpreter imports SGLang and this project."""
-    return {"PYTHONPATH": path_of(CPU_SHIMS, ROOT), "SGLANG_USE_CPU_ENGINE": "1"}
-
-
-def path_of(*folders: Path) -> str:
-    """Return a PYTHONPATH of these folders before the user's own: an implementation under test may be there."""
-    own = [path for path in (os.environ.get("PYTHONPATH"),) if path]
-    return os.pathsep.join((*map(str, folders), *own))
-
-
 def suites(session: nox.Session, *named: str) -> dict[str, str]:
     """Return each suite's device by its name, or that of those named, by name or file."""
     listed = must_run(session, harness_environment(session), "-m", "harness", "suites", *named, silent=True)
@@ -657,32 +504,6 @@ def gpus(session: nox.Session, python: Path) -> int:
     said = session.run(str(python), "-c", ask, silent=True, external=True, success_codes=range(256))
     found = [line.removeprefix("GPUs:") for line in str(said).splitlines() if line.startswith("GPUs:")]
     return int(found[0]) if found else 0
-
-
-def run(session: nox.Session, python: Path, *arguments: str, env: dict[str, str] | None = None) -> int:
-    """Run a Python and return its exit code instead of failing on it."""
-    try:
-        session.run(
-            str(python),
-            *arguments,
-            env=env,
-            external=True,
-            interrupt_timeout=GRACE_S,
-            terminate_timeout=GRACE_S,
-        )
-    except CommandFailed as failed:
-        # Without a code it could not even be started.
-        return failed.return_code or ERROR
-    return PASS
-
-
-def must_run(session: nox.Session, python: Path, *arguments: str, silent: bool = False) -> object:
-    """Run a Python without which nothing can be measured: where it fails, nox ends with ERROR and not with FAIL."""
-    try:
-        return session.run(str(python), *arguments, silent=silent, external=True)
-    except CommandFailed as failed:
-        session.log(f"ERROR: what is to be measured cannot be made ready: {failed}")
-        raise SystemExit(ERROR) from failed
 
 
 class _Options(argparse.ArgumentParser):
@@ -711,9 +532,3 @@ def end_with_worst(session: nox.Session, codes: dict[str, int]) -> None:
     for name, code in codes.items():
         session.log(f"{name}: exit code {code}")
     end_with(min((code if code in WORST_FIRST else ERROR for code in codes.values()), key=WORST_FIRST.index))
-
-
-def end_with(code: int) -> None:
-    """End nox with `code` where it is not 0: nox itself would make each failure a 1."""
-    if code:
-        raise SystemExit(code)

@@ -37,3 +37,16 @@ class ConfigError(HarnessError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class NotFetchedError(HarnessError):
+    """Something of a hub's that is not here yet, and that the hub may not be asked for.
+
+    Attributes:
+        task: The task whose data it is; empty for anything else.
+        what: What it is called there.
+    """
+
+    def __init__(self, message: str, *, task: str = "", what: str = "") -> None:
+        super().__init__(message)
+        self.task, self.what = task, what

@@ -1,4 +1,4 @@
-"""Reports for people: Markdown and JSON under reports/, and the same on the screen. Imports harness.places."""
+"""Reports for people: Markdown, a page and JSON under reports/, and the same on the screen."""
 
 import datetime as dt
 import json
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.places import point_latest
+from harness.report.page.frame import render
 from harness.run.versions import cpu_model
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
@@ -74,6 +75,19 @@ def machine() -> str:
     return f"{cpu_model()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
 
 
+def as_page(text: str, sections: Sequence[Section], footer: str) -> str:
+    """A report as a page: its title and paragraphs, then the sections."""
+    title, *paragraphs = text.split("\n\n")
+    return render(
+        "published.html.jinja",
+        folder=Path(__file__).parent,
+        title=title.removeprefix("# "),
+        paragraphs=paragraphs,
+        sections=sections,
+        footer=footer,
+    )
+
+
 def publish(name: str, text: str, *, data: object = None, sections: Sequence[Section] = ()) -> Path:
     """Prints a report and writes it to a new folder ``reports/<UTC time>-<name>``, where ``latest-<name>`` leads.
 
@@ -82,7 +96,8 @@ def publish(name: str, text: str, *, data: object = None, sections: Sequence[Sec
         text: Markdown: a title and whatever comes before the sections.
         data: What ``report.json`` holds beside machine and time, with null for what isn't finite, which JSON can't
             hold; without it none is written.
-        sections: What follows. A terminal shows them in colour, anything else prints their Markdown.
+        sections: What follows, and what makes a page, report.html, worth it. A terminal shows them in colour,
+            anything else prints their Markdown.
 
     Returns:
         The path of report.md.
@@ -96,6 +111,8 @@ def publish(name: str, text: str, *, data: object = None, sections: Sequence[Sec
     whole = "\n\n".join((text, *(section.markdown() for section in sections), f"{footer}\n"))
     path = folder / "report.md"
     path.write_text(whole, encoding="utf-8")
+    if sections:
+        (folder / "report.html").write_text(as_page(text, sections, footer), encoding="utf-8")
     if data is not None:
         record = {"machine": machine(), "finished": now.isoformat(timespec="seconds"), name: _finite(data)}
         (folder / "report.json").write_text(f"{json.dumps(record, indent=1, allow_nan=False)}\n", encoding="utf-8")

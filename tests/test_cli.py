@@ -12,10 +12,9 @@ from harness.cli import ready
 from harness.cli.main import main
 from harness.config.load import suite_names
 from harness.config.suite import Source
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotFetchedError
 from harness.places import ROOT, SUITES
 from harness.plan.plan import Plan
-from harness.prepare.data import NotFetchedError
 from harness.records.run import RunRecord, read_record, write_record
 from harness.report.build import build_report
 from tests.support import (
@@ -33,7 +32,9 @@ from tests.support import (
 )
 
 # Stands for an interpreter whose SGLang takes everything.
-WILLING = """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "packages": "", "plugin": ""}'"""
+WILLING = (
+    """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "spelled": {}, "packages": "", "plugin": ""}'"""
+)
 
 
 class Ran:

@@ -1,21 +1,19 @@
 """The sessions: what they run, with what, and what their exit codes come to."""
 
-import os
 import re
-import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import nox
 import pytest
-from nox.command import CommandFailed
 
+import environments
 import noxfile
+
+RUN_COMPAT = noxfile.run_compat
 
 
 class Session:
@@ -30,6 +28,7 @@ class Session:
         self._codes = (collective, suite)
         monkeypatch.setattr(noxfile, "run", self._run)
         monkeypatch.setattr(noxfile, "run_accuracy", self._run_accuracy)
+        monkeypatch.setattr(noxfile, "run_compat", lambda *_: 0)
         monkeypatch.setattr(noxfile, "gpus", lambda *_: gpus)
         monkeypatch.setattr(noxfile, "pytest_for", lambda *_: Path("/tools"))
         monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
@@ -70,7 +69,7 @@ def test_both_parts_run_with_the_interpreter_that_runs_nox(monkeypatch: pytest.M
         (sys.executable, ["-m", "suites.speed.multi_gpu"]),
         ("accuracy", ["--suite", "smollm2-cuda", "--no-noise-floor"]),
     ]
-    assert session.environments == [{"PYTHONPATH": f"/tools:{noxfile.ROOT}"}]
+    assert session.environments == [{"PYTHONPATH": f"/tools:{environments.ROOT}"}]
     assert session.logged == ["collective: exit code 0", "smollm2-cuda: exit code 0"]
 
 
@@ -157,7 +156,7 @@ def test_a_figure_that_got_worse_makes_the_night_red(
     assert end.value.code == code
     assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor", "--reports", "/there"])
     usual = f"--keep={noxfile.KEPT_RUNS}"
-    assert session.night == [usual, "--part=numerics=0", f"--part=a={suite}", "--reports=/there"]
+    assert session.night == [usual, "--part=numerics=0", f"--part=a={suite}", "--part=compat=0", "--reports=/there"]
     assert session.logged[-1] == f"history: exit code {history}"
 
 
@@ -202,10 +201,15 @@ def test_a_suite_that_cannot_be_read_fails_the_night_and_stops_no_other(monkeypa
     given: Any = SimpleNamespace(posargs=[], log=session.logged.append)
     with pytest.raises(SystemExit) as end:
         noxfile.nightly.func(given)
-    assert end.value.code == noxfile.ERROR
+    assert end.value.code == environments.ERROR
     assert session.ran[0] == ("accuracy", ["--suite", "a", "--noise-floor"])
-    assert session.night[1:] == ["--part=numerics=0", "--part=a=0", "--part=b=3"]
-    assert session.logged[:-1] == ["numerics: exit code 0", "a: exit code 0", "b: exit code 3"]
+    assert session.night[1:] == ["--part=numerics=0", "--part=a=0", "--part=compat=0", "--part=b=3"]
+    assert session.logged[:-1] == [
+        "numerics: exit code 0",
+        "a: exit code 0",
+        "compat: exit code 0",
+        "b: exit code 3",
+    ]
 
 
 def test_nightly_refuses_a_device_that_has_no_suite(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +218,7 @@ def test_nightly_refuses_a_device_that_has_no_suite(monkeypatch: pytest.MonkeyPa
     given: Any = SimpleNamespace(posargs=["--device", "npus"], log=session.logged.append)
     with pytest.raises(SystemExit) as end:
         noxfile.nightly.func(given)
-    assert end.value.code == noxfile.ERROR
+    assert end.value.code == environments.ERROR
     assert session.logged == ["there is no suite for --device npus; there are suites for: cpu, npu"]
     assert not session.ran
 
@@ -305,7 +309,7 @@ class Environments:
         asked, env = self.ran[-1]
         # What the harness itself knows goes to it as it was given.
         assert asked == ["-m", "harness", "accuracy", *arguments]
-        assert env["HARNESS_PLUGIN_PATH"] == str(noxfile.plugin_folder())
+        assert env["HARNESS_PLUGIN_PATH"] == str(environments.plugin_folder())
         return env["HARNESS_SERVER_PYTHON"]
 
 
@@ -379,143 +383,10 @@ def test_an_option_is_taken_out_and_all_others_stay(arguments: list[str], value:
     assert noxfile.pop_option(arguments, "--suite", "default") == (value, rest)
 
 
-class Commands:
-    """A session that notes what it would run, or really runs it; what `fails` says fails, as nox tells it."""
-
-    def __init__(self, *, fails: str = "no such command") -> None:
-        self.ran: list[list[str]] = []
-        self.logged: list[str] = []
-        self.log = self.logged.append
-        self._fails = fails
-
-    def run(self, *command: str, **_: object) -> str:
-        self.ran.append(list(command))
-        if self._fails in command:
-            raise CommandFailed(reason="it failed", return_code=1)
-        if "venv" in command:
-            folder = Path(command[-1])
-            (folder / "bin").mkdir(parents=True)
-            (folder / "bin" / "python").touch()
-            (folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}").mkdir(parents=True)
-        for target in (word.removeprefix("--target=") for word in command if word.startswith("--target=")):
-            (Path(target) / "harness").mkdir(parents=True)
-        return ""
-
-    def made(self) -> int:
-        """Return how many environments were made."""
-        return sum("venv" in command for command in self.ran)
-
-
-@pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a checkout without environments."""
-    for name in ("noxfile.py", "pyproject.toml"):
-        shutil.copy(noxfile.ROOT / name, tmp_path)
-    for name in ("requirements", "harness"):
-        shutil.copytree(noxfile.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(noxfile, "ROOT", tmp_path)
-    monkeypatch.setattr(noxfile, "ENVIRONMENTS", tmp_path / ".nox")
-    monkeypatch.setattr(noxfile, "PLUGINS", tmp_path / ".nox" / "plugin")
-    noxfile.plugin_folder.cache_clear()
-    yield tmp_path
-    noxfile.plugin_folder.cache_clear()
-
-
-def test_a_package_index_out_of_reach_is_an_error_and_no_fail(checkout: Path) -> None:
-    """The real nox, which makes the environment and cannot fill it."""
-    env = {**os.environ, "PIP_NO_INDEX": "1"}
-    command = [sys.executable, "-m", "nox", "-f", str(checkout / "noxfile.py"), "-s", "accuracy"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == noxfile.ERROR, done.stderr
-    assert "ERROR: what is to be measured cannot be made ready" in done.stderr
-    assert (checkout / ".nox" / ".harness.unfinished").exists()
-
-
-def test_an_environment_that_was_left_half_made_is_made_anew(checkout: Path) -> None:
-    broken: Any = Commands(fails="pip")
-    with pytest.raises(SystemExit) as end:
-        noxfile.harness_environment(broken)
-    assert end.value.code == noxfile.ERROR
-    stray = checkout / ".nox" / "harness" / "half"
-    stray.touch()
-    whole: Any = Commands()
-    noxfile.harness_environment(whole)
-    assert (broken.made(), whole.made()) == (1, 1)
-    assert not stray.exists()
-    again: Any = Commands()
-    noxfile.harness_environment(again)
-    assert not again.ran
-
-
-@pytest.mark.parametrize("lost", ["bin/python", "lib"])
-def test_an_environment_of_a_python_that_is_gone_is_made_anew(checkout: Path, lost: str) -> None:
-    first: Any = Commands()
-    noxfile.harness_environment(first)
-    gone = checkout / ".nox" / "harness" / lost
-    gone.rename(gone.with_name("gone"))
-    second: Any = Commands()
-    noxfile.harness_environment(second)
-    assert second.made() == 1
-
-
-def test_a_plugin_is_named_by_its_contents_and_never_touched_again(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session: Any = Commands()
-    noxfile.prepare_plugin(session)
-    first = noxfile.plugin_folder()
-    (first / "read by a server").touch()
-    ran = len(session.ran)
-    noxfile.prepare_plugin(session)
-    assert len(session.ran) == ran
-    with (checkout / "harness" / "collective" / "codec.py").open("a") as out:
-        out.write("# changed\n")
-    # Not within one session, both of whose arms are to load the same.
-    assert noxfile.plugin_folder() == first
-    noxfile.plugin_folder.cache_clear()
-    noxfile.prepare_plugin(session)
-    second = noxfile.plugin_folder()
-    assert second != first
-    assert (second / "harness").exists()
-    assert (first / "read by a server").exists()
-    # Both are used now; a month later a third is made, and the first was used yesterday.
-    long_ago = time.time() - noxfile.UNUSED_S - 60
-    os.utime(first, (long_ago, long_ago))
-    os.utime(second, (long_ago, long_ago))
-    for folder in (first, first.with_name("another")):
-        with monkeypatch.context() as patch:
-            patch.setattr(noxfile, "plugin_folder", lambda folder=folder: folder)
-            noxfile.prepare_plugin(session)
-    assert (first.exists(), second.exists()) == (True, False)
-
-
-HOLDER = """
-import sys, time
-from pathlib import Path
-from types import SimpleNamespace
-import noxfile
-noxfile.ENVIRONMENTS = Path(sys.argv[1])
-with noxfile.alone(SimpleNamespace(log=print)):
-    with open(sys.argv[2], "a") as out:
-        for word in ("in", "out"):
-            out.write(word + "\\n")
-            out.flush()
-            time.sleep(0.2)
-"""
-
-
-def test_of_several_sessions_one_makes_what_all_use(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    command = [sys.executable, "-c", HOLDER, str(tmp_path / ".nox"), str(log)]
-    holders = [subprocess.Popen(command, cwd=noxfile.ROOT, stdout=subprocess.DEVNULL) for _ in range(4)]
-    assert [holder.wait(120) for holder in holders] == [0] * 4
-    assert log.read_text().split() == ["in", "out"] * 4
-
-
 @pytest.mark.parametrize("code", [-9, 137, 70])
 def test_a_harness_that_was_killed_is_an_error(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     Environments(monkeypatch, code=code)
-    assert noxfile.run_accuracy(SESSION, []) == noxfile.ERROR
+    assert noxfile.run_accuracy(SESSION, []) == environments.ERROR
 
 
 def test_a_run_that_goes_on_needs_no_environment_but_the_harnesss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,3 +394,27 @@ def test_a_run_that_goes_on_needs_no_environment_but_the_harnesss(monkeypatch: p
     monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: pytest.fail("made for nothing"))
     noxfile.run_accuracy(SESSION, ["--resume", "reports/x"])
     assert environments.ran[-1][0] == ["-m", "harness", "accuracy", "--resume", "reports/x"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "releases"),
+    [
+        (["--sglang", "0.5.16,0.5.23"], ["0.5.16", "0.5.23"]),
+        (["--short"], ["0.5.11", "0.5.16", "0.5.23"]),
+        ([], [*environments.older_releases(), "0.5.23"]),
+    ],
+)
+def test_compat_looks_at_the_releases_that_are_asked_for_the_oldest_first(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], releases: list[str]
+) -> None:
+    session = Session(monkeypatch)
+    monkeypatch.setattr(noxfile, "harness_environment", lambda _session, **_: Path("/harness/python"))
+    monkeypatch.setattr(noxfile, "release_environment", lambda _session, release: Path(f"/{release}"))
+    monkeypatch.setattr(noxfile, "prepare_plugin", lambda _session: None)
+    given: Any = SimpleNamespace(posargs=arguments, log=session.logged.append)
+    assert RUN_COMPAT(given, arguments) == 0
+    assert environments.older_releases()[0] == "0.5.11"
+    assert len(environments.older_releases()) == 12
+    named = [f"--release={release}=/{release}" for release in releases]
+    rest = [argument for argument in arguments if argument == "--short"]
+    assert session.ran[-1] == ("/harness/python", ["-m", "suites.compat", *named, *rest])

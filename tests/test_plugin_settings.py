@@ -16,6 +16,7 @@ ALL = Settings(
     capture=Path("/kept.pt"),
     study=Path("/study"),
     virtual_ranks=3,
+    one_gpu=True,
 )
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.safety import harmless, names_secret
+from harness.safety import harmless, names_secret, visible
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,21 @@ from harness.safety import harmless, names_secret
 def test_text_of_unknown_origin_steers_nothing(text: str, shown: str) -> None:
     assert harmless(text) == shown
     assert harmless(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text, tabs\tand\nlines: äöü 漢字 👩\u200d🔬", "plain text, tabs\tand\nlines: äöü 漢字 👩\u200d🔬"),
+        ("\x1b[31mred\x00\x7f\r", "␛[31mred␀␡␍"),
+        ("\u202egnp.exe\u2069", "⟨U+202E⟩gnp.exe⟨U+2069⟩"),
+        ("half \ud83d\ufeff \uffff \U000e0041", "half ⟨U+D83D⟩⟨U+FEFF⟩ ⟨U+FFFF⟩ ⟨U+E0041⟩"),
+    ],
+)
+def test_what_is_not_seen_is_named(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert visible(shown) == shown
+    assert shown.encode()
 
 
 @pytest.mark.parametrize(

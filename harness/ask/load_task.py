@@ -6,11 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import datasets
 from lm_eval.tasks import TaskManager
 from ruamel.yaml import YAML
 
 from harness.config.task_file import SPLITS, TaskRefused, find_task
-from harness.errors import ConfigError, HarnessError, Problem
+from harness.errors import ConfigError, HarnessError, NotFetchedError, Problem
 from harness.plan.plan import TaskPlan
 from harness.prepare.folder import limited
 
@@ -29,6 +30,7 @@ def load_task(name: str, plan: TaskPlan, data: Path) -> Any:  # noqa: ANN401 - l
 
     Raises:
         HarnessError: The data lacks a file, or lm-eval refuses the task.
+        NotFetchedError: The task's data is lm-eval's, is not in the hub's cache, and HF_HUB_OFFLINE forbids to ask.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     try:
@@ -55,6 +57,13 @@ def load_task(name: str, plan: TaskPlan, data: Path) -> Any:  # noqa: ANN401 - l
         try:
             return TaskManager(include_defaults=False).load([str(with_data)])["tasks"][name]
         except Exception as error:
+            if own is None and datasets.config.HF_HUB_OFFLINE and isinstance(error, ConnectionError):
+                named = " ".join(
+                    str(task.config[key]) for key in ("dataset_path", "dataset_name") if task.config.get(key)
+                )
+                raise NotFetchedError(
+                    f"{name}: not in the hub's cache, and the hub is not asked: {named}", task=name, what=named
+                ) from error
             # lm-eval, jinja and datasets raise errors of all kinds for a task that is broken, some without a word.
             raise HarnessError(f"{plan.file}: lm-eval cannot load the task: {in_words(error)}") from error
 

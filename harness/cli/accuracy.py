@@ -1,6 +1,5 @@
 """`accuracy` and `calibrate`: a suite's arms run, and what they show is judged."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from harness.cli.ready import checked_plan
 from harness.cli.report import show_found
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
+from harness.prepare.models import no_hub
 from harness.records.run_folder import RunFolder
 
 
@@ -126,6 +126,7 @@ def calibrate(  # noqa: PLR0917 - see above
 
 def run_plan(plan: Plan, *, resume: bool = False) -> int:
     """Run a plan, show its report and return its exit code."""
+    from harness.report.step_summary import add_step_summary  # noqa: PLC0415
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.run.display import Display  # noqa: PLC0415
     from harness.run.pipeline import run  # noqa: PLC0415 - lm-eval takes seconds to import
@@ -133,6 +134,7 @@ def run_plan(plan: Plan, *, resume: bool = False) -> int:
     terminal = console()
     with telling_how_to_resume(plan):
         done = run(plan, Display(terminal), resume=resume)
+        add_step_summary(done)
         show(done, terminal, RunFolder(Path(plan.folder)))
     take_in_mind(RunFolder(Path(plan.folder)))
     return done.exit_code
@@ -179,16 +181,3 @@ def telling_how_to_resume(plan: Plan) -> Iterator[None]:
     finally:
         if command := how_to_resume(plan):
             LAST_WORDS.append(f"to go on with what is left of the run: {command}")
-
-
-@contextmanager
-def no_hub() -> Iterator[None]:
-    """Keep libraries that are imported within from asking a hub, now and later: they read this once."""
-    name, before = "HF_HUB_OFFLINE", os.environ.get("HF_HUB_OFFLINE")
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before

@@ -8,13 +8,13 @@ from pydantic import BaseModel, ValidationError
 
 from harness.config.load import load
 from harness.config.suite import Source, Suite
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotFetchedError
 from harness.places import model_place
 from harness.plan.make import default_reports, make_plan, repeat_command
 from harness.plan.model_folder import NO_FOLDER
 from harness.plan.options import Options
 from harness.plan.plan import Plan
-from harness.prepare.data import NotFetchedError, data_place
+from harness.prepare.data import data_place
 from harness.prepare.data import prepare as prepare_data
 from harness.prepare.models import fetch_model, is_made_here, prepare_model
 from harness.prepare.needed import data_folder as folder_of
@@ -45,6 +45,8 @@ def checked_plan(
     if not options.dry_run:
         model = place_of_model(content, options.model_path, options.server_python)
         options = options.model_copy(update={"model_path": model})
+    else:
+        options = _with_cached_model(content, options)
     try:
         place, manifest = data_of(content, data, data_folder, fetch=not options.dry_run)
     except NotFetchedError as error:
@@ -61,6 +63,18 @@ def checked_plan(
         refused = [reason for reason in plan.refused if not reason.startswith(NO_FOLDER)]
         plan = plan.model_copy(update={"refused": refused})
     return plan
+
+
+def _with_cached_model(content: Suite, options: Options) -> Options:
+    """Return a dry run's options with the folder that the run would take of a hub's cache, or say that it fetches."""
+    named = options.model_path
+    place, revision = (named, None) if named else (model_place(content.model.path), content.model.revision)
+    try:
+        found = fetch_model(place, revision, fetch=False)
+    except NotFetchedError as error:
+        typer.echo(f"{error}\n")
+        return options
+    return options if found == place else options.model_copy(update={"model_path": found})
 
 
 def data_of(

@@ -26,6 +26,7 @@ def report(
 ) -> None:
     """Build the report of a run, a calibration or a study again from its own files, and end with its exit code."""
     from harness.report.build import build_report  # noqa: PLC0415 - see above
+    from harness.report.step_summary import add_step_summary  # noqa: PLC0415
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.report.write import write_report  # noqa: PLC0415
 
@@ -55,6 +56,7 @@ def report(
         write_whole(folder.report.with_name("thresholds.yaml"), thresholds.read_text(encoding="utf-8"))
     built = build_report(folder, plan)
     write_report(built, folder)
+    add_step_summary(built)
     show(built, console(), folder)
     raise SystemExit(built.exit_code)
 

@@ -69,7 +69,8 @@ models:
   $name:
     questions:
       metric: acc,none
-      # Five points at most, shown with 95 % confidence.
+      # Five points at most, shown with 95 % confidence, which takes some 200 questions. With fewer of them say
+      # `report_only: true` in place of both keys: then the predictions below decide alone.
       max_drop: 0.05
       # Fewer decide nothing.
       min_questions: 100

@@ -72,6 +72,7 @@ class Compression(Strict):
         claims: The codec of harness.collective whose bound and bytes an implementation under test claims.
         algorithm: An algorithm of harness.collective.
         policy: In place of codec and algorithm, a file that says how each site is compressed: docs/study.md.
+        sites: Where SGLang is expected to compress: in a mixture of experts attention alone.
         live_check: The live check.
     """
 
@@ -79,6 +80,7 @@ class Compression(Strict):
     claims: str | None = None
     algorithm: Algorithm = "one_shot"
     policy: str | None = None
+    sites: Annotated[list[Literal["attention", "ffn"]], Field(min_length=1)] = Field(default=["attention", "ffn"])
     live_check: LiveCheckOptions = LiveCheckOptions()
 
     @model_validator(mode="after")

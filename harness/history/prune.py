@@ -12,8 +12,8 @@ from harness.plan.plan import Plan
 from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
 
-# What was asked: the prompts, and in runs of earlier harnesses the tasks as they were loaded.
-BESIDE = ("questions", "tasks")
+# Runs of earlier harnesses have the tasks there as they were loaded.
+TASKS = "tasks"
 
 
 def prune(store: Store, reports: Path, keep: int) -> list[Path]:
@@ -59,7 +59,7 @@ def _last(runs: Sequence[Run], suite: str, keep: int) -> Sequence[Run]:
 def _parts(folder: RunFolder) -> list[Path]:
     """Return the folders to be removed: real ones, right below the run's."""
     plan = read_record(folder.plan, Plan)
-    named = [*(folder.arm(arm.name).path for arm in plan.arms), *(folder.path / name for name in BESIDE)]
+    named = [*(folder.arm(arm.name).path for arm in plan.arms), folder.asked, folder.path / TASKS]
     # Resolved: a plan from elsewhere may name an arm `..`, whose folder would be all reports.
     here = folder.path.resolve()
     return [path for path in named if path.is_dir() and not path.is_symlink() and path.resolve().parent == here]

@@ -1,9 +1,10 @@
 """Proof that compression ran, where it should and nowhere else, from the logs that each rank's plugin wrote."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from harness.plan.flag_coverage import explain, model_class
 from harness.plan.plan import Arm, Plan
 from harness.safety import parse_line
 from harness.sglang_plugin.policy import PLAIN, SITES, Policy
@@ -86,13 +87,27 @@ def prove(plan: Plan, arm: Arm, folder: Path, *, sglang: str) -> Engagement:
         "algorithm": settings.algorithm,
         "sglang": sglang,
     }
-    return read_engagement(
-        folder, tp=plan.tp, compressed=arm.compressed, policy=plan.policy_of(arm), expected=expected
+    found = read_engagement(
+        folder,
+        tp=plan.tp,
+        compressed=arm.compressed,
+        policy=plan.policy_of(arm),
+        expected=expected,
+        sites=plan.sites,
     )
+    if arm.compressed and found.ranks and not any(rank.calls for rank in found.ranks if rank.prefills):
+        found.faults.insert(0, explain(sglang, model_class(plan.model_path)))
+    return found
 
 
 def read_engagement(
-    folder: Path, *, tp: int, compressed: bool, policy: Policy, expected: Mapping[str, object]
+    folder: Path,
+    *,
+    tp: int,
+    compressed: bool,
+    policy: Policy,
+    expected: Mapping[str, object],
+    sites: Collection[str] = SITES,
 ) -> Engagement:
     """Read the ranks' logs of one arm and judge them.
 
@@ -106,6 +121,7 @@ def read_engagement(
         compressed: Which of the two arms it is.
         policy: What the compressed arm is to compress, and how.
         expected: What each rank must say of itself.
+        sites: Where it is to compress; elsewhere it must not.
     """
     ranks: list[RankCounts] = []
     faults: list[str] = []
@@ -113,7 +129,7 @@ def read_engagement(
     for rank in range(tp):
         file = folder / f"rank-{rank}.jsonl"
         try:
-            facts, passes = _read(file)
+            facts, passes = read_rank(file)
         except (OSError, ValueError) as error:
             faults.append(
                 f"rank {rank} left no proof ({file.name}: {error}): the plugin was not loaded there, or failed; "
@@ -130,7 +146,7 @@ def read_engagement(
             if facts.get(name) != value
         ]
         faults += (
-            _compressed_faults(rank, passes, policy, int(facts["layers"]), int(facts["hidden"]))
+            _compressed_faults(RankLog(facts, passes), rank, policy, sites)
             if compressed
             else _baseline_faults(rank, passes)
         )
@@ -143,7 +159,20 @@ def read_engagement(
     return Engagement(ranks=ranks, facts=_shared(all_facts), faults=faults)
 
 
-def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+class RankLog(NamedTuple):
+    """One rank's log: what it says of itself, and its forward passes."""
+
+    facts: dict[str, Any]
+    passes: list[dict[str, Any]]
+
+
+def read_rank(file: Path) -> RankLog:
+    """Read one rank's log.
+
+    Raises:
+        OSError: It is not there.
+        ValueError: It is no such log.
+    """
     lines = file.read_text(encoding="utf-8").splitlines()
     if not lines:
         raise ValueError("is empty")
@@ -154,7 +183,7 @@ def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         raise ValueError("its first line lacks the rank's facts")
     if not all(isinstance(forward, dict) and {"mode", "tokens"} <= forward.keys() for forward in passes):
         raise ValueError("it holds a line that is no forward pass")
-    return facts, passes
+    return RankLog(facts, passes)
 
 
 def is_prefill(forward: dict[str, Any]) -> bool:
@@ -186,12 +215,11 @@ def _count(rank: int, passes: list[dict[str, Any]]) -> RankCounts:
     )
 
 
-def _compressed_faults(
-    rank: int, passes: list[dict[str, Any]], policy: Policy, layers: int, hidden: int
-) -> list[str]:
+def _compressed_faults(log: RankLog, rank: int, policy: Policy, where: Collection[str]) -> list[str]:
+    layers, hidden, passes = int(log.facts["layers"]), int(log.facts["hidden"]), log.passes
     prefills = [forward for forward in passes if is_prefill(forward)]
     faults = [] if prefills else [f"rank {rank} ran no prefill, so nothing could be compressed"]
-    faults += policy_faults(f"rank {rank}", prefills, policy, layers)
+    faults += policy_faults(f"rank {rank}", prefills, policy, layers, where)
     for forward in passes:
         sites = forward.get("sites", {})
         if forward["mode"] in NEVER_COMPRESSED and sites:
@@ -221,7 +249,9 @@ def _wrong_elements(forward: dict[str, Any], hidden: int) -> str:
     return ""
 
 
-def policy_faults(who: str, prefills: list[dict[str, Any]], policy: Policy, layers: int) -> list[str]:
+def policy_faults(
+    who: str, prefills: list[dict[str, Any]], policy: Policy, layers: int, where: Collection[str] = SITES
+) -> list[str]:
     """Return where prefills made their sums in another way than the policy says; every layer's at every site.
 
     Args:
@@ -229,16 +259,19 @@ def policy_faults(who: str, prefills: list[dict[str, Any]], policy: Policy, laye
         prefills: Lines of a rank's log.
         policy: What was to be compressed, and how.
         layers: The model's layers.
+        where: The sites whose sums are asked how they are to be made; of the others none comes through the flag.
     """
-    expected = {site: _expected(policy, site, layers) for site in SITES}
+    asked = {site: layers if site in where else 0 for site in SITES}
+    expected = {site: _expected(policy, site, asked[site]) for site in SITES}
     faults = []
     for prefill in prefills:
         counts = {site: prefill.get("sites", {}).get(site, {}) for site in SITES}
         sums = {site: of_site.get("calls", 0) + of_site.get("plain", 0) for site, of_site in counts.items()}
-        if any(count != layers for count in sums.values()):
+        if sums != asked:
             found = ", ".join(f"{count} in {site}" for site, count in sums.items())
             faults.append(
                 f"{who}: a prefill of {prefill['tokens']} tokens compressed {found}; the model has {layers} layers"
+                + (f", of which {' and '.join(where)} alone is to be compressed" if len(where) < len(SITES) else "")
             )
             continue
         for site, how in expected.items():

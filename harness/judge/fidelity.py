@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from harness.config.thresholds import FidelityThreshold
 from harness.errors import HarnessError
-from harness.judge.error_budget import fail_levels
+from harness.judge.error_budget import FIDELITY_GATES, fail_levels
 from harness.judge.predictions import (
     Estimate,
     Fidelity,
@@ -14,7 +14,7 @@ from harness.judge.predictions import (
     mean_loglikelihood,
     mean_same_top,
 )
-from harness.judge.results import FidelityReport
+from harness.judge.results import FidelityReport, Gate
 from harness.judge.verdict import Judged, Verdict, worst
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, FidelityPlan, Plan
 from harness.records.predictions import FIDELITY, CompareLine, TextRecord, read_compared, read_predictions
@@ -60,7 +60,8 @@ def fidelity_report(folder: RunFolder, plan: Plan, fidelity: FidelityPlan) -> Fi
         # Without records the comparison's own faults only say that again.
         compressed = compressed.model_copy(update={"faults": unread})
     noise = against_baseline(AGAIN) if AGAIN in found and not unread else None
-    judged = judge_fidelity(compressed, noise, fidelity.threshold, fail_levels(plan))
+    levels = fail_levels(plan)
+    judged = judge_fidelity(compressed, noise, fidelity.threshold, levels)
     return FidelityReport(
         compressed=compressed,
         noise=noise,
@@ -68,6 +69,10 @@ def fidelity_report(folder: RunFolder, plan: Plan, fidelity: FidelityPlan) -> Fi
         warnings=fidelity_warnings(compressed, noise, fidelity.threshold),
         verdict=judged.verdict,
         reasons=list(judged.reasons),
+        gates={
+            key: Gate(verdict=gate.verdict, reasons=list(gate.reasons))
+            for key, gate in judge_gates(compressed, noise, fidelity.threshold, levels).items()
+        },
         protocol=fidelity.protocol(),
     )
 
@@ -89,17 +94,36 @@ def judge_fidelity(
         threshold: What is accepted, or None.
         levels: The error of each gate's FAIL, as `fidelity.KEY`.
     """
-    unfit = [*_unfit("fidelity", fidelity), *(_unfit("fidelity's noise floor", noise) if noise else ())]
-    if unfit or fidelity.overall is None:
+    if (unfit := _unfit_to_judge(fidelity, noise)) or fidelity.overall is None:
         return Judged(verdict=Verdict.ERROR, reasons=tuple(unfit))
     if threshold is None or not threshold.judges:
         return Judged(verdict=Verdict.REPORTED, reasons=("fidelity: reported only",))
+    judged = worst(list(judge_gates(fidelity, noise, threshold, levels).values()))
+    if fidelity.texts < FEWEST_TEXTS:
+        # One sentence, whatever the number of gates.
+        return Judged(verdict=judged.verdict, reasons=judged.reasons[:1])
+    if (known := threshold.known) and judged.verdict is Verdict.PASS:
+        return Judged(verdict=Verdict.PASS, reasons=(*judged.reasons, f"fidelity: no worse than known: {known.what}"))
+    return judged
+
+
+def judge_gates(
+    fidelity: Fidelity, noise: Fidelity | None, threshold: FidelityThreshold | None, levels: Mapping[str, float]
+) -> dict[str, Judged]:
+    """Judge each gate by itself; arguments as for `judge_fidelity`.
+
+    Returns:
+        What each came to, by its key in thresholds.yaml; none where the predictions cannot be, or are not, judged.
+    """
+    if _unfit_to_judge(fidelity, noise) or fidelity.overall is None or threshold is None:
+        return {}
     if fidelity.texts < FEWEST_TEXTS:
         text = f"fidelity: decided from {FEWEST_TEXTS} texts on, here {fidelity.texts}: too little data"
-        return Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
+        few = Judged(verdict=Verdict.INCONCLUSIVE, reasons=(text,))
+        return {key: few for key in (*FIDELITY_GATES, "max_text_kl") if getattr(threshold, key) is not None}
     texts, still, known = fidelity.by_text, noise.by_text if noise else None, threshold.known
-    parts = [
-        _judge(said.format, mean, limit, texts, still, level=levels[f"{FIDELITY}.{key}"], known=figure)
+    parts = {
+        key: _judge(said.format, mean, limit, texts, still, level=levels[f"{FIDELITY}.{key}"], known=figure)
         for key, said, mean, limit, figure in (
             (
                 "max_mean_kl",
@@ -124,13 +148,11 @@ def judge_fidelity(
             ),
         )
         if limit is not None
-    ]
+    }
     if threshold.max_text_kl is not None:
-        parts.append(_judge_worst_text(texts, still, threshold.max_text_kl, known.text_kl if known else None))
-    judged = worst(parts)
-    if known and judged.verdict is Verdict.PASS:
-        return Judged(verdict=Verdict.PASS, reasons=(*judged.reasons, f"fidelity: no worse than known: {known.what}"))
-    return judged
+        known_text = known.text_kl if known else None
+        parts["max_text_kl"] = _judge_worst_text(texts, still, threshold.max_text_kl, known_text)
+    return parts
 
 
 def fidelity_warnings(fidelity: Fidelity, noise: Fidelity | None, threshold: FidelityThreshold | None) -> list[str]:
@@ -157,6 +179,11 @@ def fidelity_warnings(fidelity: Fidelity, noise: Fidelity | None, threshold: Fid
         f"log-likelihood by {shift.loglikelihood.mean:+.3f} nats a token"
     )
     return [text]
+
+
+def _unfit_to_judge(fidelity: Fidelity, noise: Fidelity | None) -> list[str]:
+    """Return why the predictions cannot be judged; empty where they can."""
+    return [*_unfit("fidelity", fidelity), *(_unfit("fidelity's noise floor", noise) if noise else ())]
 
 
 def _unfit(name: str, fidelity: Fidelity) -> Iterator[str]:

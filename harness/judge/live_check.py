@@ -4,6 +4,7 @@ See harness.sglang_plugin.live_check and .measure for what is sampled and measur
 """
 
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,13 @@ class CheckedSums(Strict):
 
 
 def read_live_check(
-    folder: Path, engagement: Engagement, *, tp: int, every: int, policy: Policy
+    folder: Path,
+    engagement: Engagement,
+    *,
+    tp: int,
+    every: int,
+    policy: Policy,
+    sites: Collection[str] = SITES,
 ) -> CheckedSums | None:
     """Read the ranks' live checks of the compressed arm and judge them.
 
@@ -112,6 +119,7 @@ def read_live_check(
         tp: How many ranks there must be.
         every: The interval that was asked for; 0 for no check.
         policy: What was to be compressed, and how.
+        sites: Where it was to be compressed.
 
     Returns:
         None where no check was asked for.
@@ -141,7 +149,7 @@ def read_live_check(
         faults.append(f"the ranks checked different calls ({counts})")
     calls = engagement.ranks[0].calls if engagement.ranks else 0
     if not faults:
-        faults += _gaps(samples[0], engagement, calls, every, policy)
+        faults += _gaps(samples[0], engagement, every, policy, sites)
     every_sample = [sample for found in samples.values() for sample in found]
     ends = [passes[-1] for passes in ranks.values() if passes]
     seconds = max((end["check_seconds"] for end in ends), default=0.0)
@@ -165,10 +173,13 @@ def read_live_check(
     )
 
 
-def _gaps(samples: list[dict[str, Any]], engagement: Engagement, calls: int, every: int, policy: Policy) -> list[str]:
+def _gaps(
+    samples: list[dict[str, Any]], engagement: Engagement, every: int, policy: Policy, sites: Collection[str]
+) -> list[str]:
     """Return what a rank's checks leave open: sites without any, and checks that were due and are not there."""
+    calls = engagement.ranks[0].calls if engagement.ranks else 0
     layers = range(int(engagement.facts.get("layers", 0)))
-    to_check = {(site, layer) for site in SITES for layer in layers if policy.choice(site, layer) is not None}
+    to_check = {(site, layer) for site in sites for layer in layers if policy.choice(site, layer) is not None}
     checked = {(sample["site"], sample["layer"]) for sample in samples}
     gaps = [f"no call of layer {layer}, {site} was checked" for site, layer in sorted(to_check - checked)]
     # All calls of the first pass that compressed, then each whose number the interval divides.

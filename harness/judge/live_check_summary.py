@@ -28,7 +28,12 @@ def in_short(samples: Samples, tp: int) -> str | None:
         parts.append(f"rank {owners.pop()}'s part of the row")
     where = "all" if sites == checked else f"{len(sites)} of"
     parts += [f"{where} {len(checked)} sites", f"seen by rank{'s' if len(ranks) > 1 else ''} {_listed(ranks)}"]
-    return f"in short, of {len(broken)} checked calls beyond the bound: {', '.join(parts)}"
+    calls = sum(len(found) for found in samples.values())
+    most = max(sample[part]["over_bound"] for _, sample in broken for part in ("token0", "rest"))
+    return (
+        f"in short, {len(broken)} of {calls} checked calls are beyond the bound, up to {most:.3g} times as far as it "
+        f"allows: {', '.join(parts)}"
+    )
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
 from harness.judge.choices import Choices
 from harness.judge.engagement import Engagement
@@ -138,6 +140,18 @@ class Tests(Strict):
     excess_flips_high: float
 
 
+class Gate(Strict):
+    """What one gate came to by itself: one key of thresholds.yaml.
+
+    Attributes:
+        verdict: PASS, FAIL or INCONCLUSIVE.
+        reasons: Why.
+    """
+
+    verdict: str
+    reasons: list[str]
+
+
 class TaskReport(Strict):
     """One task.
 
@@ -154,6 +168,7 @@ class TaskReport(Strict):
         warnings: What no threshold judges and nobody should overlook.
         verdict: PASS, FAIL, INCONCLUSIVE, ERROR, or REPORTED.
         reasons: Why.
+        gates: What each gate came to, by its key; none where nothing is judged.
         choices: Of scored choices, what guessing scores and which way the answers shifted; None otherwise.
         threshold: What was accepted.
         protocol: What was asked and how it was read; None where the task never ran.
@@ -170,6 +185,7 @@ class TaskReport(Strict):
     warnings: list[str]
     verdict: str
     reasons: list[str]
+    gates: dict[str, Gate] = Field(default_factory=dict)
     choices: Choices | None
     threshold: Threshold
     protocol: dict[str, Any] | None
@@ -207,6 +223,7 @@ class FidelityReport(Strict):
         warnings: What no threshold judges and nobody should overlook.
         verdict: PASS, FAIL, INCONCLUSIVE, ERROR, or REPORTED.
         reasons: Why.
+        gates: What each gate came to, by its key; none where nothing is judged.
         protocol: What was asked and how it was read.
     """
 
@@ -216,4 +233,5 @@ class FidelityReport(Strict):
     warnings: list[str]
     verdict: str
     reasons: list[str]
+    gates: dict[str, Gate] = Field(default_factory=dict)
     protocol: dict[str, Any]

@@ -100,17 +100,29 @@ def judge_task(numbers: TaskNumbers, threshold: Threshold, levels: Levels = Leve
         return Judged(verdict=Verdict.ERROR, reasons=(f"{name}: no question was answered in both arms",))
     if threshold.report_only:
         return Judged(verdict=Verdict.REPORTED, reasons=(f"{name}: reported only ({threshold.source})",))
-    parts = [
-        judged
-        for judged in (
-            _judge_floor(numbers, threshold, levels.of("floor")),
-            _judge_drop(numbers, threshold),
-            _judge_flips(numbers, threshold, levels.of("max_flips")),
-            _judge_truncation(numbers, threshold, levels.of("max_truncated")),
-        )
-        if judged is not None
-    ]
-    return unless_unsteady(name, worst(parts), numbers.again)
+    return unless_unsteady(name, worst(list(_gates(numbers, threshold, levels).values())), numbers.again)
+
+
+def judge_gates(numbers: TaskNumbers, threshold: Threshold, levels: Levels = Levels()) -> dict[str, Judged]:
+    """Judge each of a task's gates by itself; arguments as for `judge_task`.
+
+    Returns:
+        What each came to, by its key in thresholds.yaml; none where the task cannot be, or is not, judged.
+    """
+    if numbers.faults or numbers.failed or numbers.counts.n == 0 or threshold.report_only:
+        return {}
+    found = _gates(numbers, threshold, levels)
+    return {key: unless_unsteady(numbers.name, judged, numbers.again) for key, judged in found.items()}
+
+
+def _gates(numbers: TaskNumbers, threshold: Threshold, levels: Levels) -> dict[str, Judged]:
+    found = {
+        "floor": _judge_floor(numbers, threshold, levels.of("floor")),
+        "max_drop": _judge_drop(numbers, threshold),
+        "max_flips": _judge_flips(numbers, threshold, levels.of("max_flips")),
+        "max_truncated": _judge_truncation(numbers, threshold, levels.of("max_truncated")),
+    }
+    return {key: judged for key, judged in found.items() if judged is not None}
 
 
 def unless_unsteady(name: str, judged: Judged, again: tuple[str, ...]) -> Judged:

@@ -23,9 +23,9 @@ from harness.judge.pairing import (
     paired_counts,
 )
 from harness.judge.pooled import judge_pooled
-from harness.judge.results import ArmScore, PooledReport, TaskReport, Tests
+from harness.judge.results import ArmScore, Gate, PooledReport, TaskReport, Tests
 from harness.judge.run_warnings import flips_concern, lost_concern, noise_concern, shift_concern
-from harness.judge.task_gates import Levels, TaskNumbers, judge_task, levels_of
+from harness.judge.task_gates import Levels, TaskNumbers, judge_gates, judge_task, levels_of
 from harness.judge.verdict import Verdict
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Plan, TaskPlan
 from harness.records.run import ArmRecord
@@ -210,6 +210,10 @@ def _report(
         warnings=[] if judged.verdict is Verdict.ERROR else _warnings(name, measured, numbers, mcnemar_p),
         verdict=judged.verdict,
         reasons=list(judged.reasons),
+        gates={
+            key: Gate(verdict=gate.verdict, reasons=list(gate.reasons))
+            for key, gate in judge_gates(numbers, task.threshold, levels).items()
+        },
         choices=measured.choices,
         threshold=task.threshold,
         protocol=record.tasks[name].protocol if record and name in record.tasks else None,

@@ -15,6 +15,8 @@ PLUGIN = "tp_compression_harness"
 BOUND_CORES = "SGLANG_CPU_OMP_THREADS_BIND"
 THREADS = "OMP_NUM_THREADS"
 # On an NPU SGLang's own code compresses, whatever a suite says; this is the codec that computes what it does.
+# SGLang's argument that puts all ranks on one GPU, which SGLang itself refuses: the plugin opens the way.
+ONE_GPU = "--gpu-id-step=0"
 NPU_CODEC = "upstream_bf16"
 
 
@@ -36,6 +38,7 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
         claims=compression.claims,
         check_every=compression.live_check.every if options.live_check else 0,
         # Beside its logs, so that whoever takes over a stored baseline has it. A calibration has nothing to compare.
+        one_gpu=ONE_GPU in suite.server.args,
         reference=folder.arm(BASELINE).engagement if suite.fidelity and options.baselines is None else None,
     )
     arm = server_arm(
@@ -44,7 +47,8 @@ def make_arm(name: str, suite: Suite, options: Options, *, model_path: str, pyth
     if name != COMPRESSED:
         return arm
     # With --together: the devices after the baseline's.
-    apart = ["--base-gpu-id", str(suite.server.tp)] if options.together and suite.device != "cpu" else []
+    taken = 1 if plugin.one_gpu else suite.server.tp
+    apart = ["--base-gpu-id", str(taken)] if options.together and suite.device != "cpu" else []
     argv = [*arm.argv, "--enable-quant-communications", *apart]
     return arm.model_copy(update={"compressed": True, "argv": argv})
 

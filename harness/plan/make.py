@@ -113,6 +113,7 @@ def make_plan(
         together=options.together,
         strict=suite.strict if options.strict is None else options.strict,
         policy=policy.content() if policy else None,
+        sites=list(suite.compression.sites),
         reuse_baseline=str(options.reuse_baseline.resolve()) if options.reuse_baseline else None,
         allow_wider=options.allow_wider,
         repeat=repeat,
@@ -137,7 +138,11 @@ def with_codec(suite: Suite, options: Options) -> Suite:
     own = suite.compression
     try:
         compression = Compression(
-            codec=codec, claims=options.claims, algorithm=own.algorithm, live_check=own.live_check
+            codec=codec,
+            claims=options.claims,
+            algorithm=own.algorithm,
+            sites=own.sites,
+            live_check=own.live_check,
         )
     except ValidationError as error:
         told = "; ".join(str(found["msg"]).removeprefix("Value error, ") for found in error.errors())

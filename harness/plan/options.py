@@ -16,7 +16,7 @@ class Options(Strict):
         suite: The suite's name, or its file's path.
         thresholds: A file of thresholds in place of the usual one.
         server_python: The interpreter that has SGLang.
-        plugin_path: The folder that carries the plugin's entry point (made by nox, see noxfile.py).
+        plugin_path: The folder that carries the plugin's entry point (made by nox, see environments.py).
         model_path: Another place of the same model.
         limit: At most so many questions a task.
         port: A fixed port for the servers.

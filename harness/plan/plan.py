@@ -10,7 +10,7 @@ from pydantic import Field
 from harness.config.suite import Deadlines, KnownAnswer
 from harness.config.thresholds import FidelityThreshold, PooledThreshold, Threshold
 from harness.places import THRESHOLDS
-from harness.sglang_plugin.policy import Policy, parse
+from harness.sglang_plugin.policy import SITES, Policy, parse
 from harness.sglang_plugin.settings import Settings
 from harness.strict import Strict
 
@@ -167,6 +167,7 @@ class Plan(Strict):
         deadlines: When the run is given up.
         port: A fixed port, or None for a free one.
         policy: What is compressed and how, where the suite's codec does not stand for all sums.
+        sites: Where SGLang is expected to compress.
         together: Whether the baseline's and the compressed server are up at once.
         strict: Whether a WARNING makes the run a FAIL.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
@@ -196,6 +197,7 @@ class Plan(Strict):
     deadlines: Deadlines = Deadlines()
     port: int | None
     policy: dict[str, Any] | None = None
+    sites: list[str] = Field(default_factory=lambda: list(SITES))
     together: bool = False
     strict: bool = False
     reuse_baseline: str | None = None
@@ -208,6 +210,12 @@ class Plan(Strict):
     def calibrates(self) -> bool:
         """Whether it is a calibration: baselines alone, from which thresholds are proposed."""
         return all(arm.name != COMPRESSED for arm in self.arms)
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with its run, should that break."""
+        command = "calibrate" if self.calibrates else "accuracy"
+        return shlex.join(("nox", "-s", command, "--", "--resume", self.folder))
 
     def arm(self, name: str) -> Arm:
         """Return the arm of that name."""

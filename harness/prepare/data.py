@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.suite import Source
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotFetchedError
 from harness.places import cache
 from harness.prepare.folder import Row, read_folder, read_lines
 from harness.prepare.packages import fetch_packages
@@ -29,10 +29,6 @@ BOOLQ_HUB = ("aps/super_glue", "boolq", "3de24cf8022e94f4ee4b9d55a6f539891524d64
 # The packaged problems have no train split: the first of them serve as few-shot examples of the tasks
 # that take theirs from `train`, and are left out of `test`.
 PACKAGED_SHOTS = 8
-
-
-class NotFetchedError(HarnessError):
-    """Data of the hub that nobody has fetched yet."""
 
 
 def data_place(source: Source, folder: Path | None = None) -> Path:
@@ -119,7 +115,10 @@ def _read(
             raise HarnessError("the data source `folder` needs the folder: --data-folder PATH")
         return _folder(folder, files)
     if not fetch:
-        raise NotFetchedError("the hub's data is not here yet; a run fetches it, a dry run asks no hub")
+        wanted = ", ".join(
+            f"{path} ({config}, revision {revision})" for path, config, revision in (GSM8K_HUB, BOOLQ_HUB)
+        )
+        raise NotFetchedError(f"not here yet, the run downloads it from the hub: {wanted}; a dry run asks no hub")
     return _hub()
 
 
@@ -157,7 +156,10 @@ def _shuffled(row: Mapping[str, Any]) -> int:
 def _folder(folder: Path, files: Sequence[str] | None) -> tuple[dict[str, list[Row]], dict[str, Any]]:
     names = files if files is not None else [name for name in FILES if (folder / name).exists()]
     if not names:
-        raise HarnessError(f"{folder} holds none of {', '.join(FILES)}: see suites/README.md for their form")
+        raise HarnessError(
+            f"{folder} holds none of {', '.join(FILES)}, of which fixed texts are made: suites/README.md has their "
+            "form, or have the suite's own questions be texts (`fidelity.tasks`)"
+        )
     checks = {GSM8K_TRAIN: _check_gsm8k, GSM8K_TEST: _check_gsm8k, BOOLQ: _check_boolq}
     return read_folder(folder, names, checks)
 

@@ -38,7 +38,10 @@ def convert(gguf: Path, out: Path) -> None:
 
     with whole_folder(out, {"source": gguf.name, "transformers": transformers.__version__}) as folder:
         model.save_pretrained(folder)
-        transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        # A GGUF has no such number, and transformers' own, 10^30, is more than SGLang 0.5.16 can answer with.
+        tokenizer.model_max_length = model.config.max_position_embeddings
+        tokenizer.save_pretrained(folder)
 
 
 def main() -> int:

@@ -9,13 +9,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DONE = "prepared.json"
+# Raised whenever what is made of the same sources changes: an older cache is then made anew. 2: a tokenizer says how
+# much its model takes.
+FORM = 2
 # Nobody works on one folder for so long: whoever made it is gone.
 ABANDONED_S = 24 * 3600
 
 
 def is_prepared(folder: Path) -> bool:
-    """Return whether `folder` is there, which it is only as a whole."""
-    return (folder / DONE).exists()
+    """Return whether `folder` is there, which it is only as a whole, and is of today's form."""
+    try:
+        return int(json.loads((folder / DONE).read_text(encoding="utf-8")).get("form", 1)) >= FORM
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
 
 
 @contextmanager
@@ -28,7 +34,7 @@ def whole_folder(out: Path, made: Mapping[str, object]) -> Iterator[Path]:
     """
     with partial_folder(out) as partial:
         yield partial
-        (partial / DONE).write_text(json.dumps(made))
+        (partial / DONE).write_text(json.dumps({**made, "form": FORM}))
 
 
 @contextmanager

@@ -96,6 +96,25 @@ class RunFolder:
         return self._judged / "report.svg"
 
     @property
+    def page(self) -> Path:
+        """The report as one page for a browser."""
+        return self._judged / "report.html"
+
+    @property
+    def junit(self) -> Path:
+        """The report as JUnit XML, for CI."""
+        return self._judged / "report.xml"
+
+    @property
+    def asked(self) -> Path:
+        """The folder of the tasks' prompts."""
+        return self.path / "questions"
+
+    def questions(self, task: str) -> Path:
+        """One task's prompts, a Question a line; every arm is asked the same."""
+        return self.asked / f"{task}.jsonl"
+
+    @property
     def calibration(self) -> Path:
         """What a calibration proposes, a CalibrationReport."""
         return self.path / "calibration.json"

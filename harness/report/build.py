@@ -1,10 +1,10 @@
 """Builds a report from a run's files alone, so that any report can be built again."""
 
-import re
 import shlex
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.judge.alike import merge_like
 from harness.judge.engagement import Engagement, prove
 from harness.judge.failed_requests import settle, texts_without_numbers
 from harness.judge.fidelity import fidelity_report
@@ -111,22 +111,6 @@ def _unfinished(plan: Plan, arm_records: dict[str, ArmRecord | None]) -> list[st
     return [name for name in names if any(not record or name not in record.tasks for record in arm_records.values())]
 
 
-def merge_like(errors: list[str]) -> list[str]:
-    """Return errors that differ in the rank alone as one, which names all the ranks."""
-    alike: dict[str, list[str]] = {}
-    for text in errors:
-        ranks = _RANK.findall(text)
-        # The first alone: a second rank in a sentence is another one's part in it.
-        alike.setdefault(_RANK.sub("rank #", text, count=1), []).append(ranks[0] if ranks else "")
-    return [
-        key.replace("rank #", f"ranks {', '.join(ranks)}" if len(ranks) > 1 else f"rank {ranks[0]}", 1)
-        for key, ranks in alike.items()
-    ]
-
-
-_RANK = re.compile(r"\brank (\d+)\b")
-
-
 def _run_record(folder: RunFolder) -> RunRecord:
     try:
         return read_record(folder.run, RunRecord)
@@ -151,7 +135,12 @@ def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | Non
         own_prefill=record.own_prefill if record else None,
         traffic=record.traffic if record else None,
         live_check=read_live_check(
-            folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
+            folder.engagement,
+            engagement,
+            tp=plan.tp,
+            every=arm.check_every,
+            policy=plan.policy_of(arm),
+            sites=plan.sites,
         ),
     )
 
@@ -166,6 +155,9 @@ def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement:
             notes.append(
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
+        if (asked := task.protocol) and asked.get("chat_template", "none") != "none":
+            system = "no system text" if asked["system"] is None else f"system text {asked['system']!r}"
+            notes.append(f"{name}: worded by the model's chat template, {system}, thinking {asked['thinking']}")
         calibration = task.threshold.calibration
         if calibration is not None and calibration.questions != task.n:
             notes.append(

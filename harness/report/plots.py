@@ -8,13 +8,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.errors import HarnessError
 from harness.judge.live_check import Errors
-from harness.judge.pairing import Pair, counted, margin, pair
+from harness.judge.pairing import Pair, margin, pair
 from harness.judge.results import FidelityReport, TaskReport
 from harness.plan.plan import BASELINE, COMPRESSED
 from harness.records.run_folder import RunFolder
-from harness.records.samples import read_samples
+from harness.report.changes import samples_of
 from harness.report.model import Report
 
 Panel = Callable[[Axes], None]
@@ -63,7 +62,7 @@ def _panels(report: Report, folder: RunFolder) -> list[Panel]:
     panels: list[Panel] = [partial(_accuracy, tasks=answered)] if answered else []
     for name, task in answered.items():
         if task.paired.margin_shift is not None:
-            panels.append(partial(_margins, name=name, pairs=_pairs(folder, name, task)))
+            panels.append(partial(_margins, name=name, pairs=pairs_of(folder, name, task)))
     if report.fidelity is not None and report.fidelity.compressed.overall is not None:
         panels.append(partial(_predictions, fidelity=report.fidelity))
     check = report.arms[COMPRESSED].live_check if COMPRESSED in report.arms else None
@@ -72,14 +71,9 @@ def _panels(report: Report, folder: RunFolder) -> list[Panel]:
     return panels
 
 
-def _pairs(folder: RunFolder, name: str, task: TaskReport) -> tuple[Pair, ...]:
-    """Return the pairs that the report counts."""
-    try:
-        arms = [read_samples(folder.arm(arm).samples(name)) for arm in (BASELINE, COMPRESSED)]
-    except HarnessError:
-        # The report says so itself, with the file and the line.
-        return ()
-    return pair(*(counted(arm, task.threshold.filter, task.asked) for arm in arms)).pairs
+def pairs_of(folder: RunFolder, name: str, task: TaskReport) -> tuple[Pair, ...]:
+    """Return the pairs that the report counts; none where they cannot be read."""
+    return pair(*(samples_of(folder, arm, name, task) for arm in (BASELINE, COMPRESSED))).pairs
 
 
 def _accuracy(axes: Axes, *, tasks: dict[str, TaskReport]) -> None:
@@ -101,18 +95,24 @@ def _accuracy(axes: Axes, *, tasks: dict[str, TaskReport]) -> None:
     )
 
 
-def _margins(axes: Axes, *, name: str, pairs: tuple[Pair, ...]) -> None:
-    groups: dict[str, list[tuple[float, float]]] = {"as before": [], "lost": [], "won": []}
+def margin_points(pairs: tuple[Pair, ...]) -> dict[str, list[tuple[int, float, float]]]:
+    """Return each scored question's number and both margins, in nats, by what became of it; those that have any."""
+    groups: dict[str, list[tuple[int, float, float]]] = {"as before": [], "lost": [], "won": []}
     for question in pairs:
         before, after = margin(question.baseline), margin(question.compressed)
         if before is None or after is None or not isfinite(before + after):
             continue
         changed = question.baseline.right != question.compressed.right
-        groups[("lost" if question.baseline.right else "won") if changed else "as before"].append((before, after))
-    for (kind, points), colour in zip(groups.items(), (NOISE_COLOUR, LOST, WON), strict=True):
+        kind = ("lost" if question.baseline.right else "won") if changed else "as before"
+        groups[kind].append((question.baseline.doc_id, before, after))
+    return groups
+
+
+def _margins(axes: Axes, *, name: str, pairs: tuple[Pair, ...]) -> None:
+    for (kind, points), colour in zip(margin_points(pairs).items(), (NOISE_COLOUR, LOST, WON), strict=True):
         axes.plot(
-            [before for before, _ in points],
-            [after for _, after in points],
+            [before for _, before, _ in points],
+            [after for _, _, after in points],
             ".",
             color=colour,
             markersize=4,

@@ -9,10 +9,14 @@ from harness.judge.traffic import traffic_line
 from harness.judge.verdict import Verdict
 from harness.plan.data_line import data_line
 from harness.records.run_folder import RunFolder
+from harness.report.changes import Kind, asked_in, changed_questions
 from harness.report.live_check import live_check_line
 from harness.report.markdown import INTERVALS, interval, points, share, shifts, size, small
 from harness.report.model import Report
+from harness.report.texts import short
+from harness.safety import harmless
 
+WORST, ANSWER, QUESTION = 3, 30, 90
 STYLES = {
     Verdict.PASS: "bold green",
     Verdict.FAIL: "bold red",
@@ -40,7 +44,10 @@ def show(report: Report, console: Console, folder: RunFolder) -> None:
         console.print(warning, markup=False, highlight=False)
     for reason in report.reasons:
         console.print(f"  {reason}", markup=False, highlight=False)
+    for line in worst_lines(report, folder):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"decision: {report.decision}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"page: {folder.page}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"report: {folder.markdown}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -65,6 +72,21 @@ def headline(report: Report) -> str:
     count = len(report.warnings)
     warned = f"with {count} WARNING{'S' if count > 1 else ''}, " if count else ""
     return f"{warned}{report.suite}: {report.model}"
+
+
+def worst_lines(report: Report, folder: RunFolder) -> list[str]:
+    """Return the worst questions in a line each: lost ones, whose margins fell farthest, with both answers."""
+    lost = [entry for entry in changed_questions(report, folder) if entry.kind is Kind.LOST]
+    lines = []
+    for entry in lost[:WORST]:
+        before, after = (repr(short(sample.answer or "", ANSWER)) for sample in (entry.baseline, entry.compressed))
+        margins = entry.margins
+        moved = f", margin {margins[0]:+.2f} to {margins[1]:+.2f} nats" if margins else ""
+        asked = short(asked_in(folder, entry), QUESTION)
+        line = f"lost: {entry.task}, question {entry.number}: {before}, then {after}{moved}"
+        lines.append(harmless(f"{line}: {asked}" if asked else line))
+    more = len(lost) - WORST
+    return [*lines, f"and {more} more lost: see the page"] if more > 0 else lines
 
 
 def choices_line(name: str, choices: Choices) -> str:

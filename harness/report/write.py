@@ -2,13 +2,15 @@
 
 from harness.records.run import write_record, write_whole
 from harness.records.run_folder import RunFolder
+from harness.report.junit import junit
 from harness.report.markdown import markdown
 from harness.report.model import Report
+from harness.report.page.page import page
 from harness.report.plots import draw
 
 
 def write_report(report: Report, folder: RunFolder) -> None:
-    """Write report.json and report.md, and report.svg where there is anything to draw.
+    """Write report.json, and from it report.md, report.xml, report.html, and report.svg where anything can be drawn.
 
     Args:
         report: The report.
@@ -22,3 +24,5 @@ def write_report(report: Report, folder: RunFolder) -> None:
     folder.plots.unlink(missing_ok=True)
     plots = folder.plots.name if draw(report, folder) else None
     write_whole(folder.markdown, markdown(report, plots=plots))
+    write_whole(folder.junit, junit(report))
+    write_whole(folder.page, page(report, folder))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
+from harness.judge.alike import merge_like
 from harness.judge.early_stop import certain, parts
 from harness.judge.engagement import NOT_PROVEN, Engagement, prove
 from harness.judge.error_budget import fail_levels
@@ -187,14 +188,16 @@ def check_engaged(plan: Plan, arm: Arm, folder: ArmFolder, *, sglang: str) -> En
 
 def _missing_proof(plan: Plan, arm: Arm, folder: ArmFolder, engagement: Engagement) -> str:
     check = read_live_check(
-        folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm)
+        folder.engagement, engagement, tp=plan.tp, every=arm.check_every, policy=plan.policy_of(arm), sites=plan.sites
     )
     found = {
         NOT_RIGHT: check.wrong if check else [],
         NOT_PROVEN: engagement.faults,
         NOT_CHECKED: check.faults if check else [],
     }
-    return "\n".join(f"{what}: {'; '.join(faults)}" for what, faults in found.items() if faults)
+    # What the ranks see alike is told once, what all of it has in common first, a line each.
+    lines = {what: "\n  ".join(merge_like(faults)) for what, faults in found.items() if faults}
+    return "\n".join(f"{what}: {told}" for what, told in lines.items())
 
 
 def ask(

@@ -7,12 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.ask.questionnaire import Questionnaire, hash_contents
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotFetchedError
 from harness.judge.early_stop import parts
 from harness.judge.error_budget import fail_levels
+from harness.places import is_hub_name
 from harness.plan.data_line import data_line
 from harness.plan.plan import Plan
 from harness.plan.preflight import check_plan
+from harness.prepare.models import hub_is_forbidden
 from harness.records.run_folder import RunFolder
 from harness.run.reuse_baseline import check_baseline, make_fingerprint
 from harness.run.setup import load_questionnaires
@@ -49,7 +51,7 @@ def _refused(plan: Plan, say: Callable[[str], None]) -> list[str]:
     asked: list[Questionnaire] = []
     refused = []
     try:
-        asked = load_questionnaires(plan)
+        asked = _loaded(plan, say)
         for questionnaire in asked:
             _show(questionnaire, plan, say)
     except HarnessError as error:
@@ -64,6 +66,31 @@ def _refused(plan: Plan, say: Callable[[str], None]) -> list[str]:
     except HarnessError as error:
         refused.append(str(error))
     return refused
+
+
+def _loaded(plan: Plan, say: Callable[[str], None]) -> list[Questionnaire]:
+    """Return what can be loaded of what is asked; say of everything else that the run fetches it first.
+
+    Raises:
+        HarnessError: The run would be refused.
+    """
+    here = not is_hub_name(plan.model_path)
+    tasks = {name: task if here else task.model_copy(update={"chat": None}) for name, task in plan.tasks.items()}
+    while True:
+        texts = plan.fidelity
+        if texts is not None:
+            known = {
+                name: count for name, count in texts.texts.items() if name not in texts.of_tasks or name in tasks
+            }
+            texts = texts.model_copy(update={"texts": known}) if known else None
+        try:
+            loadable = plan.model_copy(update={"tasks": tasks, "fidelity": texts})
+            return load_questionnaires(loadable, tokenizer=here)
+        except NotFetchedError as error:
+            if hub_is_forbidden() or error.task not in tasks:
+                raise
+            say(f"\n{error.task}: {tasks.pop(error.task).questions} questions on each arm")
+            say(f"  not here yet, the run downloads it from the hub: {error.what}; a dry run asks no hub")
 
 
 def _show(asked: Questionnaire, plan: Plan, say: Callable[[str], None]) -> None:

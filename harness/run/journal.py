@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shlex
 import time
 import traceback
 from collections.abc import Iterator
@@ -143,6 +142,5 @@ def how_to_resume(plan: Plan) -> str:
     """Return the command that goes on with a plan's run; empty where it got to its end or never began."""
     with suppress(HarnessError):
         unfinished(RunFolder(Path(plan.folder)))
-        command = "calibrate" if plan.calibrates else "accuracy"
-        return shlex.join(("nox", "-s", command, "--", "--resume", plan.folder))
+        return plan.resume
     return ""

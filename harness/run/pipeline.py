@@ -57,6 +57,7 @@ def measure(
         KeyboardInterrupt: The user stopped it; the report says so.
     """
     ready = set_up(plan, display)
+    plan = ready.plan
     with opened(plan, harness_versions(ready.sglang.version), resume=resume) as journal:
         watch = Watch(plan.deadlines)
         concluded: list[ResultT] = []

@@ -11,6 +11,7 @@ from harness.errors import HarnessError
 from harness.plan.data_line import data_line
 from harness.plan.plan import BASELINE, Plan
 from harness.plan.preflight import Sglang, check_plan
+from harness.records.questions import keep_prompts
 from harness.records.run import Fingerprint, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.run.display import Display
@@ -52,6 +53,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
     display.say(data_line(plan.data_manifest))
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
     sglang, folder = check_plan(plan), RunFolder(Path(plan.folder))
+    plan = plan.model_copy(update={"arms": sglang.arms(plan.arms)})
     asked = load_questionnaires(plan)
     ready = Ready(
         plan=plan,
@@ -70,7 +72,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
 
 
 def begin(ready: Ready, display: Display) -> None:
-    """Write down what the run depends on, and take the baseline of an earlier one, in the run's own folder.
+    """Write down what the run depends on and asks, and take the baseline of an earlier one, in the run's own folder.
 
     Raises:
         OSError: The folder cannot be written.
@@ -78,13 +80,20 @@ def begin(ready: Ready, display: Display) -> None:
     plan, folder = ready.plan, ready.folder
     if not folder.fingerprint.exists():
         write_record(folder.fingerprint, ready.fingerprint)
+    for questionnaire in ready.questionnaires:
+        if questionnaire.name in plan.tasks:
+            keep_prompts(folder.questions(questionnaire.name), questionnaire.contents())
     if plan.reuse_baseline is not None and not folder.arm(BASELINE).path.exists():
         adopt_baseline(folder, RunFolder(Path(plan.reuse_baseline)))
         display.say(f"baseline: taken from {plan.reuse_baseline}")
 
 
-def load_questionnaires(plan: Plan) -> list[Questionnaire]:
+def load_questionnaires(plan: Plan, *, tokenizer: bool = True) -> list[Questionnaire]:
     """Load the plan's tasks and texts.
+
+    Args:
+        plan: The plan.
+        tokenizer: Whether the model is here, whose tokenizer words chats and counts tokens.
 
     Raises:
         HarnessError: A task or its data cannot be loaded, a threshold does not fit its task, or a question does
@@ -93,6 +102,7 @@ def load_questionnaires(plan: Plan) -> list[Questionnaire]:
     data = Path(plan.data)
     tasks = [LmEvalTask(name, task, data) for name, task in plan.tasks.items()]
     check_tasks(tasks)
-    word_chats(plan, tasks)
-    check_lengths(plan, tasks)
+    if tokenizer:
+        word_chats(plan, tasks)
+        check_lengths(plan, tasks)
     return [*tasks, *([FixedTexts(plan.fidelity, data, tasks)] if plan.fidelity is not None else [])]

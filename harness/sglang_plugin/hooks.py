@@ -1,12 +1,12 @@
 """The hooks themselves, registered with SGLang's own mechanism; no file of SGLang is patched."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any
 
-import msgspec
 import torch
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from sglang.srt.utils import is_npu
@@ -17,10 +17,12 @@ from harness.sglang_plugin.capture import Capture
 from harness.sglang_plugin.chosen_rows import chosen, sum_chosen
 from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
 from harness.sglang_plugin.live_check import LiveCheck
+from harness.sglang_plugin.one_gpu import check_with_a_step, register_one_gpu
 from harness.sglang_plugin.plain_sum import plain_sum
 from harness.sglang_plugin.policy import Choice, uniform
 from harness.sglang_plugin.predictions import Predictions
 from harness.sglang_plugin.recorder import Recorder
+from harness.sglang_plugin.releases import KERNEL_HOLDER, set_argument
 from harness.sglang_plugin.settings import Settings
 from harness.sglang_plugin.study_folder import PolicyFile
 from harness.sglang_plugin.virtual_ranks import cut
@@ -60,11 +62,14 @@ def register_hooks(settings: Settings) -> None:
         HookRegistry.register(QUANT_ALL_REDUCE, plugin.count_native, HookType.AROUND)
         plugin.watch_npu_kernel()
     else:
-        HookRegistry.register(CHECK_SERVER_ARGS, allow_off_npu, HookType.AROUND)
+        check = partial(allow_off_npu, one_gpu=settings.one_gpu)
+        HookRegistry.register(CHECK_SERVER_ARGS, check, HookType.AROUND)
+        if settings.one_gpu:
+            register_one_gpu()
         HookRegistry.register(QUANT_ALL_REDUCE, plugin.compress, HookType.REPLACE)
 
 
-def allow_off_npu(original: Hook, server_args: Any) -> None:  # noqa: ANN401 - SGLang's ServerArgs
+def allow_off_npu(original: Hook, server_args: Any, *, one_gpu: bool = False) -> None:  # noqa: ANN401 - SGLang's ServerArgs
     """Run SGLang's check of its arguments with the flag hidden from the check that only knows NPUs.
 
     Raises:
@@ -73,13 +78,15 @@ def allow_off_npu(original: Hook, server_args: Any) -> None:  # noqa: ANN401 - S
     asked = server_args.enable_quant_communications
     if asked and server_args.tp_size == 1:
         raise ValueError("Communications quantization is only used with tp_size != 1")
-    # The record is sealed by its own setter once resolved; the Struct's setter is below that. What other code
-    # reads afterwards is what the user asked for, unchanged.
-    msgspec.Struct.__setattr__(server_args, FLAG, False)
+    # What other code reads afterwards is what the user asked for, unchanged.
+    set_argument(server_args, FLAG, value=False)
     try:
-        original(server_args)
+        if one_gpu:
+            check_with_a_step(original, server_args)
+        else:
+            original(server_args)
     finally:
-        msgspec.Struct.__setattr__(server_args, FLAG, asked)
+        set_argument(server_args, FLAG, asked)
 
 
 class Plugin:
@@ -226,7 +233,7 @@ class Plugin:
         )
 
     def watch_npu_kernel(self) -> None:
-        """Count calls of `torch_npu.npu_dynamic_quant`, which SGLang imports anew in every call."""
+        """Count calls of `torch_npu.npu_dynamic_quant`, from wherever this release calls it."""
         try:
             torch_npu = import_module("torch_npu")
             kernel = torch_npu.npu_dynamic_quant
@@ -240,6 +247,8 @@ class Plugin:
             return kernel(*args, **kwargs)
 
         torch_npu.npu_dynamic_quant = counted  # type: ignore[attr-defined]
+        if hasattr(holder := sys.modules.get(KERNEL_HOLDER), "npu_dynamic_quant"):
+            holder.npu_dynamic_quant = counted  # type: ignore[union-attr]
 
     def _start(self, runner: Any) -> None:  # noqa: ANN401 - SGLang's ModelRunner
         args, settings = runner.server_args, self._settings

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from harness.sglang_plugin.policy import Policy
 from harness.sglang_plugin.recorder import Log
+from harness.sglang_plugin.releases import logits
 from harness.sglang_plugin.settings import Settings
 from harness.sglang_plugin.study_folder import REFERENCE, TextsFile, hash_tokens
 
@@ -66,10 +67,10 @@ class Head:
         asked = self.processor.use_fp32_lm_head
         self.processor.use_fp32_lm_head = True
         try:
-            logits = self.processor._get_logits(states, self.lm_head, metadata, use_logits_buffer=False)  # noqa: SLF001 - SGLang has no other name for it
+            own = logits(self.processor, states, self.lm_head, metadata)
         finally:
             self.processor.use_fp32_lm_head = asked
-        return torch.log_softmax(logits.float(), dim=-1)
+        return torch.log_softmax(own.float(), dim=-1)
 
 
 class Predictions:

@@ -7,21 +7,40 @@ Imports the standard library, SGLang, the collective and torch only.
 
 import argparse
 import hashlib
-import os
 import sys
-from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness.sglang_plugin.accelerators import cann_version, gpu_problems, npu_problems
 from harness.sglang_plugin.on_stdin import reply
+from harness.sglang_plugin.releases import OLDEST, argument_names, chosen, spelled
 
 PLUGIN_GROUP = "sglang.srt.plugins"
 PLUGIN = "tp_compression_harness"
 NAMED_PACKAGES = frozenset({"torch", "torch-npu", "transformers", "triton", "sgl-kernel", "flashinfer-python"})
 # Settings under which KV is kept elsewhere.
 STORES = ("enable_hierarchical_cache", "enable_lmcache", "hicache_storage_backend", "radix_cache_backend")
+# Settings that share the work otherwise than by tensor parallelism alone: the values that do not, and why not.
+SPLITS: dict[str, tuple[tuple[object, ...], str]] = {
+    "enable_dp_attention": (
+        (),
+        "data-parallel attention gives groups of ranks different tokens, and the proof wants the same of all ranks",
+    ),
+    "dp_size": ((1,), "several copies of the model would write their ranks' logs over each other"),
+    "pp_size": ((1,), "a pipeline's rank has a part of the layers; the proof wants each layer of every rank"),
+    "nnodes": ((1,), "the logs of ranks on another host cannot be read"),
+    "attn_cp_size": ((1,), "context parallelism gives each rank other tokens; the proof wants the same of all"),
+    "moe_a2a_backend": (
+        ("none",),
+        "all-to-all between experts scatters attention's output too, where the flag is not asked",
+    ),
+    "enable_two_batch_overlap": (
+        (),
+        "two halves of a batch run in turns, so that a layer's sums cannot be told apart",
+    ),
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,60 +57,64 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         request: `arms`, the `sglang serve` arguments of each arm by name; `codecs`, every codec's name, or an
             implementation's, `module:function`; `candidates`, what virtual ranks are to compute, each a codec, an
             algorithm and a number of ranks; `gpus`, where the servers run on NVIDIA GPUs, how many `ranks` each has
-            and how many `servers` are up at once.
+            and how many `servers` are up at once; `npus`, the same of NPUs.
 
     Returns:
-        `sglang`, its version; `settings`, the names of all its server arguments; `packages`, what is installed
-        beside it, in one line; `plugin`, the hash of the plugin that it would load; `problems`, sentences, empty
-        where the plan can run.
+        `sglang`, its version; `settings`, the names of all its server arguments; `spelled`, those of the arguments
+        that it has under another name, with that name; `packages`, what is installed beside it, in one line;
+        `plugin`, the hash of the plugin that it would load; `problems`, sentences, empty where the plan can run.
     """
-    problems: list[str] = []
+    found: dict[str, Any] = {
+        "sglang": "",
+        "settings": [],
+        "spelled": {},
+        "packages": "",
+        "plugin": "",
+        "problems": [],
+    }
+    problems: list[str] = found["problems"]
     try:
-        sglang = version("sglang")
+        sglang = found["sglang"] = version("sglang")
     except PackageNotFoundError:
-        return {
-            "sglang": "",
-            "settings": [],
-            "packages": "",
-            "plugin": "",
-            "problems": [f"SGLang is not installed for {sys.executable}"],
-        }
+        problems.append(f"SGLang is not installed for {sys.executable}")
+        return found
+    found |= {"packages": _packages(), "plugin": _plugin()}
     # Before SGLang, which may not even be importable without its GPUs.
     if gpus := request.get("gpus"):
-        problems += _gpu_problems(gpus["ranks"], gpus["servers"])
+        problems += gpu_problems(gpus["ranks"], gpus["servers"])
+    if npus := request.get("npus"):
+        problems += npu_problems(npus["ranks"], npus["servers"], next(iter(request["arms"].values()), []))
+        found["packages"] += f"; CANN {cann_version() or 'unknown'}"
     try:
         import_module("sglang.srt.plugins.hook_registry")
     except ImportError as error:
         problems.append(
             f"SGLang {sglang} has no plugin mechanism (sglang.srt.plugins: {error}), so nothing could prove that "
-            "compression ran: use 0.5.23 or a later version that has it"
+            f"compression ran: use {OLDEST} or a later release"
         )
     except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way
-        return _not_importable(sglang, problems, error)
+        problems.append(_not_importable(sglang, error))
+        return found
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
         problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
     problems += _codec_problems(request["codecs"], request["candidates"])
     try:
         server_args = import_module("sglang.srt.server_args").ServerArgs
     except Exception as error:  # noqa: BLE001 - see above
-        return _not_importable(sglang, problems, error)
-    problems += _argument_problems(server_args, sglang, request["arms"])
-    # A msgspec Struct since 0.5.2x, a dataclass before.
-    settings: Iterable[str] = getattr(server_args, "__struct_fields__", ()) or getattr(
-        server_args, "__dataclass_fields__", ()
-    )
-    return {
-        "sglang": sglang,
-        "settings": list(settings),
-        "packages": _packages(),
-        "plugin": _plugin(),
-        "problems": problems,
-    }
+        problems.append(_not_importable(sglang, error))
+        return found
+    # A name's beginning could stand for an argument that the harness sets.
+    parser = _Parser(prog="sglang serve", add_help=False, allow_abbrev=False)
+    server_args.add_cli_args(parser)
+    for arguments in request["arms"].values():
+        found["spelled"] |= spelled(parser, arguments)
+    problems += _argument_problems(parser, sglang, request["arms"], found["spelled"])
+    found["settings"] = argument_names(server_args)
+    return found
 
 
-def _not_importable(sglang: str, problems: list[str], error: Exception) -> dict[str, Any]:
-    problems = [*problems, f"SGLang {sglang} cannot be imported: {error!r}"]
-    return {"sglang": sglang, "settings": [], "packages": _packages(), "plugin": _plugin(), "problems": problems}
+def _not_importable(sglang: str, error: Exception) -> str:
+    return f"SGLang {sglang} cannot be imported: {error!r}"
 
 
 def _codec_problems(names: list[str], candidates: list[tuple[str, str, int]]) -> list[str]:
@@ -105,7 +128,11 @@ def _codec_problems(names: list[str], candidates: list[tuple[str, str, int]]) ->
 
 def _packages() -> str:
     """Name the packages that a server's numbers depend on most, and hash all of them with their versions."""
-    found = {f"{package.metadata['Name']} {package.version}" for package in distributions()}
+    # What is imported of a package that stands on the path twice is the first.
+    first: dict[str, str] = {}
+    for package in distributions():
+        first.setdefault(str(package.metadata["Name"]), package.version)
+    found = {f"{name} {its_version}" for name, its_version in first.items()}
     named = sorted(entry for entry in found if entry.split()[0].lower().replace("_", "-") in NAMED_PACKAGES)
     digest = hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
     return f"{', '.join(named)}; all {len(found)}: {digest[:16]}"
@@ -119,37 +146,36 @@ def _plugin() -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _argument_problems(server_args: Any, sglang: str, arms: dict[str, list[str]]) -> list[str]:  # noqa: ANN401 - SGLang's
-    # A name's beginning could stand for an argument that the harness sets.
-    parser = _Parser(prog="sglang serve", add_help=False, allow_abbrev=False)
-    server_args.add_cli_args(parser)
+def _argument_problems(
+    parser: argparse.ArgumentParser, sglang: str, arms: dict[str, list[str]], spelling: dict[str, str]
+) -> list[str]:
     problems = []
     for name, arguments in arms.items():
         try:
-            chosen = parser.parse_args(arguments)
+            told = chosen(parser.parse_args([spelling.get(argument, argument) for argument in arguments]))
         except ValueError as error:
             problems.append(f"SGLang {sglang} refuses the {name} arm's arguments: {error}")
         else:
             # What is wrong with one arm is wrong with all, which differ in the flag.
-            found = [*_unseen_sums(vars(chosen)), *_untold_prefills(vars(chosen))]
+            found = [*_unseen_sums(told), *_untold_prefills(told), *_split_otherwise(told)]
             problems += [problem for problem in found if problem not in problems]
     return problems
 
 
-def _untold_prefills(chosen: dict[str, Any]) -> list[str]:
+def _untold_prefills(told: dict[str, Any]) -> list[str]:
     """Name the arguments with which answers rest on other prefills than those that this server's ranks log."""
     problems = [
         f"--{name.replace('_', '-')} keeps KV beyond the server's own memory, under keys that know nothing of the "
         "flag: one arm could answer with what the other computed; leave it out of the suite's server.args"
         for name in STORES
-        if chosen.get(name)
+        if told.get(name)
     ]
-    if chosen.get("enable_mixed_chunk"):
+    if told.get("enable_mixed_chunk"):
         problems.append(
             "--enable-mixed-chunk puts decoded tokens into prefills, where they are compressed too and cannot be "
             "told from prompts: leave it out of the suite's server.args"
         )
-    if chosen.get("disaggregation_mode") not in (None, "null"):
+    if told.get("disaggregation_mode") not in (None, "null"):
         problems.append(
             "--disaggregation-mode has another server prefill, whose ranks nobody sees: leave it out of the suite's "
             "server.args"
@@ -157,46 +183,40 @@ def _untold_prefills(chosen: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _unseen_sums(chosen: dict[str, Any]) -> list[str]:
+def _split_otherwise(told: dict[str, Any]) -> list[str]:
+    """Name the arguments with which ranks share the work in another way than the proof of compression knows."""
+    return [
+        f"--{name.replace('_', '-')}: {why}: leave it out of the suite's server.args"
+        for name, (absent, why) in SPLITS.items()
+        if told.get(name) not in (None, False, *absent)
+    ]
+
+
+def _unseen_sums(told: dict[str, Any]) -> list[str]:
     """Name the arguments with which sums of a prefill on NVIDIA GPUs would pass the plugin by, or the flag."""
-    if chosen.get("device") != "cuda":
+    if told.get("device") != "cuda":
         return []
     problems = []
-    # A version without these settings has neither kind of sum.
-    if "cuda_graph_backend_prefill" in chosen:
-        in_json = (chosen.get("cuda_graph_config") or {}).get("prefill", {}).get("backend")
-        backend = in_json or chosen["cuda_graph_backend_prefill"]
-        if backend != "disabled" and (backend or not chosen.get("disable_prefill_cuda_graph")):
+    if told.get("disable_piecewise_cuda_graph") is False and "cuda_graph_backend_prefill" not in told:
+        # Up to 0.5.13.
+        problems.append(
+            "prefills would be replayed from CUDA graphs, in which nothing counts or checks a compressed sum: "
+            "give the suite's server.args --disable-piecewise-cuda-graph"
+        )
+    if "cuda_graph_backend_prefill" in told:
+        in_json = (told.get("cuda_graph_config") or {}).get("prefill", {}).get("backend")
+        backend = in_json or told["cuda_graph_backend_prefill"]
+        if backend != "disabled" and (backend or not told.get("disable_prefill_cuda_graph")):
             problems.append(
                 "prefills would be replayed from CUDA graphs, in which nothing counts or checks a compressed sum: "
                 "give the suite's server.args --cuda-graph-backend-prefill=disabled"
             )
-    if chosen.get("enforce_disable_flashinfer_allreduce_fusion") is False:
+    if told.get("enforce_disable_flashinfer_allreduce_fusion") is False:
         problems.append(
             "FlashInfer may fuse attention's sum with what follows, whatever the flag says: give the suite's "
             "server.args --enforce-disable-flashinfer-allreduce-fusion"
         )
     return problems
-
-
-def _gpu_problems(ranks: int, servers: int) -> list[str]:
-    """Say so if this interpreter sees fewer GPUs than the servers that are up at once have ranks."""
-    try:
-        torch = import_module("torch")
-        seen = torch.cuda.device_count()
-        sees = f"{seen} (torch {torch.__version__}, CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES')})"
-    except Exception as error:  # noqa: BLE001 - torch can fail in any way where its libraries or the driver are broken
-        seen, sees = 0, f"none ({error!r})"
-    if seen >= ranks * servers:
-        return []
-    what_to_do = (
-        "use a machine that has them, an interpreter with a CUDA build of torch (--server-python), or a "
-        "CUDA_VISIBLE_DEVICES that names them"
-    )
-    if servers > 1 and seen >= ranks:
-        what_to_do += ", or leave --together out and run one server after the other"
-    text = f"{sys.executable} sees too few NVIDIA GPUs: {sees}, where {servers} x {ranks} are needed"
-    return [f"{text}, a GPU for each rank of each server that is up at once: {what_to_do}"]
 
 
 if __name__ == "__main__":

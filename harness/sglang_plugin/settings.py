@@ -27,6 +27,7 @@ class Settings:
             which keeps them itself. None: only what the policy says is done with predictions.
         virtual_ranks: The layers of a server of one rank are cut into so many: see
             harness.sglang_plugin.virtual_ranks. 0 is off.
+        one_gpu: Whether all ranks are on one GPU: see harness.sglang_plugin.one_gpu.
     """
 
     dir: Path
@@ -38,6 +39,7 @@ class Settings:
     study: Path | None = None
     reference: Path | None = None
     virtual_ranks: int = 0
+    one_gpu: bool = False
 
     @property
     def claimed(self) -> str:
@@ -93,4 +95,5 @@ class Settings:
             study=Path(given["study"]) if given.get("study") else None,
             reference=Path(given["reference"]) if given.get("reference") else None,
             virtual_ranks=int(given.get("virtual_ranks", cls.virtual_ranks)),
+            one_gpu=given.get("one_gpu") == str(True),
         )

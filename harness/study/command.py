@@ -8,7 +8,7 @@ from harness.study.flow import FRONTIER, ROWS, SPARED
 from harness.study.folder import StudyFolder
 from harness.study.model import StudyReport
 from harness.study.plan import MIX_CODECS, PR_CODEC, StudyPlan
-from harness.study.write import by_harm, said_time
+from harness.study.words import by_harm, said_time
 
 # Seen on two cores with the small model (2026-11-26): a start, a text, a question. Others differ; the order stays.
 START_S, TEXT_S, QUESTION_S = 45.0, 0.25, 0.35

@@ -39,6 +39,7 @@ def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFold
     display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
     candidates = [(one.codec, one.algorithm, one.ranks) for one in plan.candidates]
     sglang = check_sglang(plan.server_python, plan.arms, candidates=candidates, gpus=plan.gpus)
+    plan = plan.model_copy(update={"arms": sglang.arms(plan.arms)})
     # Before the folder: what is refused leaves none behind.
     texts, task = _questionnaires(plan)
     folder, watch = StudyFolder(Path(plan.folder)), Watch(plan.deadlines)

@@ -1,4 +1,4 @@
-"""Writes a study: report.json, report.md, report.svg and policy.yaml, and points `latest-study` to them."""
+"""Writes a study: report.json, what is drawn from it, and policy.yaml, and points `latest-study` to them."""
 
 from io import StringIO
 from pathlib import Path
@@ -9,10 +9,11 @@ from ruamel.yaml import YAML
 from harness.places import point_latest
 from harness.records.run import write_record, write_whole
 from harness.study.folder import StudyFolder
-from harness.study.model import MeasuredPolicy, StudyReport
+from harness.study.model import StudyReport
+from harness.study.page import page
 from harness.study.plan import PR_CODEC
 from harness.study.plots import draw
-from harness.study.times import PredictedTime
+from harness.study.words import by_harm, said_time
 
 LATEST = "latest-study"
 TEMPLATE = "study.md.jinja"
@@ -34,6 +35,7 @@ def write_study(report: StudyReport, folder: StudyFolder, *, latest: bool = True
     folder.plots.unlink(missing_ok=True)
     draw(report, folder.plots)
     write_whole(folder.markdown, markdown(report))
+    write_whole(folder.page, page(report))
     if report.recommended is not None:
         yaml = YAML()
         yaml.width = 118
@@ -56,13 +58,3 @@ def markdown(report: StudyReport) -> str:
     )
     environment.globals |= {"by_harm": by_harm, "said_time": said_time, "pr_codec": PR_CODEC}
     return environment.get_template(TEMPLATE).render(report=report)
-
-
-def said_time(time: PredictedTime | None) -> str:
-    """Return a predicted time over a plain one's, as tables have it."""
-    return "-" if time is None else f"{'' if time.kernels else '>= '}{time.over_plain:.2f}"
-
-
-def by_harm(policies: list[MeasuredPolicy]) -> list[MeasuredPolicy]:
-    """Return policies by ranks, then by bytes, then by harm."""
-    return sorted(policies, key=lambda policy: (policy.ranks, round(policy.bytes_over_ring, 3), policy.kl.mean))

@@ -36,7 +36,7 @@ def is_known(tokens: list[int]) -> bool:
 
 def is_refused(tokens: list[int]) -> bool:
     """Return whether a prompt is the one of BoolQ's that a server refuses, alone and with others."""
-    return "is 3 even" in "".join(map(piece, tokens))
+    return "is 10 even" in "".join(map(piece, tokens))
 
 
 def is_true(text: str) -> bool:

@@ -43,22 +43,23 @@ def steps(text: str) -> list[Step]:
 
 
 def cache_problems(found: list[Step]) -> list[str]:
-    """Return what a cache's key lacks: the Python that made the environments, and what they were locked to."""
+    """Return what the key of environments lacks: the Python that made them, and what they were locked to."""
     python = next((step["id"] for step in found if "setup-python@" in step.get("uses", "") and "id" in step), "")
     wanted = (f"steps.{python}.outputs.python-version", "hashFiles('requirements/*')")
-    keys = [str(step["with"]["key"]) for step in found if "actions/cache@" in step.get("uses", "")]
+    caches = [step["with"] for step in found if "actions/cache@" in step.get("uses", "")]
+    keys = [str(cache["key"]) for cache in caches if ".nox" in str(cache["path"]).split()]
     return [f"the cache's key {key!r} lacks {part}" for key in keys for part in wanted if part not in key]
 
 
 def artifact_problems(found: list[Step]) -> list[str]:
     """Return which uploads hold servers' logs without being asked to, or the baseline's hidden states."""
-    paths = [str(step["with"]["path"]) for step in found if "upload-artifact@" in step.get("uses", "")]
-    problems = [] if paths else ["nothing is uploaded"]
-    for path in paths:
+    uploads = [str(step["with"]["path"]) for step in found if "upload-artifact@" in step.get("uses", "")]
+    # Whole folders: what names its files one by one holds no others.
+    whole = [path for path in uploads if "reports" in path.split()]
+    problems = [] if whole else ["no reports are uploaded"]
+    for path in whole:
         lines = [line.strip() for line in path.splitlines()]
-        if "!reports/**/server.log" not in lines and not any(
-            "inputs.server_logs" in line and "!reports/**/server.log" in line for line in lines
-        ):
+        if not any("!reports/**/server.log" in line and ("inputs." in line or line[0] == "!") for line in lines):
             problems.append(f"servers' logs are uploaded: {path!r}")
         if not any(line.startswith("!reports/**/reference") for line in lines):
             problems.append(f"hidden states are uploaded: {path!r}")

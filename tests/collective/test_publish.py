@@ -54,6 +54,10 @@ def test_a_report_is_written_printed_and_linked(reports: Path, capsys: pytest.Ca
     record = json.loads((path.parent / "report.json").read_text(encoding="utf-8"))
     assert record["table"] == {"worst": 0.5, "sqnr": [None, None]}
     assert record["machine"] == publishing.machine()
+    page = (path.parent / "report.html").read_text(encoding="utf-8")
+    assert "<h1>Title</h1>" in page
+    assert '<th scope="row">int8|token</th><td class="bold red">1.20</td>' in page
+    assert "Errors [worst]" in page
     assert (reports / "latest-table").resolve() == path.parent.resolve()
 
 

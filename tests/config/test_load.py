@@ -63,7 +63,14 @@ def test_every_suite_of_the_project_loads(name: str) -> None:
 
 
 def test_the_project_has_its_suites_and_tasks() -> None:
-    assert suite_names() == ["llama-2-7b-npu", "qwen3-8b-npu", "smollm2-cpu", "smollm2-cuda"]
+    assert suite_names() == [
+        "llama-2-7b-npu",
+        "qwen3-8b-npu",
+        "smollm2-cpu",
+        "smollm2-cuda",
+        "smollm2-cuda-one-gpu",
+        "tiny-moe-cpu",
+    ]
     assert task_names() == ["boolq", "ceval", "gsm8k", "gsm8k_lm_eval"]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from harness.config.thresholds import FidelityThreshold, KnownPredictions
 from harness.judge.error_budget import FIDELITY_GATES
-from harness.judge.fidelity import FEWEST_TEXTS, fidelity_warnings, judge_fidelity
+from harness.judge.fidelity import FEWEST_TEXTS, fidelity_warnings, judge_fidelity, judge_gates
 from harness.judge.predictions import (
     Fidelity,
     PredictionShift,
@@ -137,8 +137,20 @@ def test_what_the_baseline_does_by_itself_is_no_failure_of_compression() -> None
     assert judge(fidelity(0.5, same=0.8), fidelity(0.0, same=0.99), same).verdict == "FAIL"
 
 
+def test_each_gate_is_told_by_itself() -> None:
+    limits = row(0.03, min_same_top=0.9, max_text_kl=9.0)
+    levels = {f"fidelity.{key}": ALPHA / 4 for key in FIDELITY_GATES}
+    found = judge_gates(fidelity(0.02, same=0.5), None, limits, levels)
+    assert {key: gate.verdict for key, gate in found.items()} == {
+        "max_mean_kl": "PASS",
+        "min_same_top": "FAIL",
+        "max_text_kl": "PASS",
+    }
+    assert judge_gates(fidelity(0.02, faults=["differs"]), None, limits, levels) == {}
+
+
 def test_few_texts_decide_nothing() -> None:
-    judged = judge(fidelity(0.0, count=FEWEST_TEXTS - 2), None, row())
+    judged = judge(fidelity(0.0, count=FEWEST_TEXTS - 2), None, row(min_same_top=0.9))
     assert judged.verdict == "INCONCLUSIVE"
     assert judged.reasons == ("fidelity: decided from 64 texts on, here 62: too little data",)
 

@@ -193,8 +193,8 @@ def test_many_equal_faults_are_cut_short(tmp_path: Path) -> None:
     found = read(tmp_path, calls=40).wrong
     assert len(found) == 9
     assert found[0] == (
-        "in short, of 80 checked calls beyond the bound: always column 2, always row 1, rank 0's part of the row, "
-        "all 6 sites, seen by ranks 0, 1"
+        "in short, 80 of 80 checked calls are beyond the bound, up to 3 times as far as it allows: always column 2, "
+        "always row 1, rank 0's part of the row, all 6 sites, seen by ranks 0, 1"
     )
     assert found[4] == "and 37 more like these on the same rank"
 
@@ -206,7 +206,8 @@ def test_violations_in_a_part_of_the_sites_and_of_several_columns_are_told_as_th
 
     write_live_check(tmp_path, [checked(0), broken(1, 5), broken(2, 7), checked(3)])
     assert read(tmp_path, calls=4).wrong[0] == (
-        "in short, of 4 checked calls beyond the bound: rank 1's part of the row, 2 of 4 sites, seen by ranks 0, 1"
+        "in short, 4 of 8 checked calls are beyond the bound, up to 3 times as far as it allows: rank 1's part of "
+        "the row, 2 of 4 sites, seen by ranks 0, 1"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.config.thresholds import Threshold
 from harness.judge.drop import Drop, check_drop
-from harness.judge.task_gates import Levels, TaskNumbers, judge_task
+from harness.judge.task_gates import Levels, TaskNumbers, judge_gates, judge_task
 from harness.judge.verdict import Judged, Verdict
 from harness.stats import PairedCounts, paired_bounds
 from harness.stats.flips import excess_flips
@@ -320,3 +320,20 @@ def test_report_only_judges_nothing() -> None:
     verdict, reason = judged(numbers(0, lost=100, **cut(1.0)), report_only=True)
     assert verdict is Verdict.REPORTED
     assert reason == "gsm8k: reported only (a paper)"
+
+
+def test_each_gate_is_told_by_itself() -> None:
+    of = numbers(85, both_wrong=15, **cut(0.17))
+    found = judge_gates(of, threshold(floor=0.0, max_truncated=0.1))
+    verdicts = {key: gate.verdict for key, gate in found.items()}
+    assert verdicts == {"floor": Verdict.PASS, "max_truncated": Verdict.FAIL}
+    assert all(gate.reasons[0].startswith("gsm8k: ") for gate in found.values())
+    # As the verdict on the task does, each says so where the baseline is no measure.
+    unsteady = judge_gates(replace(of, again=("it changes by itself",)), threshold(floor=0.0))
+    assert unsteady["floor"].verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("changed", [{"failed": 1}, {"faults": ("differs",)}])
+def test_what_cannot_be_judged_has_no_gates(changed: dict[str, Any]) -> None:
+    assert judge_gates(numbers(85, both_wrong=15, **changed), threshold(floor=0.0)) == {}
+    assert judge_gates(numbers(85, both_wrong=15), threshold(report_only=True)) == {}

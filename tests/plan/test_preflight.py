@@ -2,6 +2,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def refused(plan: Plan) -> str:
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    answer = {"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"]}
+    answer = {"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"], "spelled": {}}
     script = f"echo '{json.dumps({**answer, 'packages': 'torch 2', 'plugin': 'f00'})}'"
     assert check_plan(planned(tmp_path, script)) == Sglang(
         version="0.5.23", settings=frozenset({"tp_size", "port"}), packages="torch 2", plugin="f00"
@@ -35,7 +36,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 def test_it_is_asked_with_both_arms_arguments_in_the_servers_environment(tmp_path: Path) -> None:
     script = f"""cat > {tmp_path}/request; env > {tmp_path}/env; echo "$@" > {tmp_path}/arguments
-echo '{{"sglang": "1", "problems": [], "settings": [], "packages": "", "plugin": ""}}'"""
+echo '{{"sglang": "1", "problems": [], "settings": [], "spelled": {{}}, "packages": "", "plugin": ""}}'"""
     plan = planned(tmp_path, script)
     check_plan(plan)
     request = json.loads((tmp_path / "request").read_text())
@@ -55,7 +56,7 @@ echo '{{"sglang": "1", "problems": [], "settings": [], "packages": "", "plugin":
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
     problems = ["one is wrong", "two is wrong", "three is wrong"]
-    answer = {"sglang": "1", "problems": problems, "settings": [], "packages": "", "plugin": ""}
+    answer = {"sglang": "1", "problems": problems, "settings": [], "spelled": {}, "packages": "", "plugin": ""}
     script = f"echo '{json.dumps(answer)}'"
     assert refused(planned(tmp_path, script)).splitlines() == problems
 
@@ -260,3 +261,63 @@ def test_answers_that_rest_on_other_prefills_than_the_logged_ones_are_refused(tm
 def test_the_cuda_suite_gives_those_arguments(tmp_path: Path) -> None:
     options = SETTINGS.format(graphs="", fusion=", action='store_true'")
     assert on_gpus(tmp_path, stand_in(tmp_path, 2, options), together=False) == ""
+
+
+NPU = """
+__version__ = '{version}'
+{kernel}
+class npu:
+    @staticmethod
+    def device_count():
+        return {devices}
+    @staticmethod
+    def mem_get_info(device):
+        return {free} * 2**30, 64 * 2**30
+"""
+
+
+def on_npus(folder: Path, *, version: str = "2.10.0", devices: int = 2, free: int = 60, kernel: bool = True) -> str:
+    """Return what is wrong with an NPU suite's plan, beside a stand-in for torch_npu; not run on hardware."""
+    site = stand_in(folder, 0)
+    (site / "torch.py").write_text("__version__ = '2.10.0+cpu'\n")
+    (site / "torch_npu").mkdir()
+    whole = NPU.format(
+        version=version, devices=devices, free=free, kernel="npu_dynamic_quant = print" if kernel else ""
+    )
+    (site / "torch_npu" / "__init__.py").write_text(whole)
+    write_interpreter(folder / "bin", f'exec "{sys.executable}" "$@"')
+    plan = make(folder, suite="qwen3-8b-npu")
+    for arm in plan.arms:
+        arm.env["PYTHONPATH"] = os.pathsep.join(map(str, (site, ROOT)))
+    try:
+        check_plan(plan)
+    except HarnessError as error:
+        return "\n".join(entry for entry in str(error).splitlines() if not entry.startswith("the codec "))
+    return ""
+
+
+def test_an_npu_host_that_has_everything_is_taken(tmp_path: Path) -> None:
+    assert on_npus(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"devices": 1}, "sees 1 NPUs (ASCEND_RT_VISIBLE_DEVICES=7), where 1 x 2 are needed"),
+        ({"free": 20}, "NPU 1 has 20.0 of 64.0 GiB free, and --mem-fraction-static=0.8 takes 51.2"),
+        ({"version": "2.8.0.post2"}, "torch_npu 2.8.0.post2 is made for torch 2.8, and 2.10.0+cpu is there"),
+        ({"kernel": False}, "torch_npu 2.10.0 has no npu_dynamic_quant"),
+        (
+            {"version": "'; raise OSError('libhccl.so: no such file') #"},
+            "cannot import torch_npu (OSError('libhccl.so",
+        ),
+    ],
+)
+def test_what_an_npu_host_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], says: str
+) -> None:
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "7")
+    monkeypatch.delenv("ASCEND_HOME_PATH", raising=False)
+    found = on_npus(tmp_path, **changed)
+    assert says in found
+    assert ("source CANN's set_env.sh" in found) is ("libhccl" in says)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.places import ROOT
-from harness.prepare.whole_folder import ABANDONED_S, is_prepared, partial_folder, whole_folder
+from harness.prepare.whole_folder import ABANDONED_S, DONE, is_prepared, partial_folder, whole_folder
 
 # Makes the same folder as others do at the same time, and looks at it.
 MAKER = """
@@ -31,6 +31,12 @@ def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
         assert not (tmp_path / "deep" / "out").exists()
     assert is_prepared(tmp_path / "deep" / "out")
     assert names(tmp_path / "deep") == ["out"]
+
+
+@pytest.mark.parametrize("kept", ['{"source": "x"}', '{"source": "x", "form": 1}', "[]", "{"])
+def test_one_of_an_older_form_is_not_prepared(tmp_path: Path, kept: str) -> None:
+    (tmp_path / DONE).write_text(kept)
+    assert not is_prepared(tmp_path)
 
 
 def test_an_older_one_is_replaced_as_a_whole(tmp_path: Path) -> None:

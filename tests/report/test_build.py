@@ -7,12 +7,13 @@ from rich.console import Console
 
 from harness.config.thresholds import FidelityThreshold, Threshold
 from harness.errors import HarnessError
+from harness.judge.alike import merge_like
 from harness.judge.pairing import margin
 from harness.plan.plan import Plan
 from harness.records.predictions import TextRecord, read_predictions
 from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
-from harness.report.build import build_report, merge_like
+from harness.report.build import build_report
 from harness.report.model import SCHEMA_VERSION
 from harness.report.terminal import show
 from harness.report.write import write_report
@@ -143,6 +144,22 @@ def test_a_run_without_the_baseline_again_has_no_noise_floor(plan: Plan) -> None
     assert [found.noise for found in report.tasks.values()] == [None, None]
     write_report(report, folder)
     assert "What changes by itself" not in folder.markdown.read_text()
+
+
+def test_prompts_worded_by_a_chat_template_are_told_in_every_form(plan: Plan) -> None:
+    folder = finished(plan)
+    for arm in ("baseline", "compressed"):
+        file = folder.arm(arm).record
+        record = json.loads(file.read_text())
+        chat = {"chat_template": "the model's own", "system": "Be brief.", "thinking": "off"}
+        record["tasks"]["boolq"]["protocol"] |= chat
+        file.write_text(json.dumps(record))
+    report = build_report(folder)
+    said = "boolq: worded by the model's chat template, system text 'Be brief.', thinking off"
+    assert said in report.notes
+    write_report(report, folder)
+    assert said in folder.markdown.read_text()
+    assert not [note for note in report.notes if note.startswith("gsm8k: worded")]
 
 
 def test_margins(plan: Plan) -> None:
@@ -301,7 +318,9 @@ def test_a_wrong_sum_is_told_before_the_server_that_died_of_it(plan: Plan) -> No
     report = build_report(folder)
     assert report.verdict == "ERROR"
     start = "compression did not run right: compressed arm: "
-    assert report.reasons[0].startswith(f"{start}in short, of 2 checked calls beyond the bound: ")
+    assert report.reasons[0].startswith(
+        f"{start}in short, 2 of 4 checked calls are beyond the bound, up to 3 times as far as it allows: "
+    )
     assert report.reasons[1].startswith(f"{start}ranks 0, 1, layer 0, ffn")
     died = report.reasons.index("compressed: the server ended with exit code 7 during the run")
     assert died > 1
@@ -494,7 +513,8 @@ def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
     report = build_report(folder)
     assert report.verdict == "ERROR"
     start = "compression did not run right: compressed arm: "
-    assert report.reasons[0].startswith(f"{start}in short, of 2 checked calls beyond the bound: always column 2, ")
+    assert report.reasons[0].startswith(f"{start}in short, 2 of 4 checked calls are beyond the bound, ")
+    assert "up to 3 times as far as it allows: always column 2, " in report.reasons[0]
     assert report.reasons[1].startswith(f"{start}ranks 0, 1, layer 0, ffn: 1 of 32 elements are further")
 
 

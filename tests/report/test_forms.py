@@ -91,7 +91,7 @@ def test_the_terminal_shows_tables_whole_and_the_verdict_in_words(plan: Plan) ->
     for cell in ("0.984", "+0.0", "1/1", "PASS"):
         assert cell in row
     assert any(line.startswith("PASS smollm2-cpu: SmolLM2-135M-Instruct on cpu") for line in lines)
-    assert lines[-1] == "report: reports/x/report.md"
+    assert lines[-2:] == ["page: reports/x/report.html", "report: reports/x/report.md"]
     assert sum("compressed" in line and "0.0 MiB" in line for line in lines) == 2
     assert "Predictions of fixed text: PASS" in text
     assert any("tokens 1-7" in line and "0 (0 to 0)" in line for line in lines)

@@ -12,6 +12,7 @@ from harness.ask import lm_eval_task
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
+from harness.records.questions import read_prompts
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
 from harness.report.build import build_report
@@ -41,7 +42,11 @@ def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
     written = json.loads((Path(plan.folder) / "report.json").read_text())
     assert written["tasks"]["boolq"]["paired"]["both_right"] == 6
     assert written["tasks"]["gsm8k"]["verdict"] == "REPORTED"
-    assert (Path(plan.folder).parent / "latest" / "report.md").exists()
+    assert (Path(plan.folder).parent / "latest" / "report.html").exists()
+    # What the servers were asked is kept once, in words.
+    asked = read_prompts(run_folder(plan).questions("boolq"))
+    assert len(asked) == 6
+    assert all(prompt.endswith("Answer:") for prompt in asked.values())
     assert report.fidelity is not None
     assert (report.fidelity.verdict, report.fidelity.compressed.texts) == ("REPORTED", 9)
     assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]

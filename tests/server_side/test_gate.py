@@ -1,17 +1,18 @@
 """SGLang's own gate, in the installed SGLang: when it compresses, and the four conditions in which it must not.
 
 The collective, the layer's weights and SGLang's process-wide context are stood in for; the code that decides
-is SGLang's, unmodified.
+is SGLang's, unmodified. It stands at two places: the linear layer, and what sums between layers, which has been
+rewritten twice (0.5.21, 0.5.22). Each release is tested at those that it has.
 """
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from sglang.srt.layers import linear
-from sglang.srt.layers.layer_boundary import ops
 from sglang.srt.model_executor.forward_batch_info import ForwardMode
 
 COMPRESSED, PLAIN = torch.full((2, 4), 8.0), torch.full((2, 4), 16.0)
@@ -26,8 +27,35 @@ def which(result: torch.Tensor) -> str:
     return "compressed" if torch.equal(result, COMPRESSED) else "plain" if torch.equal(result, PLAIN) else "neither"
 
 
-def context(flag: bool) -> Callable[[], Any]:  # noqa: FBT001 - a test's helper
-    return lambda: SimpleNamespace(comm=SimpleNamespace(enable_quant_communications=flag))
+def stand_in(patch: pytest.MonkeyPatch, module: ModuleType, *, flag: bool) -> None:
+    """Put stand-ins in the place of what the module imports: each release another part of these names."""
+    group = SimpleNamespace(all_reduce=lambda _x: PLAIN, rank_in_group=0, world_size=2)
+    arguments = SimpleNamespace(enable_quant_communications=flag)
+    names = {
+        # Where the flag is read: up to 0.5.15, in 0.5.16, from 0.5.17 on.
+        "get_global_server_args": lambda: arguments,
+        "get_server_args": lambda: arguments,
+        "get_exec": lambda: SimpleNamespace(comm=arguments),
+        "get_forward": lambda: SimpleNamespace(sp_active=False),
+        "get_parallel": lambda: SimpleNamespace(
+            tp_group=group, attn_tp_group=group, attn_tp_size=2, tp_size=2, tp_rank=0
+        ),
+        "get_tp_group": lambda: group,
+        "get_group_rank_size": lambda _group: (0, 2),
+        "get_attn_tp_context": lambda: SimpleNamespace(input_scattered=False),
+        "is_allocation_symmetric": lambda: False,
+        "use_symmetric_memory": _nothing,
+        "should_skip_mlp_all_reduce": lambda: False,
+        "apply_aiter_all_reduce_fusion": lambda _x: False,
+        "apply_flashinfer_allreduce_fusion": lambda _tokens: False,
+        "tensor_model_parallel_quant_all_reduce": lambda _x: COMPRESSED,
+        "tensor_model_parallel_all_reduce": lambda _x: PLAIN,
+        "attention_tensor_model_parallel_quant_all_reduce": lambda _x: COMPRESSED,
+        "attention_tensor_model_parallel_all_reduce": lambda _x: PLAIN,
+    }
+    for name, replacement in names.items():
+        if hasattr(module, name):
+            patch.setattr(module, name, replacement)
 
 
 @pytest.fixture
@@ -35,7 +63,6 @@ def row_parallel(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """RowParallelLinear.forward, the path of o_proj and down_proj."""
 
     def forward(mode: ForwardMode | None, flag: bool) -> str:  # noqa: FBT001 - Gate's signature
-        group = SimpleNamespace(all_reduce=lambda _x: PLAIN, rank_in_group=0, world_size=2)
         layer = SimpleNamespace(
             input_is_parallel=True,
             quant_method=SimpleNamespace(apply=lambda _layer, x, **_: x),
@@ -45,37 +72,50 @@ def row_parallel(monkeypatch: pytest.MonkeyPatch) -> Gate:
             use_decode_attn_tp=False,
             use_dp_attention_reduce=False,
             parallel_group="tp",
-            tp_group=group,
+            tp_group=SimpleNamespace(all_reduce=lambda _x: PLAIN, rank_in_group=0, world_size=2),
+            tp_size=2,
+            tp_rank=0,
         )
         with monkeypatch.context() as patch:
-            patch.setattr(linear, "get_exec", context(flag))
-            patch.setattr(linear, "get_forward", lambda: SimpleNamespace(sp_active=False))
-            patch.setattr(linear, "get_parallel", lambda: SimpleNamespace(tp_group=group, attn_tp_group=group))
-            patch.setattr(linear, "get_group_rank_size", lambda _group: (0, 2))
-            patch.setattr(linear, "is_allocation_symmetric", lambda: False)
-            patch.setattr(linear, "use_symmetric_memory", _nothing)
-            patch.setattr(linear, "should_skip_mlp_all_reduce", lambda: False)
-            patch.setattr(linear, "tensor_model_parallel_quant_all_reduce", lambda _x: COMPRESSED)
+            stand_in(patch, linear, flag=flag)
             output, _bias = linear.RowParallelLinear.forward(layer, torch.ones(2, 4), forward_batch=batch(mode))
         return which(output)
 
     return forward
 
 
+def between_layers(site: str) -> tuple[ModuleType, Callable[[Any, Any], torch.Tensor]] | None:
+    """Return this release's module that sums between layers, and its sum of a tensor under a batch, if it has one."""
+    try:
+        ops = import_module("sglang.srt.layers.layer_boundary.ops")
+    except ImportError:
+        if site == "ffn":
+            return None
+        communicator = import_module("sglang.srt.layers.communicator")
+        gather = communicator.CommunicateWithAllReduceAndLayerNormFn._gather_hidden_states_and_residual
+        context = SimpleNamespace(attn_dp_size=1, attn_tp_size=2, cache=None)
+
+        def norm(x: torch.Tensor, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return x, residual
+
+        return communicator, lambda x, its_batch: gather(x, x, its_batch, norm, context, residual_input_mode=None)[0]
+    if hasattr(ops, "sum_output"):
+        group = {"attention": ops.SumGroup.ATTN_TP, "ffn": ops.SumGroup.TP}[site]
+        return ops, lambda x, its_batch: ops.sum_output(x, group, its_batch, may_quantize=True)
+    return (ops, ops._mlp_input_reduce_output) if site == "attention" else None
+
+
 @pytest.fixture(params=["attention", "ffn"])
 def boundary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Gate:
-    """The layer boundary's sum, the path of models such as Llama in 0.5.23."""
-    group = {"attention": ops.SumGroup.ATTN_TP, "ffn": ops.SumGroup.TP}[request.param]
+    """The sum between layers, the path of models such as Llama in 0.5.23."""
+    if (found := between_layers(request.param)) is None:
+        pytest.skip("this release sums the FFN's output in the linear layer alone")
+    module, summed = found
 
     def forward(mode: ForwardMode | None, flag: bool) -> str:  # noqa: FBT001 - Gate's signature
         with monkeypatch.context() as patch:
-            patch.setattr(ops, "get_exec", context(flag))
-            patch.setattr(ops, "get_parallel", lambda: SimpleNamespace(attn_tp_size=2, tp_size=2))
-            for name in ("tensor_model_parallel", "attention_tensor_model_parallel"):
-                patch.setattr(ops, f"{name}_quant_all_reduce", lambda _x: COMPRESSED)
-                patch.setattr(ops, f"{name}_all_reduce", lambda _x: PLAIN)
-            output = ops.sum_output(torch.ones(2, 4), group, batch(mode), may_quantize=True)
-        return which(output)
+            stand_in(patch, module, flag=flag)
+            return which(summed(torch.ones(2, 4), batch(mode)))
 
     return forward
 

@@ -29,6 +29,7 @@ from types import SimpleNamespace as NS
 def rank_main(rank, store):
     # Before anything NPU is pretended: SGLang's layers would look for its kernels too.
     import sglang.srt.model_executor.model_runner
+    communicator = lambda group: None
     {prelude}
     {register}
     from sglang.srt.distributed import parallel_state, communication_op
@@ -36,6 +37,7 @@ def rank_main(rank, store):
     group = object.__new__(parallel_state.GroupCoordinator)
     group.world_size, group.device_group, group.unique_name = 2, dist.group.WORLD, "tp"
     group.local_size = 2
+    group.npu_communicator = communicator(group)
     communication_op.get_tp_group = communication_op.get_attn_tp_group = lambda: group
     from sglang.srt.model_executor.model_runner import ModelRunner
     from sglang.srt.model_executor.forward_batch_info import ForwardMode
@@ -80,6 +82,19 @@ FAKE_NPU = """
     # Upstream's fall-back, where the kernel cannot be imported, is a plain all-reduce.
     from sglang.srt.distributed import parallel_state as ps
     ps.inplace_all_reduce = lambda x, group_name: dist.all_reduce(x)
+    # Up to 0.5.22 the group has a communicator, which has the kernel by name.
+    try:
+        from sglang.srt.distributed.device_communicators import npu_communicator as holder
+        holder.npu_dynamic_quant = npu.npu_dynamic_quant
+    except (ImportError, AttributeError):
+        holder = None
+    def communicator(group):
+        return holder and NS(
+            disabled=False,
+            quant_all_reduce=lambda x: holder.NpuCommunicator.quant_all_reduce(
+                NS(world_size=2, group=group.device_group), x
+            ),
+        )
 """
 
 # 3 rows of 4 values to one peer: a byte a value and a four-byte scale a row.
@@ -261,4 +276,34 @@ else:
     raise SystemExit("tp 1 was let through")
 """
     done = python(check, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_ranks_on_one_gpu_have_a_check_a_backend_and_groups_that_let_them(tmp_path: Path) -> None:
+    """The hooks alone, on a CPU; a server of them on a GPU was not run."""
+    check = (
+        REGISTER
+        + """
+from sglang.srt.distributed import parallel_state
+import sglang.srt.server_args
+assert parallel_state.get_default_distributed_backend("cuda") == "gloo"
+from harness.sglang_plugin.hooks import allow_off_npu
+from harness.sglang_plugin.one_gpu import GROUP, without_pynccl
+assert HookRegistry._patched == set(HookRegistry._hooks) and GROUP in HookRegistry._patched
+class Args:
+    enable_quant_communications, tp_size, gpu_id_step = True, 2, 0
+args, seen = Args(), []
+allow_off_npu(lambda a: seen.append((a.gpu_id_step, a.enable_quant_communications)), args, one_gpu=True)
+assert seen == [(1, False)] and (args.gpu_id_step, args.enable_quant_communications) == (0, True)
+def init(self, ranks, use_pynccl, other=1):
+    seen.append((ranks, use_pynccl, other))
+without_pynccl(init, None, [[0]], True)
+without_pynccl(init, None, [[0]], use_pynccl=True, other=2)
+assert seen[1:] == [([[0]], False, 1), ([[0]], False, 2)]
+# SGLang's own constructor has that parameter.
+import inspect
+assert "use_pynccl" in inspect.signature(inspect.unwrap(parallel_state.GroupCoordinator.__init__)).parameters
+"""
+    )
+    done = python(check, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path), HARNESS_PLUGIN_ONE_GPU="True")
     assert done.returncode == 0, done.stderr

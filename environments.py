@@ -1,0 +1,291 @@
+"""The environments of noxfile.py's sessions, made once under .nox/: what installs there, and what runs there."""
+
+import ast
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENTS = ROOT / ".nox"
+REQUIREMENTS = ROOT / "requirements"
+PLUGINS = ENVIRONMENTS / "plugin"
+CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
+# SGLang's releases that `--sglang` and `compat` know beside the newest, each a few packages over the CPU server's.
+RELEASES = REQUIREMENTS / "sglang"
+# No session takes so long: a plugin's folder that none used since may go.
+UNUSED_S = 30 * 24 * 3600
+# The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
+GRACE_S = 90.0
+# lm-eval needs them, and they come as source alone.
+SOURCES = ("--no-binary=sqlitedict", "--no-binary=rouge-score", "--no-binary=word2number")
+PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+# uv takes seconds where pip takes a minute, and links what another checkout has fetched. It reads none of pip's
+# settings.
+UV_INSTALL = ("-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--index-strategy=unsafe-best-match")
+UV_OPTIONS = {
+    "index-url": "--default-index",
+    "extra-index-url": "--index",
+    "find-links": "--find-links",
+    "constraint": "--constraint",
+    "trusted-host": "--allow-insecure-host",
+}
+UV_VARIABLES = {"cert": "SSL_CERT_FILE", "timeout": "UV_HTTP_TIMEOUT", "default-timeout": "UV_HTTP_TIMEOUT"}
+PASS, ERROR = 0, 3
+
+
+def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
+    """Return the interpreter of the harness's own environment, made on first use."""
+    with alone(session):
+        python = environment(session, "harness")
+        install(session, python, "harness.txt", *SOURCES)
+        if dev:
+            install(session, python, "dev.txt")
+    return python
+
+
+def server_cpu_environment(session: nox.Session) -> Path:
+    """Return the interpreter of SGLang's CPU environment, made on first use."""
+    with alone(session):
+        python = environment(session, "server-cpu")
+        install(session, python, "server-cpu.txt")
+        if install(session, python, "torch.txt", hashed=False):
+            which = "import torch; print(f'installed: torch {torch.__version__}, its CUDA: {torch.version.cuda}')"
+            must_run(session, python, "-c", which)
+        install(session, python, "server-cpu-nodeps.txt")
+    return python
+
+
+def newest_release() -> str:
+    """Return the release of SGLang in the CPU server's own environment."""
+    return (REQUIREMENTS / "server-cpu-nodeps.txt").read_text(encoding="utf-8").strip().removeprefix("sglang==")
+
+
+def older_releases() -> list[str]:
+    """Return the other releases that there are environments for, the oldest first."""
+    return sorted((file.stem for file in RELEASES.glob("*.txt")), key=lambda name: [int(n) for n in name.split(".")])
+
+
+def release_environment(session: nox.Session, release: str) -> Path:
+    """Return the interpreter of a release of SGLang on the CPU, made on first use.
+
+    It holds SGLang and the few packages whose release must be SGLang's own; all others, torch among them, are the
+    CPU server's, which its path leads to after its own.
+    """
+    base = server_cpu_environment(session)
+    if release == newest_release():
+        return base
+    if release not in older_releases():
+        session.log(f"there is no SGLang {release}: there are {', '.join((*older_releases(), newest_release()))}")
+        end_with(ERROR)
+    with alone(session):
+        python = environment(session, f"sglang-{release}")
+        # pip sees the CPU server's packages too, and must not take them for its own.
+        install(session, python, f"sglang/{release}.txt", "--ignore-installed")
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        others = base.parent.parent / "lib" / version / "site-packages"
+        own = python.parent.parent / "lib" / version / "site-packages"
+        (own / "server-cpu.pth").write_text(f"{others}\n")
+    return python
+
+
+def environment(session: nox.Session, name: str) -> Path:
+    """Return the interpreter of the virtual environment .nox/NAME, made if it is not there, or is half made."""
+    folder = ENVIRONMENTS / name
+    python = folder / "bin" / "python"
+    packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if mark_of(folder).exists() or not python.exists() or not packages.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        with unfinished(folder):
+            must_run(session, Path(sys.executable), "-m", "venv", str(folder))
+    return python
+
+
+@contextmanager
+def alone(session: nox.Session) -> Iterator[None]:
+    """Hold this checkout's lock: of several sessions at once, one makes what all of them use."""
+    ENVIRONMENTS.mkdir(exist_ok=True)
+    with (ENVIRONMENTS / ".lock").open("w") as lock_file:
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            session.log("waiting for another nox, which is making the environments of this checkout")
+            fcntl.flock(lock_file, fcntl.LOCK_EX)
+        yield
+
+
+def mark_of(folder: Path) -> Path:
+    """Return the file that is there as long as a folder is being made; it outlives whoever made it."""
+    return folder.with_name(f".{folder.name}.unfinished")
+
+
+@contextmanager
+def unfinished(folder: Path) -> Iterator[None]:
+    """Mark a folder while something is installed into it: one that is found with its mark is made anew."""
+    mark_of(folder).touch()
+    yield
+    mark_of(folder).unlink()
+
+
+def install(
+    session: nox.Session,
+    python: Path,
+    requirements: str,
+    *options: str,
+    target: Path | None = None,
+    hashed: bool = True,
+) -> bool:
+    """Install what a file of requirements is locked to, unless that is installed already; return whether it was."""
+    file = REQUIREMENTS / requirements
+    if hashed:
+        file = file.with_name(f"{file.stem}.lock")
+        # The lock has all there is to install.
+        options = ("--require-hashes", "--no-deps", "--only-binary=:all:", *options)
+    stamp = (target or python.parent.parent) / f".installed-{Path(requirements).name}"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == digest:
+        return False
+    where = [f"--target={target}", "--upgrade"] if target else []
+    with unfinished(stamp.parent):
+        fetch(session, python, *where, *options, "-r", str(file))
+        stamp.write_text(digest)
+    return True
+
+
+def fetch(session: nox.Session, python: Path, *arguments: str) -> None:
+    """Install with uv, told what pip is told; with pip where nox's own environment has no uv, or uv cannot do it."""
+    if find_spec("uv") is not None:
+        settings = pip_settings(str(must_run(session, python, "-m", "pip", "config", "list", silent=True)))
+        if "--require-hashes" in arguments:
+            # What is locked needs no constraint, and uv would want hashes of it.
+            settings.pop("constraint", None)
+        options, env = in_words_of_uv(settings)
+        uv = (*UV_INSTALL, f"--python={python}", *options, *arguments)
+        if run(session, Path(sys.executable), *uv, env=env) == PASS:
+            return
+        session.log("uv could not install these: pip tries it")
+    must_run(session, python, *PIP_INSTALL, *arguments)
+
+
+def pip_settings(listed: str) -> dict[str, str]:
+    """Return what pip is told, of what `pip config list` prints: files first, the environment above them."""
+    found = [line.partition("=") for line in listed.splitlines() if "=" in line]
+    sections = ("global", "install", ":env:")
+    return {
+        key.partition(".")[2]: str(ast.literal_eval(value))
+        for section in sections
+        for key, _, value in found
+        if key.partition(".")[0] == section
+    }
+
+
+def in_words_of_uv(settings: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """Return the options and variables by which uv is told what pip is told."""
+    options = [f"{option}={value}" for name, option in UV_OPTIONS.items() for value in settings.get(name, "").split()]
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        options.append("--no-index")
+    return options, {variable: settings[name] for name, variable in UV_VARIABLES.items() if name in settings}
+
+
+def prepare_plugin(session: nox.Session) -> None:
+    """Install this project alone into the folder that carries SGLang's plugin to any interpreter, unless it is there.
+
+    It is named by its contents and never touched again: a server that runs may still read it.
+    """
+    folder = plugin_folder()
+    python = harness_environment(session)
+    with alone(session):
+        if folder.exists():
+            # Noted for those after us: a server that runs reads it.
+            os.utime(folder)
+            return
+        for other in PLUGINS.iterdir() if PLUGINS.exists() else ():
+            if time.time() - other.stat().st_mtime > UNUSED_S:
+                shutil.rmtree(other)
+        # setuptools copies whatever an earlier build left there, deleted modules included. And metadata left here
+        # would make the plugin look installed to every Python that is started in this folder.
+        left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")
+        partial = folder.with_name(f".{folder.name}.partial")
+        for left in (*left_by_build, partial):
+            shutil.rmtree(left, ignore_errors=True)
+        must_run(session, python, *PIP_INSTALL, "--no-deps", "--no-build-isolation", f"--target={partial}", str(ROOT))
+        for left in left_by_build:
+            shutil.rmtree(left, ignore_errors=True)
+        partial.rename(folder)
+
+
+@cache
+def plugin_folder() -> Path:
+    """Return .nox/plugin/HASH, of the hash that the package has when it is first asked for."""
+    whole = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
+    for file in sorted((ROOT / "harness").rglob("*.py")):
+        whole.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return PLUGINS / whole.hexdigest()[:16]
+
+
+def pytest_for(session: nox.Session, python: Path) -> Path:
+    """Return a folder that holds pytest for somebody else's interpreter, whose packages stay as they are."""
+    tools = ENVIRONMENTS / "pytest-tools"
+    with alone(session):
+        if mark_of(tools).exists():
+            shutil.rmtree(tools, ignore_errors=True)
+        install(session, python, "pytest-tools.txt", target=tools)
+    return tools
+
+
+def harness_env(server: Path) -> dict[str, str]:
+    """Return the variables by which the harness finds SGLang's interpreter and the plugin."""
+    return {"HARNESS_SERVER_PYTHON": str(server), "HARNESS_PLUGIN_PATH": str(plugin_folder())}
+
+
+def server_env() -> dict[str, str]:
+    """Return the environment in which the CPU server's interpreter imports SGLang and this project."""
+    return {"PYTHONPATH": path_of(CPU_SHIMS, ROOT), "SGLANG_USE_CPU_ENGINE": "1"}
+
+
+def path_of(*folders: Path) -> str:
+    """Return a PYTHONPATH of these folders before the user's own: an implementation under test may be there."""
+    own = [path for path in (os.environ.get("PYTHONPATH"),) if path]
+    return os.pathsep.join((*map(str, folders), *own))
+
+
+def run(session: nox.Session, python: Path, *arguments: str, env: dict[str, str] | None = None) -> int:
+    """Run a Python and return its exit code instead of failing on it."""
+    try:
+        session.run(
+            str(python),
+            *arguments,
+            env=env,
+            external=True,
+            interrupt_timeout=GRACE_S,
+            terminate_timeout=GRACE_S,
+        )
+    except CommandFailed as failed:
+        # Without a code it could not even be started.
+        return failed.return_code or ERROR
+    return PASS
+
+
+def must_run(session: nox.Session, python: Path, *arguments: str, silent: bool = False) -> object:
+    """Run a Python without which nothing can be measured: where it fails, nox ends with ERROR and not with FAIL."""
+    try:
+        return session.run(str(python), *arguments, silent=silent, external=True)
+    except CommandFailed as failed:
+        session.log(f"ERROR: what is to be measured cannot be made ready: {failed}")
+        raise SystemExit(ERROR) from failed
+
+
+def end_with(code: int) -> None:
+    """End nox with `code` where it is not 0: nox itself would make each failure a 1."""
+    if code:
+        raise SystemExit(code)

@@ -1,0 +1,1 @@
+"""report.html: the page that a reviewer opens in the morning."""

@@ -1,0 +1,105 @@
+"""report.html: the report for a browser, in one file that loads nothing."""
+
+from dataclasses import dataclass
+
+from harness.errors import HarnessError
+from harness.judge.results import TaskReport
+from harness.plan.plan import COMPRESSED, Plan
+from harness.records.questions import read_prompts
+from harness.records.run import FINISHED, RunRecord, read_record
+from harness.records.run_folder import RunFolder
+from harness.report.changes import Kind, changed_questions
+from harness.report.markdown import shifts
+from harness.report.model import Report
+from harness.report.page import charts
+from harness.report.page.figures import FIGURES
+from harness.report.page.frame import render
+from harness.report.page.questions import MOST_QUESTIONS, Prompts, anchor, cards, counts, prompts
+from harness.report.plots import pairs_of
+
+TEMPLATE = "report.html.jinja"
+KINDS = {
+    Kind.LOST: ("Lost", "right in the baseline alone"),
+    Kind.FAILED: ("Failed", "a request without an answer"),
+    Kind.WON: ("Won", "right in the compressed arm alone"),
+    Kind.OTHER: ("Answered otherwise", "another answer, as right or wrong as before"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSection:
+    """What the page shows of a task.
+
+    Attributes:
+        name: Its name.
+        task: What the report says of it.
+        accuracy: Its chart; None where nothing was answered.
+        margins: Its margins; None for generated answers.
+        prompts: Its prompts.
+        changed: How many of its questions changed, by kind.
+    """
+
+    name: str
+    task: TaskReport
+    accuracy: charts.Accuracy | None
+    margins: charts.Margins | None
+    prompts: Prompts
+    changed: dict[Kind, int]
+
+
+def page(report: Report, folder: RunFolder) -> str:
+    """Return the report as a page: the same for the same files.
+
+    Args:
+        report: The report.
+        folder: The run's folder: answers and prompts are shown from its samples and questions.
+    """
+    found = changed_questions(report, folder)
+    sections = [
+        TaskSection(
+            name=name,
+            task=task,
+            accuracy=charts.accuracy(task),
+            margins=charts.margins(pairs_of(folder, name, task)),
+            prompts=_prompts(folder, name),
+            changed=counts([entry for entry in found if entry.task == name]),
+        )
+        for name, task in report.tasks.items()
+    ]
+    names = list(report.tasks)
+    check = report.arms[COMPRESSED].live_check if COMPRESSED in report.arms else None
+    return render(
+        TEMPLATE,
+        filters=FIGURES,
+        report=report,
+        sections=sections,
+        cards=cards(found, {section.name: section.prompts for section in sections}),
+        counts=counts(found),
+        changed=len(found),
+        most=MOST_QUESTIONS,
+        tabs={name: number for number, name in enumerate(names)},
+        anchor=lambda task, number: anchor(names, task, number),
+        predictions=charts.predictions(report.fidelity) if report.fidelity else None,
+        layers=charts.layers(check) if check else None,
+        check=check,
+        shifts=shifts,
+        path=charts.path,
+        kinds=KINDS,
+        resume=_resume(folder),
+    )
+
+
+def _prompts(folder: RunFolder, task: str) -> Prompts:
+    try:
+        return prompts(read_prompts(folder.questions(task)))
+    except HarnessError as error:
+        return prompts({}, str(error))
+
+
+def _resume(folder: RunFolder) -> str | None:
+    """Return the command that goes on with a run which did not get to its end."""
+    try:
+        run, plan = read_record(folder.run, RunRecord), read_record(folder.plan, Plan)
+    except HarnessError:
+        return None
+    return None if run.state == FINISHED else plan.resume

@@ -1,0 +1,1 @@
+"""Which release of SGLang compresses what, counted: see __main__."""
