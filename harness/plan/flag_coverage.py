@@ -33,18 +33,15 @@ class Since:
 
 BOTH, ATTENTION = ("attention", "ffn"), ("attention",)
 UNTOLD = "neither its attention nor its MLP is told the forward batch"
-MLP_UNTOLD = "its MLP is not told the forward batch"
 EXPERTS = "the sum of the experts' outputs never asks for the flag"
 COVERAGE: dict[str, tuple[Since, ...]] = {
     "LlamaForCausalLM": (
         Since(release="0.5.11", sites=(), why=UNTOLD),
-        Since(release="0.5.22", sites=ATTENTION, why=MLP_UNTOLD),
-        Since(release="0.5.23", sites=BOTH),
+        Since(release="0.5.22", sites=BOTH),
     ),
     "Qwen2ForCausalLM": (
         Since(release="0.5.11", sites=(), why=UNTOLD),
-        Since(release="0.5.21", sites=ATTENTION, why=MLP_UNTOLD),
-        Since(release="0.5.23", sites=BOTH),
+        Since(release="0.5.22", sites=BOTH),
     ),
     "Qwen3ForCausalLM": (Since(release="0.5.11", sites=BOTH),),
     "Qwen3MoeForCausalLM": (Since(release="0.5.11", sites=ATTENTION, why=EXPERTS),),

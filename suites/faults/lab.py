@@ -24,6 +24,7 @@ MARK = "FAULTS_LAB"
 PROBE = {
     "sglang": SGLANG,
     "settings": ["enable_quant_communications", "tp_size", "dtype", "api_key", "port"],
+    "spelled": {},
     "packages": "torch 2.9.0; all 3: 0123456789abcdef",
     "plugin": "fedcba9876543210",
     "problems": [],

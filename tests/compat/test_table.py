@@ -88,12 +88,12 @@ def test_a_row_has_what_was_counted_and_marks_what_was_only_read() -> None:
     _head, _rule, oldest, row = lines(table)
     assert oldest.startswith("| 0.5.9 | taken | 10 pass | unknown")
     assert "| 3 + 3 |" in row
-    assert "*attention, read*" in row
+    assert row.endswith("| *attention, read* |")
 
 
 def test_a_server_that_was_not_started_again_keeps_its_count_and_one_that_failed_does_not() -> None:
-    old = Table(releases={"0.5.22": seen({"random-llama": counted(3, 0), "random-qwen3": counted()})})
-    new = {"0.5.22": seen({"random-qwen2": counted(3, 0)}, failed={"random-qwen3": "died"}), "0.5.23": seen()}
+    old = Table(releases={"0.5.22": seen({"random-llama": counted(), "random-qwen3": counted()})})
+    new = {"0.5.22": seen({"random-qwen2": counted()}, failed={"random-qwen3": "died"}), "0.5.23": seen()}
     found = merged(old, new).releases
     assert found["0.5.22"].counted.keys() == {"random-llama", "random-qwen2"}
     assert found.keys() == {"0.5.22", "0.5.23"}

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from harness.judge.engagement import Engagement, read_engagement
+from harness.judge.engagement import Engagement, prove, read_engagement
 from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
 from harness.sglang_plugin.recorder import Recorder
-from tests.support import FACTS, LAYERS, WIDTH, count, write_engagement
+from tests.support import FACTS, LAYERS, WIDTH, count, make, write_engagement
 
 TOKENS = 1 + 2 + 3 + 4
 POLICY = uniform(Choice(codec="int8_token"))
@@ -267,3 +267,36 @@ def test_sums_of_other_tensors_than_the_tokens_make(tmp_path: Path) -> None:
     assert faults(tmp_path, tp=1) == [
         "rank 0: a pass of 5 tokens compressed 96 elements in ffn; 3 sums of 8 a token have 120"
     ]
+
+
+def attention_alone(folder: Path, *, ffn: int = 0) -> list[str]:
+    prefill(recorder := started(folder), ffn=ffn)
+    del recorder
+    found = read_engagement(folder, tp=1, compressed=True, policy=POLICY, expected={}, sites=["attention"])
+    return found.faults
+
+
+def test_a_mixture_of_experts_is_proven_by_its_attention_alone(tmp_path: Path) -> None:
+    assert attention_alone(tmp_path) == []
+    assert "compressed 3 in attention, 0 in ffn" in read(tmp_path, tp=1).faults[0]
+
+
+def test_a_sum_at_a_site_that_is_to_stay_exact_is_a_fault(tmp_path: Path) -> None:
+    [fault] = attention_alone(tmp_path, ffn=1)
+    assert f"compressed {LAYERS} in attention, 1 in ffn; the model has {LAYERS} layers" in fault
+    assert fault.endswith("of which attention alone is to be compressed")
+
+
+def test_a_flag_that_did_nothing_is_explained_by_release_and_class(tmp_path: Path) -> None:
+    plan = make(tmp_path)
+    arm = plan.arm("compressed")
+    for rank in range(2):
+        recorder = Recorder(tmp_path / "logs")
+        recorder.start(rank, {**FACTS, "flag": True, "sglang": "0.5.16"})
+        with recorder.forward("EXTEND", 5):
+            pass
+    found = prove(plan, arm, tmp_path / "logs", sglang="0.5.16").faults
+    assert found[0].startswith(
+        "SGLang 0.5.16 compresses nothing in LlamaForCausalLM: neither its attention nor its MLP"
+    )
+    assert "from 0.5.22 on it compresses attention and ffn" in found[0]

@@ -21,7 +21,8 @@ def says(folder: Path, release: str) -> None:
     [
         ("0.5.11", "LlamaForCausalLM", ()),
         ("0.5.13.post1", "LlamaForCausalLM", ()),
-        ("0.5.22", "LlamaForCausalLM", ("attention",)),
+        ("0.5.21", "Qwen2ForCausalLM", ()),
+        ("0.5.22", "LlamaForCausalLM", BOTH),
         ("0.5.23", "LlamaForCausalLM", BOTH),
         ("0.5.11", "Qwen3ForCausalLM", BOTH),
         ("0.5.23", "Qwen3MoeForCausalLM", ("attention",)),
@@ -57,8 +58,7 @@ def test_a_flag_that_does_nothing_is_refused_before_a_server_starts(tmp_path: Pa
         check_plan(make(tmp_path))
     assert str(caught.value) == (
         "SGLang 0.5.16 compresses nothing in LlamaForCausalLM: neither its attention nor its MLP is told the forward "
-        "batch. It takes the flag and does nothing; from 0.5.22 on it compresses attention; from 0.5.23 on it "
-        "compresses attention and ffn"
+        "batch. It takes the flag and does nothing; from 0.5.22 on it compresses attention and ffn"
     )
 
 
@@ -68,12 +68,13 @@ def test_a_calibration_needs_no_flag(tmp_path: Path) -> None:
 
 
 def test_a_site_that_is_left_out_is_named_with_what_to_do(tmp_path: Path) -> None:
-    [said] = problems("0.5.22", "LlamaForCausalLM", BOTH)
-    assert said.startswith("SGLang 0.5.22 compresses attention in LlamaForCausalLM: its MLP is not told")
+    [said] = problems("0.5.16", "Qwen3MoeForCausalLM", BOTH)
+    assert said.startswith(
+        "SGLang 0.5.16 compresses attention in Qwen3MoeForCausalLM: the sum of the experts' outputs"
+    )
     assert "say compression.sites: [attention]" in said
-    assert "from 0.5.23 on it compresses attention and ffn" in said
-    assert problems("0.5.22", "LlamaForCausalLM", ("attention",)) == []
-    assert "no release up to 0.5.23 compresses more" in problems("0.5.23", "Qwen3MoeForCausalLM", BOTH)[0]
+    assert said.endswith("no release up to 0.5.23 compresses more of it")
+    assert problems("0.5.16", "Qwen3MoeForCausalLM", ("attention",)) == []
     assert model_class(str(write_model(tmp_path / "model"))) == "LlamaForCausalLM"
     assert model_class("org/model") == ""
 
