@@ -11,8 +11,9 @@ import typer
 from typer.testing import CliRunner
 
 from harness.stats.planning import Outcomes, drop_outcomes
-from harness.validation.bars import Bar, bars, limit_of, prediction_bars, task_bars
+from harness.validation.bars import Bar, bars, limit_of, night_bars, prediction_bars, task_bars
 from harness.validation.drop_cells import DropCell, simulate, truths
+from harness.validation.night_cells import CRIES, REPEATS, SEES, simulate_nights
 from harness.validation.other_cells import OtherCell
 from harness.validation.prediction_cells import SHOWN, simulate_predictions
 from harness.validation.task_cells import COIN, NPU_FAIL, NPU_PASS, STEADY, simulate_tasks
@@ -61,6 +62,25 @@ def test_the_verdicts_on_predictions_err_as_often_as_they_say() -> None:
     power = [cell.passes for cell in cells if cell.kind == SHOWN]
     assert power == sorted(power)
     assert power[1] > 0.75
+
+
+def test_the_memory_cries_wolf_as_seldom_as_it_says_and_sees_two_points_soon() -> None:
+    """The short form: 2,000 nights and 40 runs a cell, whose Monte-Carlo error the bars allow for."""
+    cells = list(simulate_nights(2000, 40, np.random.default_rng(1)))
+    cries, repeats, sees, repeated = night_bars(cells)
+    assert cries.met, cries
+    assert repeats.met, repeats
+    assert sees.met, sees
+    # What one draw of luck hides is shown and not called held.
+    assert repeated.met is None
+    assert 0.3 < repeated.worst < 1
+
+
+def test_a_memory_that_cries_wolf_or_sleeps_misses_its_bars() -> None:
+    cells = list(simulate_nights(200, 10, np.random.default_rng(1)))
+    wrong = {CRIES: 1 / 50, REPEATS: 0.5, SEES: 0.4}
+    planted = [replace(cell, runs=2000, fails=wrong.get(cell.kind, cell.fails)) for cell in cells]
+    assert [bar.met for bar in night_bars(planted)] == [False, False, False, None]
 
 
 def test_shares_that_cannot_go_together_are_refused() -> None:

@@ -121,7 +121,7 @@ def _of_run(run: Run, runs: Sequence[Run], reports: Path, verdict: Verdict) -> P
     before = [one for one in runs if one.started < run.started and one.verdict in GOOD and one.variant == run.variant]
     changed = [str(found) for found in differences(before[-1].facts, run.facts)] if before else []
     folder = RunFolder(reports / run.run_id)
-    pages = [page for page in (folder.path / "report.html", folder.markdown) if page.exists()]
+    pages = [page for page in (folder.page, folder.markdown) if page.exists()]
     return Part(name=run.suite, verdict=said, causes=causes, changed=changed, page=str(pages[0]) if pages else "")
 
 

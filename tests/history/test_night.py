@@ -58,7 +58,7 @@ def test_a_green_night_says_so_in_its_first_line(tmp_path: Path, end: End) -> No
     lines = [line.split() for line in text.splitlines() if line.startswith("PASS")]
     assert lines == [
         ["PASS", "numerics"],
-        ["PASS", SUITE, str(reports / f"20260302-011700-{SUITE}" / "report.md")],
+        ["PASS", SUITE, str(reports / f"20260302-011700-{SUITE}" / "report.html")],
         ["PASS", "history", "of", SUITE],
     ]
     assert (reports / f"history-{SUITE}.svg").exists()
