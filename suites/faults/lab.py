@@ -28,7 +28,6 @@ PROBE = {
     "packages": "torch 2.9.0; all 3: 0123456789abcdef",
     "plugin": "fedcba9876543210",
     "problems": [],
-    "spelled": {},
 }
 # As the suite below asks them, the fixed texts among them.
 QUESTIONS = {"boolq": 64, "gsm8k": 8, "fidelity": 8}
