@@ -65,7 +65,8 @@ class LmEvalTask:
         available = len(self._rows)
         if available < plan.questions:
             raise HarnessError(
-                f"{name}: {plan.questions} questions are asked for, the data in {data} has {available} to score"
+                f"{name}: {plan.questions} questions are asked for, the data in {data} has {available} to score: say "
+                f"`questions: {available}` under `tasks.{name}` in the suite"
             )
         check_questions(name, self._task, self._rows[: plan.questions])
 

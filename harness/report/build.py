@@ -145,6 +145,14 @@ def _arm_report(folder: ArmFolder, plan: Plan, arm: Arm, record: ArmRecord | Non
     )
 
 
+def _template_notes(name: str, asked: dict[str, Any], *, texts: bool) -> list[str]:
+    if asked.get("chat_template", "none") == "none":
+        return []
+    system = "no system text" if asked["system"] is None else f"system text {asked['system']!r}"
+    worded = f"{name}: worded by the model's chat template, {system}, thinking {asked['thinking']}"
+    return [worded, *(["fidelity: its texts are read bare, without the chat template"] if texts else [])]
+
+
 def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
     notes = [harmless(f"the run was resumed after it had ended: {why}") for why in run.resumed]
     for name, task in tasks.items():
@@ -155,9 +163,7 @@ def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement:
             notes.append(
                 f"{name}: {task.compressed.truncated:.0%} of the compressed arm's answers ended at the token cap"
             )
-        if (asked := task.protocol) and asked.get("chat_template", "none") != "none":
-            system = "no system text" if asked["system"] is None else f"system text {asked['system']!r}"
-            notes.append(f"{name}: worded by the model's chat template, {system}, thinking {asked['thinking']}")
+        notes += _template_notes(name, task.protocol or {}, texts=plan.fidelity is not None)
         calibration = task.threshold.calibration
         if calibration is not None and calibration.questions != task.n:
             notes.append(
@@ -180,7 +186,8 @@ def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement:
     elif implementation and ":" in implementation:
         codec, algorithm = engagement.facts.get("codec"), engagement.facts.get("algorithm")
         notes.append(f"implementation under test: {implementation}, which claims to be {codec} ({algorithm})")
-    return notes
+    # Of several tasks each has a line of its own; what is the same of all is told once.
+    return list(dict.fromkeys(notes))
 
 
 def _timings(run: RunRecord, arm_records: dict[str, ArmRecord | None]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What a person may do after a run, in a sentence: the end of every form of the report."""
 
+import shlex
 from collections.abc import Iterator
 
 from harness.judge.results import ArmReport, FidelityReport, TaskReport
@@ -34,7 +35,7 @@ def decide(
     """
     if verdict == Verdict.ERROR:
         return f"decides nothing, and no figure counts: mend what the first reason names, then run again: {repeat}"
-    advice = _advice(compressed, device)
+    advice = _advice(compressed, device, study_command(repeat))
     if verdict == Verdict.FAIL:
         return f"compression is not to be switched on by your thresholds: {advice}"
     if verdict == Verdict.INCONCLUSIVE:
@@ -45,13 +46,20 @@ def decide(
     return f"compression may be switched on by your thresholds; but: {', '.join(moved)}: {advice}"
 
 
-def _advice(compressed: ArmReport, device: str) -> str:
+def study_command(repeat: str) -> str:
+    """Return the command that studies the suite of a run's command."""
+    words = shlex.split(repeat)
+    named = words[words.index("--suite") + 1 :][:1] if "--suite" in words else []
+    return shlex.join(["nox", "-s", "study", *(["--", "--suite", *named] if named else [])])
+
+
+def _advice(compressed: ArmReport, device: str, study: str) -> str:
     codec = str(compressed.engagement.facts.get("codec", ""))
     if device == "npu":
-        return "SGLang's own code compresses there; what other codecs would keep: `nox -s study`"
+        return f"SGLang's own code compresses there; what other codecs would keep: `{study}`"
     if ALREADY in codec:
-        return "see `nox -s study`"
-    return f"try {SAFER} (`--codec {SAFER}`; see `nox -s study`)"
+        return f"see `{study}`"
+    return f"try {SAFER} (`--codec {SAFER}`; see `{study}`)"
 
 
 def _moved(warnings: list[str], tasks: dict[str, TaskReport], fidelity: FidelityReport | None) -> Iterator[str]:

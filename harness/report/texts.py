@@ -107,8 +107,12 @@ def short(text: str, limit: int) -> str:
 
 
 def question_of(prompt: str) -> str:
-    """Return the line of a prompt that asks: the last one, less a word that only makes room for the answer."""
-    lines = [line for line in prompt[-LOOKED_AT:].splitlines() if line.strip()]
+    """Return the line of a prompt that asks: the last one, less a word that only makes room for the answer.
+
+    What a chat template ends with, `<|im_end|>` and the next speaker's name, asks nothing.
+    """
+    whole = [line for line in prompt[-LOOKED_AT:].splitlines() if line.strip()]
+    lines = [words for line in whole if (words := line.partition("<|")[0]).strip()] or whole
     asked = lines[:-1] if len(lines) > 1 and len(lines[-1]) < len("The final answer:") else lines
     return asked[-1] if asked else ""
 

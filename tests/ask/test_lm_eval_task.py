@@ -106,7 +106,9 @@ def test_a_server_that_dies_ends_the_task_and_keeps_what_was_answered(fake_plan:
 
 def test_more_questions_than_the_data_has_are_refused(fake_plan: MakePlan) -> None:
     plan = fake_plan(questions=500)
-    with pytest.raises(HarnessError, match=r"boolq: 500 questions are asked for, the data in .* has 60 to score"):
+    with pytest.raises(
+        HarnessError, match=r"boolq: 500 questions are asked for, the data in .* has 60 to score: say `questions: 60`"
+    ):
         LmEvalTask("boolq", plan.tasks["boolq"], Path(plan.data))
 
 

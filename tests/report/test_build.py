@@ -160,6 +160,8 @@ def test_prompts_worded_by_a_chat_template_are_told_in_every_form(plan: Plan) ->
     write_report(report, folder)
     assert said in folder.markdown.read_text()
     assert not [note for note in report.notes if note.startswith("gsm8k: worded")]
+    bare = "fidelity: its texts are read bare, without the chat template"
+    assert (bare in report.notes) == (plan.fidelity is not None)
 
 
 def test_margins(plan: Plan) -> None:
@@ -455,6 +457,8 @@ def test_a_reused_baselines_command_is_not_told_as_one_that_ran(tmp_path: Path) 
 def test_the_rank_that_errors_share_is_merged_and_another_one_stays() -> None:
     told = ["rank 0: not the bits that rank 0 served", "rank 1: not the bits that rank 0 served", "other"]
     assert merge_like(told) == ["ranks 0, 1: not the bits that rank 0 served", "other"]
+    passes = ["rank 0 compressed 60 times", "rank 0 compressed 60 times", "rank 1 compressed 60 times"]
+    assert merge_like(passes) == ["ranks 0, 1 compressed 60 times"]
 
 
 def test_arms_that_differ_in_more_than_the_flag(plan: Plan) -> None:

@@ -78,6 +78,9 @@ def test_a_line_is_short_and_harmless() -> None:
         ("Passage.\nQuestion: is it?\nAnswer:", "Question: is it?"),
         ("Question: how many?\nAnswer: 4\n\nQuestion: how few?\nAnswer:", "Question: how few?"),
         ("one line", "one line"),
+        ("<|im_start|>user\nQuestion: how far?\nAnswer:<|im_end|>\n<|im_start|>assistant\n", "Question: how far?"),
+        ("Question: how?\nAnswer:<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "Question: how?"),
+        ("<|im_start|>", "<|im_start|>"),
         ("", ""),
     ],
 )
