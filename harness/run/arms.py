@@ -249,6 +249,20 @@ def ask(
     display.say(f"{text}: {asked} {unit}{early} in {seconds:.0f} s")
 
 
+def flush(server: Server) -> None:
+    """Empty a server's prefix cache.
+
+    Raises:
+        HarnessError: The server is gone: its own last words are the cause.
+        RequestFailed: It is there, and did not do it.
+    """
+    try:
+        server.client.flush_cache()
+    except RequestFailed:
+        server.check_alive()
+        raise
+
+
 def ask_leg(
     questionnaire: Questionnaire,
     arm: RunningArm,
@@ -271,7 +285,7 @@ def ask_leg(
     clock = time.monotonic()
     failed: list[None] = []
     with blaming(arm.arm.name):
-        arm.server.client.flush_cache()
+        flush(arm.server)
         for batch in batches(leg, questionnaire.concurrency):
             watch.check()
             arm.server.check_process()
