@@ -96,7 +96,10 @@ def test_suites_are_listed_by_name_device_model_and_description(harness: Harness
 
 
 def test_suites_of_one_device(harness: Harness) -> None:
-    assert [line.split("\t")[0] for line in harness("suites", "--device", "cpu").out.splitlines()] == ["smollm2-cpu"]
+    assert [line.split("\t")[0] for line in harness("suites", "--device", "cpu").out.splitlines()] == [
+        "smollm2-cpu",
+        "tiny-moe-cpu",
+    ]
     assert harness("suites", "--device", "abacus").out == ""
 
 

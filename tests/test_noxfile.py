@@ -197,7 +197,7 @@ def test_a_study_takes_the_suite_of_a_device(
 def test_a_suite_that_cannot_be_read_fails_the_night_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(monkeypatch)
     monkeypatch.setattr(noxfile, "run_numerics", lambda *_, **__: 0)
-    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu", "b": noxfile.BROKEN})
+    monkeypatch.setattr(noxfile, "suites", lambda _session: {"a": "cpu", "tiny-moe-cpu": "cpu", "b": noxfile.BROKEN})
     given: Any = SimpleNamespace(posargs=[], log=session.logged.append)
     with pytest.raises(SystemExit) as end:
         noxfile.nightly.func(given)
