@@ -287,12 +287,12 @@ def test_a_dry_run_shows_everything_and_does_nothing(harness: Harness) -> None:
     assert ran.out.startswith(f"data: folder ({harness.folder / 'own'}): boolq/validation.jsonl 4 rows, SHA-256 ")
     assert "expected time: unknown: there is no finished run of smollm2-cpu in" in ran.out
     assert ran.out.count("--enable-quant-communications") == 1
-    assert "boolq: 3 questions on each arm, 1 at a time" in ran.out
+    assert "boolq: 3 questions on each arm, 16 at a time" in ran.out
     assert "gsm8k: 3 questions on each arm, 16 at a time" in ran.out
     assert "What is 5 and 1?\\nAnswer:'" in ran.out
     assert "'report_only': True" in ran.out
     assert "  order: 'rows by the SHA-256 of seed and number, seed 0" in ran.out
-    assert "fidelity: 6 texts on each arm, 1 at a time" in ran.out
+    assert "fidelity: 6 texts on each arm, 8 at a time" in ran.out
     assert "  texts: {'gsm8k': 3, 'boolq': 3}" in ran.out
     assert not (harness.folder / "reports").exists()
 

@@ -48,9 +48,9 @@ def suite_file(suite: str, suites: Path | None = None) -> Path:
         if not path.is_file():
             raise HarnessError(f"there is no suite {path}: `nox -s new` writes one to fill in")
         return path
-    files = {file.stem: file for file in sorted(suites.glob("*.yaml"))}
+    files = {file.stem: file for file in suites.glob("*.yaml")}
     if suite not in files:
-        raise HarnessError(f"there is no suite {suite!r} in {suites}; there are: {', '.join(files)}")
+        raise HarnessError(f"there is no suite {suite!r} in {suites}; there are: {', '.join(sorted(files))}")
     return files[suite]
 
 
