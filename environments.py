@@ -170,7 +170,9 @@ def fetch(session: nox.Session, python: Path, *arguments: str) -> None:
             # What is locked needs no constraint, and uv would want hashes of it.
             settings.pop("constraint", None)
         options, env = in_words_of_uv(settings)
-        uv = (*UV_INSTALL, f"--python={python}", *options, *arguments)
+        # It sees an environment's own packages alone, and does not know pip's word for it.
+        known = (argument for argument in arguments if argument != "--ignore-installed")
+        uv = (*UV_INSTALL, f"--python={python}", *options, *known)
         if run(session, Path(sys.executable), *uv, env=env) == PASS:
             return
         session.log("uv could not install these: pip tries it")

@@ -82,6 +82,13 @@ def test_what_is_locked_is_installed_without_constraints(*, has_uv: bool, hashed
     assert command[-2:] == ["-r", "some.lock"]
 
 
+def test_pips_own_word_for_its_own_packages_goes_to_pip_alone(*, has_uv: bool) -> None:
+    session: Any = Installing()
+    environments.fetch(session, Path("python"), "--ignore-installed", "-r", "some.lock")
+    [command] = session.ran
+    assert ("--ignore-installed" in command) != has_uv
+
+
 def test_where_uv_fails_pip_tries_it_and_the_log_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "find_spec", lambda name: ModuleSpec(name, None))
     session: Any = Installing(fails="uv")
