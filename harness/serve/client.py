@@ -9,7 +9,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, takewhile
 from typing import Any, Self, TypeAlias, TypeVar
 
 import httpx
@@ -45,6 +45,9 @@ REFUSED = frozenset({400, 413, 422})
 
 # What SGLang takes once for all texts of a request.
 OF_ALL = frozenset({"return_text_in_logprobs"})
+
+# Tokens. What prompts share is worth a request of its own from here on: the examples of a few-shot task, say.
+SHARED_PREFIX = 64
 
 Question: TypeAlias = tuple[Sequence[int], Sequence[Sequence[int]]]
 AnswerT = TypeVar("AnswerT")
@@ -223,8 +226,24 @@ class Client:
         for index, body in enumerate(bodies):
             forms[frozenset(body)].append(index)
         for form in forms.values():
-            answers |= zip(form, self._send([bodies[index] for index in form]), strict=True)
+            together = [bodies[index] for index in form]
+            self._prefill_shared(together)
+            answers |= zip(form, self._send(together), strict=True)
         return [answers[index] for index in range(len(bodies))]
+
+    def _prefill_shared(self, bodies: Sequence[Body]) -> None:
+        """Prefill what all prompts begin with, for them to find it in the prefix cache.
+
+        Prompts of one prefill do not find it in each other, and their few-shot examples would be computed once a
+        prompt. Where it fails, it is the prompts' own failures that tell.
+        """
+        # A prompt whose every token is to be predicted is prefilled whole.
+        if len(bodies) == 1 or bodies[0].get("logprob_start_len") == 0:
+            return
+        columns = zip(*(body["input_ids"] for body in bodies), strict=False)
+        shared = [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, columns)]
+        if len(shared) >= SHARED_PREFIX:
+            self._send([{"input_ids": shared, "sampling_params": {"temperature": 0.0, "max_new_tokens": 0}}])
 
     def _send(self, bodies: Sequence[Body]) -> list[Answer | RequestFailed]:
         sent = [{**body, "rid": f"{self._name}-{next(self._numbers)}"} for body in bodies]

@@ -307,3 +307,30 @@ assert "use_pynccl" in inspect.signature(inspect.unwrap(parallel_state.GroupCoor
     )
     done = python(check, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path), HARNESS_PLUGIN_ONE_GPU="True")
     assert done.returncode == 0, done.stderr
+
+
+def test_ranks_on_a_cpu_are_forks_of_the_launcher(tmp_path: Path) -> None:
+    """SGLang's own set-up says spawn, last of all; under the hook a process that starts after it is a fork."""
+    check = (
+        REGISTER
+        + """
+import inspect, multiprocessing
+from sglang.srt.entrypoints import engine
+from harness.sglang_plugin.forked_ranks import SET_UP
+assert SET_UP in HookRegistry._patched
+assert "set_start_method" in inspect.getsource(inspect.unwrap(engine._set_envs_and_config))
+marked = []
+def look(queue):
+    queue.put(list(marked))
+import harness.sglang_plugin.forked_ranks as forked
+forked.fork(lambda: multiprocessing.set_start_method("spawn", force=True))
+marked.append("imported once")
+queue = multiprocessing.SimpleQueue()
+process = multiprocessing.Process(target=look, args=(queue,))
+process.start()
+assert queue.get() == ["imported once"]
+process.join()
+"""
+    )
+    done = python(check, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path), SGLANG_USE_CPU_ENGINE="1")
+    assert done.returncode == 0, done.stderr
