@@ -46,8 +46,6 @@ def time_rows(time: TimeSpent) -> list[TimeRow]:
 def time_notes(time: TimeSpent, arms: dict[str, ArmReport]) -> list[str]:
     """Return what must be known to read the table, a sentence each."""
     notes = [f"Whole run {time.seconds:.1f} s, {time.rest:.1f} s of it in neither a start nor a task."]
-    if time.slower is not None:
-        notes.append(f"Without the starts: {_slower(time.slower)}.")
     check = arms[COMPRESSED].live_check if COMPRESSED in arms else None
     if check is not None and check.seconds:
         notes.append(f"The live check, which the compressed arm alone has, took {check.seconds:.1f} s of its passes.")
@@ -72,13 +70,11 @@ def time_notes(time: TimeSpent, arms: dict[str, ArmReport]) -> list[str]:
     return notes
 
 
-def time_line(time: TimeSpent) -> str:
-    """Return in a line how long each arm took, and which was slower where."""
+def time_summary(time: TimeSpent) -> str:
+    """Return in a line how long the run and each arm took, and which arm was slower where."""
     arms = ", ".join(f"{name} {_arm(arm)}" for name, arm in time.arms.items())
-    if not arms:
-        return f"time: {time.seconds:.0f} s"
-    compared = f"; without starts {_slower(time.slower)}" if time.slower is not None else ""
-    return f"time: {arms}{compared}"
+    told = f"{time.seconds:.0f} s" + (f": {arms}" if arms else "")
+    return f"{told}; without starts {_slower(time.slower)}" if time.slower is not None else told
 
 
 def _arm(arm: ArmTime) -> str:

@@ -1,11 +1,13 @@
 """Where the time went, in every form of the report, and of runs that recorded none of it."""
 
+import io
 import json
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from harness.plan.plan import Plan
 from harness.records.run import ArmRecord, read_record, write_record
@@ -15,7 +17,8 @@ from harness.report.build import build_report
 from harness.report.markdown import markdown
 from harness.report.model import Report
 from harness.report.page.timeline import Timeline, timeline
-from harness.report.time_table import time_line, time_notes
+from harness.report.terminal import show
+from harness.report.time_table import time_notes, time_summary
 from harness.report.write import write_report
 from tests.support import PASSES, finished, make, run_folder, whole_tables, write_run
 
@@ -88,11 +91,13 @@ def test_which_arm_was_slower_and_why_is_told_in_every_form(plan: Plan) -> None:
     write_report(report, folder)
     why = "compressed 12.0 s, 1.20 times the baseline's 10.0 s, the largest difference in prefill of boolq (+2.0 s)"
     assert report.time is not None
-    assert time_line(report.time) == (
-        f"time: baseline 22 s (start 12), compressed 24 s (start 12); without starts {why}"
-    )
-    assert f"Without the starts: {why}." in folder.markdown.read_text()
-    assert f"Without the starts: {why.replace(chr(39), '&#39;')}." in folder.page.read_text()
+    said = time_summary(report.time)
+    assert said == f"100 s: baseline 22 s (start 12), compressed 24 s (start 12); without starts {why}"
+    assert f"\n{said}.\n" in folder.markdown.read_text()
+    assert f"<p>{said}.</p>".replace("'", "&#39;") in folder.page.read_text()
+    console = Console(width=300, record=True, file=io.StringIO())
+    show(report, console, folder)
+    assert f"\ntime: {said}\n" in console.export_text()
     slower = json.loads(folder.report.read_text())["time"]["slower"]
     assert (slower["task"], slower["part"], slower["difference"]) == ("boolq", "prefill", 2.0)
     assert "took 0.5 s of its passes" in folder.markdown.read_text()
@@ -176,9 +181,9 @@ def test_a_run_that_measured_nothing_says_how_long_it_took(plan: Plan) -> None:
     write_run(plan, errors=["baseline: the server never came up"])
     report = build_report(run_folder(plan))
     assert report.time is not None
-    assert time_line(report.time) == "time: 100 s"
+    assert time_summary(report.time) == "100 s"
     assert time_notes(report.time, report.arms) == ["Whole run 100.0 s, 100.0 s of it in neither a start nor a task."]
-    assert "## Where the time went\n\nWhole run 100.0 s" in markdown(report)
+    assert "## Where the time went\n\n100 s.\n\nWhole run 100.0 s" in markdown(report)
 
 
 def test_on_an_accelerator_nothing_is_divided_by_the_hosts_time(plan: Plan) -> None:

@@ -17,7 +17,7 @@ from harness.report.page.frame import render
 from harness.report.page.questions import MOST_QUESTIONS, Prompts, anchor, cards, counts, prompts
 from harness.report.page.timeline import timeline
 from harness.report.plots import pairs_of
-from harness.report.time_table import HEAD, time_notes, time_rows
+from harness.report.time_table import HEAD, time_notes, time_rows, time_summary
 
 TEMPLATE = "report.html.jinja"
 KINDS = {
@@ -88,6 +88,7 @@ def page(report: Report, folder: RunFolder) -> str:
         time_head=HEAD,
         time_rows=time_rows,
         time_notes=time_notes,
+        time_summary=time_summary,
         shifts=shifts,
         path=charts.path,
         kinds=KINDS,

@@ -8,7 +8,7 @@ from harness.report.page.charts import Scale
 from harness.report.time_table import NAMES
 
 # Of an arm's row in the SVG.
-TOP, ROW, BAR = 8.0, 44.0, 20.0
+TOP, ROW = 8.0, 40.0
 # From here on the scale is in minutes.
 MINUTES_FROM_S = 600.0
 # A letter's width: a name is written where it has room below its task.
