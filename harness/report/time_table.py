@@ -60,7 +60,9 @@ def time_notes(time: TimeSpent, arms: dict[str, ArmReport]) -> list[str]:
         for name, task in found.tasks.items()
         if task.prefill_tokens is None
     ]
-    if missing:
+    if missing and not any(task.prefill_tokens for arm in time.arms.values() for task in arm.tasks.values()):
+        notes.append("What the seconds went into was not recorded in this run.")
+    elif missing:
         notes.append(f"Not recorded, or not whole, is what the seconds went into of: {', '.join(missing)}.")
     notes += [
         f"The {name}'s time is that of the run that it was taken from."

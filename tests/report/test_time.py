@@ -163,10 +163,16 @@ def test_a_run_that_recorded_none_of_it_has_its_report_as_before(plan: Plan) -> 
     assert rows[3] == ["boolq", "baseline", "5.0", *["-"] * 6]
     assert rows[5] == ["boolq", "compressed / baseline", "1.00", *["-"] * 6]
     content = page(folder)
-    missing = "Not recorded, or not whole, is what the seconds went into of: baseline boolq, baseline gsm8k, compr"
-    assert missing in folder.markdown.read_text()
-    assert missing in content
+    assert "What the seconds went into was not recorded in this run." in folder.markdown.read_text()
+    assert "What the seconds went into was not recorded in this run." in content
     assert "When each arm did what was not recorded in this run." in content
+
+
+def test_what_was_not_recorded_of_one_task_is_told(plan: Plan) -> None:
+    folder = finished(plan)
+    change(folder, "compressed", spent=None)
+    said = markdown(build_report(folder))
+    assert "Not recorded, or not whole, is what the seconds went into of: compressed boolq." in said
 
 
 def test_a_report_of_before_is_read(plan: Plan) -> None:
