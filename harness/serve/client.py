@@ -30,6 +30,7 @@ from harness.serve.answers import (
     read_scores,
     read_tokens,
 )
+from harness.serve.waiting import Waiting
 from harness.serve.within import within
 
 CONNECT_TIMEOUT_S = 10.0
@@ -58,10 +59,11 @@ class Client:
 
     Attributes:
         traffic: What the server said it was asked, so far.
+        waiting: How long it was waited for, so far.
     """
 
     def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
-        self.traffic = Traffic()
+        self.traffic, self.waiting = Traffic(), Waiting()
         self._timeout_s = timeout_s
         # Answers name the request that they are of.
         self._name, self._numbers = secrets.token_hex(4), count()
@@ -294,7 +296,8 @@ class Client:
         """Return an answer's status and content, within a time from the first byte to the last, and a size."""
         limit = timeout_s or self._timeout_s
         try:
-            return within(limit, lambda: self._read(method, path, body))
+            with self.waiting.request():
+                return within(limit, lambda: self._read(method, path, body))
         except TimeoutError as error:
             raise RequestFailed(f"{method} {path}: the answer was not whole after {limit:g} s") from error
 
