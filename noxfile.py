@@ -288,14 +288,16 @@ def tests(session: nox.Session) -> None:
     servers = [path for path in paths if path.startswith(SERVER_SIDE)]
     harness = [path for path in paths if path not in servers]
     # A server takes all cores; the others share them.
-    whole = (("-m", "server"), ("-m", "not server", f"-n{os.cpu_count()}", "--dist=loadfile"))
-    parts = [()] if session.posargs else whole
+    shared = (f"-n{os.cpu_count()}", "--dist=loadfile")
+    parts = [()] if session.posargs else [("-m", "server"), ("-m", "not server", *shared)]
     env = harness_env(server)
     codes = [
         run(session, python, "-m", "pytest", *harness, *own, *part, *options, env=env) for part in parts if harness
     ]
     if harness == ["tests"]:
         servers = ["tests/collective", "tests/server_side"]
+    if not session.posargs:
+        options = list(shared)
     for path in servers:
         # tests/conftest.py is the harness's: what it imports is not in this environment.
         alone = f"--confcutdir={Path(path) if (ROOT / path).is_dir() else Path(path).parent}"
@@ -446,14 +448,15 @@ def run_numerics(session: nox.Session, arguments: Sequence[str], *, device: str 
         return run(session, python, "-m", "pytest", "suites/numerics", *rest, *shared, env=env)
     if code := capture_activations(session, rest):
         return code
-    return run(session, server_cpu_environment(session), "-m", "pytest", "suites/numerics", *rest, env=server_env())
+    python = server_cpu_environment(session)
+    return run(session, python, "-m", "pytest", "suites/numerics", *rest, *side_by_side(rest), env=server_env())
 
 
 def side_by_side(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Return the options that share the suite out over processes on one GPU, unless the arguments speak against it.
+    """Return the options that share the suite out over processes, unless the arguments speak against it.
 
-    Its time goes into compiling kernels, on one core for each process. An implementation under test is judged alone,
-    and over NCCL each rank has a GPU for itself.
+    On a GPU its time goes into compiling kernels, on one core for each process. An implementation under test is
+    judged alone, and over NCCL each rank has a GPU for itself.
     """
     if any(argument.startswith(("-n", "--impl", "--check", "--backend")) for argument in arguments):
         return ()

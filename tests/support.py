@@ -20,11 +20,14 @@ from harness.records.predictions import CompareLine, TextRecord
 from harness.records.run import ArmRecord, RunRecord, TaskRecord, Traffic, write_lines, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import Sample, write_samples
+from harness.records.time_spent import Passes, Span, Spent
 from harness.serve.server import Start
 from harness.sglang_plugin.recorder import Log, Recorder
 
 LAYERS = 3
 WIDTH = 8
+# Of each task of a written arm: 3 of its 5 seconds are prefill, 1 is decode.
+PASSES = Passes(prefills=8, prefill_tokens=3000, prefill_seconds=3.0, decodes=9, decode_tokens=90, decode_seconds=1.0)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MANIFEST = {"source": "packaged", "origin": {"boolq": "somewhere"}, "files": {}}
 FACTS = {
@@ -341,6 +344,8 @@ def write_arm(
     folder = run_folder(plan).arm(name)
     folder.path.mkdir(parents=True)
     compressed = name == "compressed"
+    # One arm after the other, 33 seconds each at most.
+    began = 33.0 * [arm.name for arm in plan.arms].index(name)
     record = ArmRecord(
         server_args={"tp_size": 2, "port": 1, "enable_quant_communications": compressed, **args},
         known_answer=known_answer,
@@ -354,9 +359,15 @@ def write_arm(
                 questions=len({sample.doc_id for sample in samples}),
                 protocol={"bos": "none", "shots": 5},
                 protocol_text=f"{task} version 1",
+                spent=Spent(
+                    spans=[Span(began=began + 13 + 6 * number, ended=began + 18.5 + 6 * number)],
+                    waited=4.5,
+                    passes=PASSES,
+                ),
             )
-            for task, samples in tasks.items()
+            for number, (task, samples) in enumerate(tasks.items())
         },
+        starts=[Span(began=began, ended=began + 12.34)],
     )
     write_record(folder.record, record)
     for task, samples in tasks.items():

@@ -12,6 +12,7 @@ from typing import IO, Any, Literal, TypeVar
 from pydantic import BaseModel, Field
 
 from harness.errors import HarnessError
+from harness.records.time_spent import Span, Spent
 from harness.strict import Strict
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
@@ -25,12 +26,14 @@ class TaskRecord(Strict):
         questions: How many were asked: fewer than planned where the verdict was certain before.
         protocol: Everything that decides what was asked and how it was read.
         protocol_text: The same in the one line that a threshold records.
+        spent: What those seconds went into; None in runs that did not record it.
     """
 
     seconds: float
     questions: int
     protocol_text: str
     protocol: dict[str, Any]
+    spent: Spent | None = None
 
 
 class Checkpoint(Strict):
@@ -41,12 +44,14 @@ class Checkpoint(Strict):
         questions: How many of its questions were asked by then.
         seconds: How long they took.
         sizes: How many bytes each of the arm's files had; they are only ever added to.
+        spent: What those seconds went into; None in runs that did not record it.
     """
 
     task: str
     questions: int
     seconds: float
     sizes: dict[str, int]
+    spent: Spent | None = None
 
 
 class Traffic(Strict):
@@ -90,6 +95,8 @@ class ArmRecord(Strict):
         traffic: What the server was asked and answered up to the checkpoint.
         tasks: How each finished task ran.
         checkpoint: Where a broken run goes on; None before the first.
+        starts: When its servers were started, until each gave the known answer: one, and one for each time that the
+            arm was resumed; none in runs that did not record it.
     """
 
     server_args: dict[str, Any]
@@ -99,6 +106,7 @@ class ArmRecord(Strict):
     traffic: Traffic = Traffic()
     tasks: dict[str, TaskRecord] = Field(default_factory=dict)
     checkpoint: Checkpoint | None = None
+    starts: list[Span] = Field(default_factory=list)
 
     def asked(self, task: str) -> int:
         """Return how many of a task's questions were asked up to the checkpoint."""
@@ -111,6 +119,19 @@ class ArmRecord(Strict):
         if task in self.tasks:
             return self.tasks[task].seconds
         return self.checkpoint.seconds if self.checkpoint and self.checkpoint.task == task else 0.0
+
+    def spent(self, task: str) -> Spent | None:
+        """Return what those seconds went into; None where that was not recorded."""
+        if task in self.tasks:
+            return self.tasks[task].spent
+        return self.checkpoint.spent if self.checkpoint and self.checkpoint.task == task else Spent()
+
+    @property
+    def until(self) -> float:
+        """When, on the run's clock, the last thing ended that it tells of; 0 where it tells of no time."""
+        told = [done.spent for done in (*self.tasks.values(), self.checkpoint) if done and done.spent]
+        spans = [*self.starts, *(span for spent in told for span in spent.spans)]
+        return max((span.ended for span in spans), default=0.0)
 
 
 State = Literal["running", "finished", "broken"]

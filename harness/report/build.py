@@ -12,6 +12,7 @@ from harness.judge.live_check import read_live_check
 from harness.judge.results import ArmReport, FidelityReport, TaskReport
 from harness.judge.run import run_concerns, run_errors
 from harness.judge.tasks import task_reports
+from harness.judge.time_spent import time_spent
 from harness.judge.verdict import EXIT_CODES, Judged, Verdict, judge_run
 from harness.plan.plan import BASELINE, COMPRESSED, Arm, Plan
 from harness.records.predictions import FIDELITY
@@ -98,6 +99,7 @@ def build_report(folder: RunFolder, plan: Plan | None = None) -> Report:
         fidelity=fidelity,
         data=plan.data_manifest,
         timings=_timings(run, arm_records),
+        time=time_spent(plan, run, arm_records),
         versions={**run.versions, **_server_versions(arms)},
         repeat=plan.repeat,
         rebuild=f"nox -s report -- {shlex.quote(str(folder.path))}"

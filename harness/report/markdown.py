@@ -10,6 +10,7 @@ from harness.judge.traffic import traffic_line
 from harness.plan.data_line import data_line
 from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import Report
+from harness.report.time_table import HEAD, time_notes, time_rows, time_summary
 
 TEMPLATE = "report.md.jinja"
 # Two one-sided bounds of 95 % each leave out 5 % on either side.
@@ -44,6 +45,8 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
     environment.filters["limit"] = limit
     environment.filters["quoted"] = quoted
     environment.filters["data_line"] = data_line
+    environment.globals |= {"time_head": HEAD, "time_notes": time_notes, "time_rows": time_rows}
+    environment.globals["time_summary"] = time_summary
     environment.globals["shifts"] = shifts
     environment.globals["judged_drops"] = judged_drops
     return environment.get_template(TEMPLATE).render(report=report, plots=plots)

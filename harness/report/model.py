@@ -3,6 +3,7 @@
 from typing import Any
 
 from harness.judge.results import ArmReport, FidelityReport, PooledReport, TaskReport
+from harness.judge.time_spent import TimeSpent
 from harness.strict import Strict
 
 SCHEMA_VERSION = 3
@@ -30,6 +31,7 @@ class Report(Strict):
         fidelity: How far the predictions of fixed text moved; None where that was not asked for.
         data: What the data is and hashes to.
         timings: Seconds.
+        time: What they went into; None in reports that were written before that was told.
         versions: Of everything that took part.
         repeat: The command that repeats the run.
         rebuild: The command that rebuilds this report from the run's files.
@@ -53,6 +55,7 @@ class Report(Strict):
     fidelity: FidelityReport | None
     data: dict[str, Any]
     timings: dict[str, float]
+    time: TimeSpent | None = None
     versions: dict[str, str]
     repeat: str
     rebuild: str

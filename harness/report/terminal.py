@@ -14,6 +14,7 @@ from harness.report.live_check import live_check_line
 from harness.report.markdown import INTERVALS, interval, points, share, shifts, size, small
 from harness.report.model import Report
 from harness.report.texts import short
+from harness.report.time_table import time_summary
 from harness.safety import harmless
 
 WORST, ANSWER, QUESTION = 3, 30, 90
@@ -34,6 +35,8 @@ def show(report: Report, console: Console, folder: RunFolder) -> None:
     for arm in report.arms.values():
         if arm.live_check is not None:
             console.print(live_check_line(arm.live_check), markup=False, highlight=False)
+    if report.time is not None:
+        console.print(f"time: {time_summary(report.time)}", markup=False, highlight=False, soft_wrap=True)
     console.print(data_line(report.data), markup=False, highlight=False, soft_wrap=True)
     for note in report.notes:
         console.print(f"to know: {note}", markup=False, highlight=False)

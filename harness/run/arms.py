@@ -18,6 +18,7 @@ from harness.records.predictions import FIDELITY, read_predictions
 from harness.records.run import ArmRecord, Checkpoint, TaskRecord, Traffic, read_record, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import NO_NUMBERS, read_samples
+from harness.records.time_spent import Span
 from harness.run.checkpoint import batches, legs, restore, sizes_on_disk
 from harness.run.deadlines import Watch
 from harness.run.display import Display
@@ -126,6 +127,7 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Wat
         request_timeout_s=plan.request_timeout_s,
         port=plan.port,
     )
+    began = watch.elapsed
     with blaming(arm.name):
         watch.check()
         server = stack.enter_context(running(arm, how, folder.log, lambda text: display.say(f"{arm.name}: {text}")))
@@ -134,6 +136,7 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Wat
             server_args=server_settings(server.client.server_info(), ready.sglang.settings),
             known_answer=server.known_answer,
             seconds_to_ready=server.seconds_to_ready,
+            starts=[*(before.starts if before else ()), Span(began=began, ended=began + server.seconds_to_ready)],
         )
         if before is not None:
             if differing := differing_settings(before.server_args, record.server_args):
@@ -141,7 +144,7 @@ def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Wat
             known = before.known_answer and record.known_answer
             # That it was asked again belongs to the start, as a warm-up does: the arms must show the same traffic.
             server.client.traffic = Traffic()
-            record = before.model_copy(update={"known_answer": known})
+            record = before.model_copy(update={"known_answer": known, "starts": record.starts})
         logs = RankLogs(folder, plan.tp)
         running_arm = RunningArm(
             arm=arm, server=server, folder=folder, record=record, before=record.traffic, logs=logs
@@ -242,6 +245,7 @@ def ask(
             questions=asked,
             protocol=questionnaire.protocol(),
             protocol_text=questionnaire.protocol_text(),
+            spent=arm.record.spent(name),
         )
         arm.keep(tasks={**arm.record.tasks, name: done})
     early = f" of {questionnaire.questions}: the verdict was certain" if asked < questionnaire.questions else ""
@@ -282,7 +286,7 @@ def ask_leg(
         for _question in leg:
             advance()
         return
-    clock = time.monotonic()
+    began, waited, passes = watch.elapsed, arm.server.client.waiting.seconds, arm.logs.passes
     failed: list[None] = []
     with blaming(arm.arm.name):
         flush(arm.server)
@@ -308,11 +312,20 @@ def ask_leg(
     if watch.failing:
         # These may be the first of the failures that end the run: one that goes on asks them again.
         return
-    seconds = arm.record.seconds(name) + time.monotonic() - clock
+    asked = Span(began=began, ended=watch.elapsed)
     traffic = arm.traffic
     arm.logs.wait_for((arm.record.own_prefill or 0) + traffic.prompt - traffic.cached)
     sizes = sizes_on_disk(arm.folder)
-    checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes)
+    spent, computed = arm.record.spent(name), arm.logs.passes
+    if spent is not None:
+        spent = spent.with_leg(
+            asked,
+            waited=arm.server.client.waiting.seconds - waited,
+            passes=None if computed is None or passes is None else computed - passes,
+            started=arm.record.starts[-1].began,
+        )
+    seconds = arm.record.seconds(name) + asked.seconds
+    checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes, spent=spent)
     arm.keep(checkpoint=checkpoint, traffic=traffic)
 
 

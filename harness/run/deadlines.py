@@ -12,9 +12,14 @@ class Watch:
     Whoever asks calls `check` before each request, then `answered` or `failed`.
     """
 
-    def __init__(self, deadlines: Deadlines) -> None:
-        """Start the run's clock."""
-        self._deadlines = deadlines
+    def __init__(self, deadlines: Deadlines, *, before: float = 0.0) -> None:
+        """Start the run's clock.
+
+        Args:
+            deadlines: When an arm, or the run, is given up.
+            before: Seconds that the run took before it was resumed.
+        """
+        self._deadlines, self._before = deadlines, before
         self._started = time.monotonic()
         self._answered = self._started
         self._failures = 0
@@ -23,6 +28,11 @@ class Watch:
         """Start a task: the clock of its answers starts, its failures are counted from none."""
         self._answered = time.monotonic()
         self._failures = 0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the run so far, the time between being broken and being resumed left out."""
+        return self._before + time.monotonic() - self._started
 
     @property
     def failing(self) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.places import point_latest
-from harness.plan.plan import Plan
-from harness.records.run import BROKEN, FINISHED, RUNNING, RunRecord, read_record, write_record
+from harness.plan.plan import BASELINE, Plan
+from harness.records.run import BROKEN, FINISHED, RUNNING, ArmRecord, RunRecord, read_record, write_record
 from harness.records.run_folder import PRIVATE, RunFolder
 
 
@@ -83,7 +83,9 @@ def opened(plan: Plan, versions: dict[str, str], *, resume: bool) -> Iterator[Jo
             if resume:
                 broken = unfinished(folder)
                 resumed = [*broken.resumed, f"{started}: {'; '.join(broken.ended_by)}"]
-                record = broken.model_copy(update={"errors": [], "versions": versions, "resumed": resumed})
+                seconds = max(broken.seconds, _measured_until(folder, plan))
+                changed = {"errors": [], "versions": versions, "resumed": resumed, "seconds": seconds}
+                record = broken.model_copy(update=changed)
             else:
                 write_record(folder.plan, plan)
             journal = Journal(folder, record)
@@ -96,6 +98,12 @@ def opened(plan: Plan, versions: dict[str, str], *, resume: bool) -> Iterator[Jo
         except OSError as error:
             raise HarnessError(f"{folder.path} cannot be written: {error}") from error
         yield journal
+
+
+def _measured_until(folder: RunFolder, plan: Plan) -> float:
+    """Return how long a broken run took by what its arms tell: one that was killed did not write it down itself."""
+    found = [folder.arm(arm.name).record for arm in plan.arms if arm.name != BASELINE or plan.reuse_baseline is None]
+    return max((read_record(file, ArmRecord).until for file in found if file.exists()), default=0.0)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def measure(
     ready = set_up(plan, display)
     plan = ready.plan
     with opened(plan, harness_versions(ready.sglang.version), resume=resume) as journal:
-        watch = Watch(plan.deadlines)
+        watch = Watch(plan.deadlines, before=journal.record.seconds)
         concluded: list[ResultT] = []
 
         def note(error: BaseException) -> None:

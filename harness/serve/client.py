@@ -9,7 +9,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, takewhile
 from typing import Any, Self, TypeAlias, TypeVar
 
 import httpx
@@ -30,6 +30,7 @@ from harness.serve.answers import (
     read_scores,
     read_tokens,
 )
+from harness.serve.waiting import Waiting
 from harness.serve.within import within
 
 CONNECT_TIMEOUT_S = 10.0
@@ -46,6 +47,9 @@ REFUSED = frozenset({400, 413, 422})
 # What SGLang takes once for all texts of a request.
 OF_ALL = frozenset({"return_text_in_logprobs"})
 
+# Tokens. What prompts share is worth a request of its own from here on: the examples of a few-shot task, say.
+SHARED_PREFIX = 64
+
 Question: TypeAlias = tuple[Sequence[int], Sequence[Sequence[int]]]
 AnswerT = TypeVar("AnswerT")
 
@@ -55,10 +59,11 @@ class Client:
 
     Attributes:
         traffic: What the server said it was asked, so far.
+        waiting: How long it was waited for, so far.
     """
 
     def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
-        self.traffic = Traffic()
+        self.traffic, self.waiting = Traffic(), Waiting()
         self._timeout_s = timeout_s
         # Answers name the request that they are of.
         self._name, self._numbers = secrets.token_hex(4), count()
@@ -223,8 +228,24 @@ class Client:
         for index, body in enumerate(bodies):
             forms[frozenset(body)].append(index)
         for form in forms.values():
-            answers |= zip(form, self._send([bodies[index] for index in form]), strict=True)
+            together = [bodies[index] for index in form]
+            self._prefill_shared(together)
+            answers |= zip(form, self._send(together), strict=True)
         return [answers[index] for index in range(len(bodies))]
+
+    def _prefill_shared(self, bodies: Sequence[Body]) -> None:
+        """Prefill what all prompts begin with, for them to find it in the prefix cache.
+
+        Prompts of one prefill do not find it in each other, and their few-shot examples would be computed once a
+        prompt. Where it fails, it is the prompts' own failures that tell.
+        """
+        # A prompt whose every token is to be predicted is prefilled whole.
+        if len(bodies) == 1 or bodies[0].get("logprob_start_len") == 0:
+            return
+        columns = zip(*(body["input_ids"] for body in bodies), strict=False)
+        shared = [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, columns)]
+        if len(shared) >= SHARED_PREFIX:
+            self._send([{"input_ids": shared, "sampling_params": {"temperature": 0.0, "max_new_tokens": 0}}])
 
     def _send(self, bodies: Sequence[Body]) -> list[Answer | RequestFailed]:
         sent = [{**body, "rid": f"{self._name}-{next(self._numbers)}"} for body in bodies]
@@ -275,7 +296,8 @@ class Client:
         """Return an answer's status and content, within a time from the first byte to the last, and a size."""
         limit = timeout_s or self._timeout_s
         try:
-            return within(limit, lambda: self._read(method, path, body))
+            with self.waiting.request():
+                return within(limit, lambda: self._read(method, path, body))
         except TimeoutError as error:
             raise RequestFailed(f"{method} {path}: the answer was not whole after {limit:g} s") from error
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
-from sglang.srt.utils import is_npu
+from sglang.srt.utils import is_cpu, is_npu
 from sglang.version import __version__ as sglang_version
 
 from harness.collective import ring_bytes, wire_bytes
 from harness.sglang_plugin.capture import Capture
 from harness.sglang_plugin.chosen_rows import chosen, sum_chosen
 from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
+from harness.sglang_plugin.forked_ranks import register_forked_ranks
 from harness.sglang_plugin.live_check import LiveCheck
 from harness.sglang_plugin.one_gpu import check_with_a_step, register_one_gpu
 from harness.sglang_plugin.plain_sum import plain_sum
@@ -52,6 +53,8 @@ def register_hooks(settings: Settings) -> None:
     plugin = Plugin(settings, on_npu=is_npu())
     HookRegistry.register(FORWARD, plugin.forward, HookType.AROUND)
     HookRegistry.register(LOGITS, plugin.predictions.hook, HookType.AROUND)
+    if is_cpu():
+        register_forked_ranks()
     if settings.virtual_ranks:
         HookRegistry.register(LOAD_MODEL, plugin.load_model, HookType.AROUND)
         return

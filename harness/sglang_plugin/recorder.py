@@ -9,18 +9,21 @@ rank-N.jsonl: the first line holds the rank's facts, each other one a forward pa
     {"rank": 0, "world_size": 2, "virtual_ranks": 0, "tp_size": 2, "layers": 30, "hidden": 576, "device": "cpu",
      "flag": true, "implementation": "harness.collective", "codec": "int8_token", "algorithm": "one_shot",
      "sglang": "0.5.23", "torch": "2.13.0"}
-    {"policy": 3, "mode": "EXTEND", "tokens": 115, "sites": {"attention": COUNTS, "ffn": COUNTS}}
-    {"policy": 3, "mode": "DECODE", "tokens": 16}
+    {"policy": 3, "mode": "EXTEND", "tokens": 115, "seconds": 0.4131, "sites": {"attention": COUNTS, "ffn": COUNTS}}
+    {"policy": 3, "mode": "DECODE", "tokens": 16, "seconds": 0.0213}
 
 `codec` and `algorithm` are the settings' (policy 0, in force until there is a policy's file); `policy` is the number
-of the policy in force in the pass. COUNTS are those of `Counts`; a site of which no sum was asked for is not there,
-and nothing is counted in decode and idle passes of virtual ranks, whose sums are always plain. `layers` says which
-layers' sums were made how, in the order of the calls: `{"int8_token one_shot": [0, 1], "plain": [2]}`. In the log of
-a server with `virtual_ranks` N, which has one rank of its own, elements and bytes are those of one rank of N.
+of the policy in force in the pass; `seconds` is the host's time of the call, live check included: on an accelerator,
+which computes while the host goes on, it is not the device's, for which nothing waits here. COUNTS are those of
+`Counts`; a site of which no sum was asked for is not there, and nothing is counted in decode and idle passes of
+virtual ranks, whose sums are always plain. `layers` says which layers' sums were made how, in the order of the calls:
+`{"int8_token one_shot": [0, 1], "plain": [2]}`. In the log of a server with `virtual_ranks` N, which has one rank of
+its own, elements and bytes are those of one rank of N.
 """
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -101,11 +104,12 @@ class Recorder:
     def forward(self, mode: str, tokens: int, *, policy: int = 0) -> Iterator[None]:
         """Count what happens inside as one forward pass of `mode` (SGLang's ForwardMode) over `tokens`."""
         self._inside, self._policy = True, policy
+        began = time.monotonic()
         try:
             yield
         finally:
             self._inside = False
-            self._flush(mode, tokens)
+            self._flush(mode, tokens, seconds=round(time.monotonic() - began, 6))
 
     def count(self, site: str, *, layer: int, how: str, quantized: bool, elements: int, wire_bytes: int) -> None:
         """Add one sum at `site` that was to be compressed; `how` names the codec and the algorithm."""
@@ -128,8 +132,8 @@ class Recorder:
         if not self._inside:
             self._flush(OUTSIDE, 0)
 
-    def _flush(self, mode: str, tokens: int) -> None:
-        line: dict[str, object] = {"policy": self._policy, "mode": mode, "tokens": tokens}
+    def _flush(self, mode: str, tokens: int, **timed: float) -> None:
+        line: dict[str, object] = {"policy": self._policy, "mode": mode, "tokens": tokens, **timed}
         if self._sites:
             line["sites"] = {site: asdict(counts) for site, counts in self._sites.items()}
             self._sites = {}

@@ -23,7 +23,9 @@ from suites.compat.table import CLASSES, Seen, Table, lines, merged, placed, wro
 PASS, FAIL, ERROR = 0, 1, 3
 # The short form starts one server: the oldest release's, of the class that every release compresses.
 SHORT = ("random-qwen3",)
+# What was ever found goes into the document; a night's own lies beside its reports.
 KEPT = ROOT / "docs" / "measurements" / "compatibility.json"
+TONIGHT = ROOT / "reports" / "compatibility.json"
 DOCUMENT = ROOT / "docs" / "compatibility.md"
 
 
@@ -41,20 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plugin = Path(os.environ["HARNESS_PLUGIN_PATH"])
     models = [model for model in CLASSES if model in (chosen.models.split(",") if chosen.models else CLASSES)]
     found: dict[str, Seen] = {}
+    kept, old = TONIGHT, Table(releases={})
+    if chosen.write:
+        kept, old = KEPT, Table.model_validate_json(KEPT.read_text(encoding="utf-8"))
     try:
         for model in SHORT if chosen.short else models:
             prepare_model(f".cache/models/{model}", Path(os.environ["HARNESS_SERVER_PYTHON"]), device="cpu")
         for release, python in pythons.items():
             servers = models if not chosen.short else SHORT if release == next(iter(pythons)) else ()
             found[release] = look(release, Path(python), plugin, servers)
+            # As it comes: an hour's servers are not lost with the last of them.
+            kept.write_text(merged(old, found).model_dump_json(indent=1) + "\n", encoding="utf-8")
     except HarnessError as error:
         sys.stderr.write(f"ERROR\n{error}\n")
         return ERROR
-    old = Table.model_validate_json(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else Table(releases={})
-    table = merged(old, found)
     if chosen.write:
-        KEPT.write_text(table.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        DOCUMENT.write_text(placed(DOCUMENT.read_text(encoding="utf-8"), table), encoding="utf-8")
+        written = placed(DOCUMENT.read_text(encoding="utf-8"), merged(old, found))
+        DOCUMENT.write_text(written, encoding="utf-8")
     sys.stdout.write("\n".join(lines(Table(releases=found))) + "\n")
     faults = [f"{release}: {fault}" for release, seen in found.items() for fault in wrong(release, seen)]
     sys.stdout.write("".join(f"{fault}\n" for fault in faults))

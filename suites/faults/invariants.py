@@ -9,7 +9,7 @@ from suites.faults.lab import BATCH, QUESTIONS, Ended, Lab
 
 ERROR = 3
 # What a run says of itself and no other run says again.
-OF_ONE_RUN = ("run_id", "started", "timings", "arms", "repeat", "rebuild", "versions", "notes")
+OF_ONE_RUN = ("run_id", "started", "timings", "time", "arms", "repeat", "rebuild", "versions", "notes")
 # The same within what it says of tasks and data.
 OF_ONE_TIME = ("seconds", "origin")
 

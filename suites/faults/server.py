@@ -25,7 +25,16 @@ from typing import Any
 
 from harness.sglang_plugin.settings import Settings
 from suites.faults.rank_logs import TP, Ranks
-from suites.faults.sglang_answers import SPOILED, Answer, answer, following, is_known, is_refused, tokenize
+from suites.faults.sglang_answers import (
+    SPOILED,
+    Answer,
+    answer,
+    following,
+    is_known,
+    is_question,
+    is_refused,
+    tokenize,
+)
 from suites.faults.signals import ACTIONS, Family
 
 OK = 200
@@ -190,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: Answer) -> tuple[Answer, int, bool]:
         server, mode = self.server, self.server.mode
-        known = is_known(body["input_ids"])
+        known = not is_question(body)
         with server.lock:
             server.asked += not known
             asked = server.asked

@@ -34,6 +34,12 @@ def is_known(tokens: list[int]) -> bool:
     return KNOWN in "".join(map(piece, tokens))
 
 
+def is_question(body: Answer) -> bool:
+    """Return whether a request is a part of a task or text: not the known answer's, nor a prefix for the cache."""
+    prefix = body["sampling_params"]["max_new_tokens"] == 0 and not body.get("return_logprob")
+    return not prefix and not is_known(body["input_ids"])
+
+
 def is_refused(tokens: list[int]) -> bool:
     """Return whether a prompt is the one of BoolQ's that a server refuses, alone and with others."""
     return "is 10 even" in "".join(map(piece, tokens))

@@ -50,6 +50,14 @@ def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(
     assert report.fidelity is not None
     assert (report.fidelity.verdict, report.fidelity.compressed.texts) == ("REPORTED", 9)
     assert [text for text in report.warnings if text.startswith("predictions of fixed text moved far: ")]
+    assert report.time is not None
+    assert report.time.rest >= 0
+    for of_arm in report.time.arms.values():
+        assert len(of_arm.starts) == 1
+        for name, task in of_arm.tasks.items():
+            assert task.prefill_tokens, name
+            assert task.client is not None
+            assert len(task.spans) == 1
     key = json.loads((Path(plan.folder) / "baseline" / "arm.json").read_text())["server_args"].get("api_key")
     assert key in (None, "<redacted>")
     assert stat.S_IMODE(Path(plan.folder).stat().st_mode) == 0o700

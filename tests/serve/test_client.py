@@ -1,107 +1,16 @@
 """The client against a server that answers on demand: what it sends, what it reads, and what it calls a failure."""
 
-import json
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from harness.records.run import Traffic
 from harness.serve import client as client_module
-from harness.serve.answers import Generation, NoNumbers, RequestFailed, Scores
-from harness.serve.client import Client
+from harness.serve.answers import Generation, RequestFailed, Scores
+from harness.serve.client import SHARED_PREFIX, Client
 from harness.serve.ports import free_port
-
-KEY = "0123abc"
-DONE = {"finish_reason": {"type": "stop"}, "completion_tokens": 2}
-Body = dict[str, Any]
-Answer = Callable[[Body], Any]
-
-
-class Asked:
-    """A server on a port of its own, and what it was asked.
-
-    Attributes:
-        answer: What it says to a request's body; an int is an HTTP status, a text goes out as it is.
-        requests: Method, path and body of each request.
-        keys: The key each came with.
-        pause_s: Where not 0, an answer goes out in pieces with such pauses between them.
-    """
-
-    def __init__(self) -> None:
-        self.answer: Answer = lambda _body: {}
-        self.requests: list[tuple[str, str, Body]] = []
-        self.keys: list[str | None] = []
-        self.pause_s = 0.0
-        asked = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                return
-
-            def do_GET(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-                asked.requests.append((self.command, self.path, body))
-                asked.keys.append(self.headers.get("Authorization"))
-                answer = with_tokens(asked.answer(body), body)
-                status, answer = (answer, {"why": "told to fail"}) if isinstance(answer, int) else (200, answer)
-                content = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                if not asked.pause_s:
-                    self.wfile.write(content)
-                    return
-                with suppress(OSError):  # the client may have gone
-                    for start in range(0, len(content), 10):
-                        self.wfile.write(content[start : start + 10])
-                        self.wfile.flush()
-                        time.sleep(asked.pause_s)
-
-            do_POST = do_GET  # noqa: N815 - the base class's name
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    @property
-    def bodies(self) -> list[Body]:
-        return [body for _method, _path, body in self.requests]
-
-
-def with_tokens(answer: Any, body: Body) -> Any:
-    """Say of each prompt how many tokens it has, where the answer says nothing of it."""
-    answers = answer if isinstance(answer, list) else [answer]
-    prompts = body.get("input_ids", [])
-    for entry, prompt in zip(answers, prompts if isinstance(answer, list) else [prompts], strict=False):
-        if isinstance(entry, dict) and entry.get("meta_info"):
-            usual = {"prompt_tokens": len(prompt), "cached_tokens": 0}
-            entry["meta_info"] = {**usual, **entry["meta_info"]}
-    return answer
-
-
-@pytest.fixture
-def asked() -> Iterator[Asked]:
-    server = Asked()
-    with server.http:
-        thread = threading.Thread(target=server.http.serve_forever)
-        thread.start()
-        yield server
-        server.http.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def client(asked: Asked) -> Iterator[Client]:
-    with Client(f"http://127.0.0.1:{asked.http.server_port}", KEY, timeout_s=20) as made:
-        yield made
-
-
-def generated(text: str, **meta: Any) -> Body:
-    return {"text": text, "meta_info": {**DONE, **meta}}
+from tests.serve.asked import KEY, Asked, Body, generated
 
 
 def test_every_request_carries_the_key_and_no_proxy_sees_it(
@@ -222,6 +131,42 @@ def test_fewer_answers_than_prompts_are_none(asked: Asked, client: Client) -> No
     assert [str(answer) for answer in answers] == ["2 prompts were sent as one request, 1 answers came"] * 2
 
 
+def test_what_all_prompts_of_a_request_begin_with_is_prefilled_once_before_them(asked: Asked, client: Client) -> None:
+    """Ten questions behind the same examples: the examples cost one prefill, not ten."""
+    examples = list(range(1000, 1000 + SHARED_PREFIX))
+    prompts = [[*examples, question] for question in range(10)]
+    asked.answer = lambda body: generated("") if isinstance(body["rid"], str) else [generated(" a")] * len(prompts)
+    answers = client.generate_many(prompts, max_new_tokens=3, stop=[])
+    assert all(isinstance(answer, Generation) for answer in answers)
+    assert [body["input_ids"] for body in asked.bodies] == [examples, prompts]
+    assert asked.bodies[0]["sampling_params"]["max_new_tokens"] == 0
+    # What the ranks prefill is held to what was asked: the examples were.
+    assert client.traffic.answers == 1 + len(prompts)
+
+
+def test_that_their_common_beginning_could_not_be_prefilled_is_told_by_the_prompts_alone(
+    asked: Asked, client: Client
+) -> None:
+    prompts = [[*range(SHARED_PREFIX), question] for question in (1, 2)]
+    asked.answer = lambda body: 503 if isinstance(body["rid"], str) else [generated(" a"), generated(" b")]
+    answers = client.generate_many(prompts, max_new_tokens=3, stop=[])
+    assert [isinstance(answer, Generation) for answer in answers] == [True, True]
+    assert client.traffic.uncertain == SHARED_PREFIX
+
+
+def test_what_is_short_or_alone_or_predicted_token_by_token_is_not_prefilled_before(
+    asked: Asked, client: Client
+) -> None:
+    asked.answer = lambda _body: 503
+    client.generate_many(
+        [[*range(SHARED_PREFIX - 1), question] for question in (10**6, 10**6 + 1)], max_new_tokens=3, stop=[]
+    )
+    client.generate_many([list(range(SHARED_PREFIX))], max_new_tokens=3, stop=[])
+    # A token in the cache is not predicted again.
+    client.predict_many([list(range(SHARED_PREFIX)), list(range(SHARED_PREFIX + 1))], top=2)
+    assert len(asked.requests) == 3
+
+
 def test_one_prompt_is_sent_as_one_and_its_failure_raised(asked: Asked, client: Client) -> None:
     asked.answer = lambda _body: generated(" one")
     assert client.generate([7], max_new_tokens=1, stop=()).text == " one"
@@ -320,84 +265,6 @@ def test_what_sglang_takes_once_for_all_texts_is_sent_once(asked: Asked, client:
     [body] = asked.bodies
     assert body["return_text_in_logprobs"] is True
     assert body["return_logprob"] == [True, True]
-
-
-def told(**meta: Any) -> Any:
-    """Return what comes of an answer with such facts."""
-    return generated(" one", **meta)
-
-
-@pytest.mark.parametrize(
-    ("answer", "why"),
-    [
-        ([], "malformed: it has no meta_info"),
-        ({"text": "one"}, "malformed: it has no meta_info"),
-        ({"text": "one", "meta_info": None}, "malformed: meta_info is None"),
-        ({**generated("one"), "text": None}, "malformed: text is None"),
-        ({**generated("one"), "text": 7}, "malformed: text is 7"),
-        (told(finish_reason=None), "malformed: finish_reason is None"),
-        (told(completion_tokens="2"), "malformed: completion_tokens is '2'"),
-        (told(completion_tokens=-1), "malformed: completion_tokens is -1"),
-        (told(prompt_tokens=True), "malformed: prompt_tokens is True"),
-        (told(prompt_tokens=3), "2 tokens were sent, the server answers a prompt of 3"),
-        (told(cached_tokens=3), "malformed: cached_tokens is 3 of 2"),
-        (told(id="another"), "the answer is that of another request: 'another'"),
-        ("[" * 100_000, "the answer is not JSON"),
-    ],
-)
-def test_a_malformed_answer_is_a_failed_request_with_its_reason(
-    asked: Asked, client: Client, answer: Any, why: str
-) -> None:
-    asked.answer = lambda _body: answer
-    (found,) = client.generate_many([[1, 2]], max_new_tokens=4, stop=())
-    assert isinstance(found, RequestFailed)
-    assert why in str(found)
-    assert client.traffic == Traffic(uncertain=2)
-
-
-def test_answers_in_another_order_are_found_by_their_ids(asked: Asked, client: Client) -> None:
-    asked.answer = lambda body: [generated(rid, id=rid) for rid in reversed(body["rid"])]
-    found = client.generate_many([[1], [2], [3]], max_new_tokens=4, stop=())
-    assert [isinstance(answer, RequestFailed) for answer in found] == [True, False, True]
-
-
-@pytest.mark.parametrize("logprob", ["null", "NaN", "Infinity", "-Infinity"])
-def test_a_log_probability_that_is_no_number_is_a_finding_of_its_own(
-    asked: Asked, client: Client, logprob: str
-) -> None:
-    meta = '"finish_reason": {"type": "stop"}, "completion_tokens": 1, "prompt_tokens": 2, "cached_tokens": 0'
-    lists = f'"output_token_ids_logprobs": [[[{logprob}, 5, null]]], "output_token_logprobs": [[-1.0, 5, null]]'
-    asked.answer = lambda _body: f'{{"text": "", "meta_info": {{{meta}, {lists}}}}}'
-    with pytest.raises(NoNumbers, match=r"^the server gives no numbers: the log-probability of token 5 is "):
-        client.score([1, 2], [[5]])
-
-
-@pytest.mark.parametrize("logprob", ["-1.0", True, [], {}])
-def test_a_log_probability_of_another_type_is_malformed(asked: Asked, client: Client, logprob: Any) -> None:
-    asked.answer = lambda _body: told(
-        output_token_ids_logprobs=[[[logprob, 5, None]]], output_token_logprobs=[[-1.0, 5, None]]
-    )
-    with pytest.raises(RequestFailed, match="the answer is malformed: the log-probability of token 5 is "):
-        client.score([1, 2], [[5]])
-
-
-@pytest.mark.parametrize("lists", [None, [], [None], [[]], [[[-1.0]]], [[["a", "b"]]], [[[-1.0, 6, None]]]])
-def test_scores_that_are_none_are_a_failed_request(asked: Asked, client: Client, lists: Any) -> None:
-    asked.answer = lambda _body: told(output_token_ids_logprobs=lists, output_token_logprobs=[[-1.0, 5, None]])
-    with pytest.raises(RequestFailed):
-        client.score([1, 2], [[5]])
-
-
-def answered(answer: Any, _body: Body) -> Any:
-    return answer
-
-
-def test_tokens_that_are_no_ids_are_a_failed_request(asked: Asked, client: Client) -> None:
-    answers: list[Any] = [[], {"tokens": None}, {"tokens": [1, "2"]}, {"tokens": [True]}, {"tokens": [-1]}]
-    for answer in answers:
-        asked.answer = partial(answered, answer)
-        with pytest.raises(RequestFailed, match="malformed"):
-            client.tokenize("a text")
 
 
 def test_an_answer_without_end_is_cut_off(asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,12 @@ def lines(folder: Path, rank: int) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / f"rank-{rank}.jsonl").read_text().splitlines()]
 
 
+def untimed(line: dict[str, object]) -> dict[str, object]:
+    """Return a forward pass's line less its time, which every pass has and no two share."""
+    assert isinstance(line["seconds"], float)
+    return {name: value for name, value in line.items() if name != "seconds"}
+
+
 def samples(folder: Path, rank: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / f"live-rank-{rank}.jsonl").read_text().splitlines()[1:]]
 
@@ -165,8 +171,9 @@ def test_off_npu_the_bundled_collective_runs_and_each_site_is_counted(tmp_path: 
     assert (check.codec, check.checked, check.wrong, check.faults) == ("int8_token", 2, [], [])
     # Positions 0, 1, 0: two sequences.
     assert {row.tokens for row in check.sites} == {"token0", "rest"}
-    assert lines(tmp_path / "log", 1)[1] == forward
-    assert forward == {"policy": 0, "mode": "EXTEND", "tokens": 3, "sites": {"attention": INT8, "ffn": INT8}}
+    assert untimed(lines(tmp_path / "log", 1)[1]) == untimed(forward)
+    told = {"policy": 0, "mode": "EXTEND", "tokens": 3, "sites": {"attention": INT8, "ffn": INT8}}
+    assert untimed(forward) == told
 
 
 def test_an_implementation_under_test_runs_in_place_of_the_bundled_one(tmp_path: Path) -> None:
@@ -215,7 +222,8 @@ def test_a_policy_put_into_force_between_two_prefills_holds_for_the_second(tmp_p
         assert (decode["policy"], decode["mode"]) == (0, "DECODE")
         group64 = {**INT8, "layers": {"int8_group64 one_shot": [0]}}
         left = {**LEFT_PLAIN, "layers": {"plain": [0]}}
-        assert second == {"policy": 3, "mode": "EXTEND", "tokens": 3, "sites": {"attention": group64, "ffn": left}}
+        told = {"policy": 3, "mode": "EXTEND", "tokens": 3, "sites": {"attention": group64, "ffn": left}}
+        assert untimed(second) == told
         checked = [sample for line in samples(tmp_path / "log", rank) for sample in line["samples"]]
         assert [(entry["codec"], entry["site"]) for entry in checked] == [
             ("int8_token", "attention"),
@@ -245,7 +253,8 @@ def test_on_an_npu_sglangs_own_code_runs_and_its_silent_fall_back_is_seen(
     assert (bool(check.wrong), check.faults) == (not quantized, [])
     native = {"layers": {"upstream_bf16 one_shot": [0]}, "quantized": int(quantized), "wire_bytes": 24 * quantized}
     site = {**INT8, **native}
-    assert forward == {"policy": 0, "mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
+    told = {"policy": 0, "mode": "EXTEND", "tokens": 3, "sites": {"attention": site, "ffn": site}}
+    assert untimed(forward) == told
 
 
 def test_the_flag_starts_off_npu_and_other_checks_still_run(tmp_path: Path) -> None:
@@ -306,4 +315,31 @@ assert "use_pynccl" in inspect.signature(inspect.unwrap(parallel_state.GroupCoor
 """
     )
     done = python(check, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path), HARNESS_PLUGIN_ONE_GPU="True")
+    assert done.returncode == 0, done.stderr
+
+
+def test_ranks_on_a_cpu_are_forks_of_the_launcher(tmp_path: Path) -> None:
+    """SGLang's own set-up says spawn, last of all; under the hook a process that starts after it is a fork."""
+    check = (
+        REGISTER
+        + """
+import inspect, multiprocessing
+from sglang.srt.entrypoints import engine
+from harness.sglang_plugin.forked_ranks import SET_UP
+assert SET_UP in HookRegistry._patched
+assert "set_start_method" in inspect.getsource(inspect.unwrap(engine._set_envs_and_config))
+marked = []
+def look(queue):
+    queue.put(list(marked))
+import harness.sglang_plugin.forked_ranks as forked
+forked.fork(lambda: multiprocessing.set_start_method("spawn", force=True))
+marked.append("imported once")
+queue = multiprocessing.SimpleQueue()
+process = multiprocessing.Process(target=look, args=(queue,))
+process.start()
+assert queue.get() == ["imported once"]
+process.join()
+"""
+    )
+    done = python(check, tmp_path, HARNESS_PLUGIN_DIR=str(tmp_path), SGLANG_USE_CPU_ENGINE="1")
     assert done.returncode == 0, done.stderr

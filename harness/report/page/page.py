@@ -15,7 +15,9 @@ from harness.report.page import charts
 from harness.report.page.figures import FIGURES
 from harness.report.page.frame import render
 from harness.report.page.questions import MOST_QUESTIONS, Prompts, anchor, cards, counts, prompts
+from harness.report.page.timeline import timeline
 from harness.report.plots import pairs_of
+from harness.report.time_table import HEAD, time_notes, time_rows, time_summary
 
 TEMPLATE = "report.html.jinja"
 KINDS = {
@@ -82,6 +84,11 @@ def page(report: Report, folder: RunFolder) -> str:
         predictions=charts.predictions(report.fidelity) if report.fidelity else None,
         layers=charts.layers(check) if check else None,
         check=check,
+        timeline=timeline(report.time),
+        time_head=HEAD,
+        time_rows=time_rows,
+        time_notes=time_notes,
+        time_summary=time_summary,
         shifts=shifts,
         path=charts.path,
         kinds=KINDS,
