@@ -94,7 +94,7 @@ def serve(  # noqa: PLR0917 - the pool passes arguments by position
     return served
 
 
-class AsSglangCallsThem(TorchDispatchMode):
+class AsSglangCallsThem(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses fp64 to the operators that SGLang replaces on a GPU with --enable-deterministic-inference.
 
     Its kernels for them take no fp64 (`sglang/srt/batch_invariant_ops`).
@@ -117,7 +117,8 @@ def serve_deterministically(rank: int, group: distributed.ProcessGroup, folder: 
     check = LiveCheck(Path(folder), every=1)
     check.start(rank, codec=codec, algorithm="one_shot")
     coordinator = SimpleNamespace(world_size=distributed.get_world_size(group), device_group=group)
-    with AsSglangCallsThem(), check.forward(torch.arange(TOKENS)):
+    mode = AsSglangCallsThem()  # type: ignore[no-untyped-call]
+    with mode, check.forward(torch.arange(TOKENS)):
         ask = partial(quant_all_reduce, group=group, codec=codec)
         check.around("ffn", 0, coordinator, messages(rank, 0, torch.bfloat16), ask, choice=choice)
 
