@@ -37,7 +37,7 @@ def block_mean(x: Tensor) -> Tensor:
     pieces = []
     for start, end, size in segments(x.shape[-1]):
         blocks = x[..., start:end].reshape(*x.shape[:-1], (end - start) // size, size)
-        pieces.append(blocks.mean(dim=-1, keepdim=True).expand_as(blocks).flatten(-2))
+        pieces.append((blocks.sum(dim=-1, keepdim=True) / blocks.shape[-1]).expand_as(blocks).flatten(-2))
     return torch.cat(pieces, dim=-1)
 
 

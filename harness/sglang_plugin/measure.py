@@ -49,7 +49,8 @@ class Tally:
         self.nonzero += int((rows.message != 0).sum())
         self.flushed += int(((rows.decoded == 0) & (rows.message != 0)).sum())
         square = rows.message.double().square()
-        crest = (square.amax(dim=-1) / square.mean(dim=-1)).sqrt()
+        # Not torch's mean: SGLang puts a kernel in its place that batches do not change, and that takes no fp64.
+        crest = (square.amax(dim=-1) / (square.sum(dim=-1) / square.shape[-1])).sqrt()
         self.crest = max(self.crest, crest.nan_to_num(nan=0.0).max().item())
 
 

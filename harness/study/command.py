@@ -91,8 +91,8 @@ def show_study(report: StudyReport, folder: StudyFolder, console: Console) -> No
         say(f"policy: {folder.policy}")
     if (confirmed := report.confirmed) is not None:
         say(
-            f"{'confirmed' if confirmed.agrees else 'NOT confirmed'} by a real run ({confirmed.verdict}): KL over "
-            f"the most likely tokens {confirmed.run_kl.mean:.3g}, predicted {confirmed.predicted.mean:.3g} "
+            f"{'confirmed' if confirmed.agrees else 'NOT confirmed'} by a real run ({confirmed.verdict}): KL "
+            f"{confirmed.run_kl.mean:.3g}, predicted {confirmed.predicted.mean:.3g} "
             f"({confirmed.predicted.low:.3g} to {confirmed.predicted.high:.3g})",
             "bold green" if confirmed.agrees else "bold red",
         )

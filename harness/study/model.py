@@ -120,7 +120,7 @@ class Confirmation(Strict):
     Attributes:
         run: The run's folder.
         verdict: Its verdict.
-        predicted: Mean KL divergence over the most likely tokens, of virtual ranks.
+        predicted: Mean KL divergence over the whole vocabulary, of virtual ranks.
         run_kl: The same of the run.
         difference: Largest difference of a log-probability between the run and the virtual ranks, in nats, by arm.
         agrees: Whether the run's mean is within the predicted interval.

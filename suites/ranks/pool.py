@@ -9,12 +9,12 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import shutil
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -65,6 +65,7 @@ class Pool:
         self._rank_counts = sorted(set(rank_counts))
         self._processes: list[ForkServerProcess] = []
         self._pipes: list[multiprocessing.connection.Connection] = []
+        self._folder = ""
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +113,7 @@ class Pool:
         for pipe in self._pipes:
             pipe.close()
         self._processes, self._pipes = [], []
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self) -> None:
         if self._processes:
@@ -120,12 +122,13 @@ class Pool:
         torch.set_num_threads(1)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch", "torch.distributed", __name__])
-        folder = tempfile.mkdtemp(prefix="gloo-")
+        # There as long as the processes: over NCCL ranks meet in it at their first collective, not before.
+        self._folder = tempfile.mkdtemp(prefix="ranks-")
         for rank in range(self._rank_counts[-1]):
             here, there = context.Pipe()
             process = context.Process(
                 target=_serve,
-                args=(there, rank, self._rank_counts, f"{folder}/store", self._backend, self._timeout_s),
+                args=(there, rank, self._rank_counts, f"{self._folder}/store", self._backend, self._timeout_s),
                 daemon=True,
             )
             process.start()
@@ -133,8 +136,6 @@ class Pool:
             self._processes.append(process)
             self._pipes.append(here)
         self._collect(self._rank_counts[-1])
-        (Path(folder) / "store").unlink(missing_ok=True)
-        Path(folder).rmdir()
 
     def _collect(self, ranks: int) -> list[Any]:
         waiting = dict(zip(self._pipes[:ranks], range(ranks), strict=True))

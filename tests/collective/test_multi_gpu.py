@@ -107,6 +107,16 @@ def test_multicast_is_off_unless_the_environment_says_otherwise(monkeypatch: pyt
     assert os.environ["TORCH_SYMM_MEM_DISABLE_MULTICAST"] == "1"
 
 
+def meeting_later(*_: object) -> int:
+    # As NCCL does at the first collective of each group.
+    return distributed.get_world_size(distributed.new_group([0, 1]))
+
+
+def test_ranks_can_meet_after_the_start() -> None:
+    with Pool([2], timeout_s=20) as pool:
+        assert pool.run(2, meeting_later) == [2, 2]
+
+
 def environment(*_: object) -> str | None:
     return os.environ.get("NCCL_NVLS_ENABLE")
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, distributed
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.collective import get_codec, quant_all_reduce, simulate_all_reduce
 from harness.collective.clock import device_seconds
@@ -93,6 +94,35 @@ def serve(  # noqa: PLR0917 - the pool passes arguments by position
     return served
 
 
+class AsSglangCallsThem(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses fp64 to the operators that SGLang replaces on a GPU with --enable-deterministic-inference.
+
+    Its kernels for them take no fp64 (`sglang/srt/batch_invariant_ops`).
+    """
+
+    REPLACED = ("mm", "addmm", "bmm", "_log_softmax", "mean", "rms_norm")
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = str(func.overloadpacket.__name__)
+        if name in self.REPLACED and any(isinstance(arg, Tensor) and arg.dtype == torch.float64 for arg in args):
+            raise TypeError(f"aten::{name} of fp64")
+        return func(*args, **(kwargs or {}))
+
+
+def serve_deterministically(rank: int, group: distributed.ProcessGroup, folder: str, codec: str) -> None:
+    """One checked call of a codec."""
+    choice = Choice(codec=codec)
+    check = LiveCheck(Path(folder), every=1)
+    check.start(rank, codec=codec, algorithm="one_shot")
+    coordinator = SimpleNamespace(world_size=distributed.get_world_size(group), device_group=group)
+    mode = AsSglangCallsThem()  # type: ignore[no-untyped-call]
+    with mode, check.forward(torch.arange(TOKENS)):
+        ask = partial(quant_all_reduce, group=group, codec=codec)
+        check.around("ffn", 0, coordinator, messages(rank, 0, torch.bfloat16), ask, choice=choice)
+
+
 def judge(folder: Path, *, ranks: int = 2, every: int = EVERY) -> CheckedSums:
     """Judge what the passes of `serve` left."""
     calls = PASSES * LAYERS * 2
@@ -118,6 +148,14 @@ def wrong(pool: Pool, folder: Path, subject: Subject) -> list[str]:
 
 def logged(folder: Path, rank: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / f"live-rank-{rank}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("codec", ["int8_token", "int8_hadamard", "int4_group32", "int8_token_rows4"])
+def test_it_calls_no_operator_that_sglang_replaces_with_one_without_fp64(
+    pool: Pool, tmp_path: Path, codec: str
+) -> None:
+    pool.run(2, serve_deterministically, str(tmp_path), codec)
+    assert all(logged(tmp_path, rank)[1]["samples"] for rank in range(2))
 
 
 @pytest.mark.parametrize("ranks", [2, 3])

@@ -7,7 +7,8 @@
    work of each rank by itself, and what the model of the whole predicts with its link as measured.
 
 NVLink multicast is left off, unless the environment says otherwise. A part that breaks leaves the others to run, and
-is in the report. Not run on several GPUs. ``--backend gloo --device cpu`` tries the program itself.
+is in the report. Conformance and calls ran over two GPUs (docs/cuda.md), the timings did not.
+``--backend gloo --device cpu`` tries the program itself.
 """
 
 import argparse
