@@ -7,8 +7,7 @@ from pathlib import Path
 
 from harness.history.show import details, sentence
 from harness.history.store import Run, Store
-from harness.history.suspects import differences
-from harness.history.trend import GOOD, trend
+from harness.history.trend import since_last_good, trend
 from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.records.run_folder import RunFolder
 from harness.strict import Strict
@@ -118,8 +117,8 @@ def _of_run(run: Run, runs: Sequence[Run], reports: Path, verdict: Verdict) -> P
         ]
     elif said is not Verdict.PASS:
         causes = [_cause(run.suite, reason, []) for reason in run.reasons[:MOST_CAUSES]]
-    before = [one for one in runs if one.started < run.started and one.verdict in GOOD and one.variant == run.variant]
-    changed = [str(found) for found in differences(before[-1].facts, run.facts)] if before else []
+    since = since_last_good(run, runs)
+    changed = [str(difference) for difference in since[1]] if since else []
     folder = RunFolder(reports / run.run_id)
     pages = [page for page in (folder.page, folder.markdown) if page.exists()]
     return Part(name=run.suite, verdict=said, causes=causes, changed=changed, page=str(pages[0]) if pages else "")

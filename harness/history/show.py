@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.history.record import POOLED, Figure
+from harness.history.store import Run
+from harness.history.trend import GOOD, Alarm, Chart, Trend, since_last_good
 from harness.history.trend import SHOWN as SHOWN_RUNS
-from harness.history.trend import Alarm, Chart, Trend
 from harness.judge.verdict import Verdict
 from harness.plan.plan import BASELINE, COMPRESSED
 from harness.records.predictions import FIDELITY
@@ -41,12 +42,32 @@ def show_trend(trend: Trend, console: Console) -> None:
 
 
 def lines(trend: Trend) -> Iterator[str]:
-    """Yield what got worse, since when, and what to look at, in lines; nothing where nothing did."""
+    """Yield what got worse, since when, and what to look at, in lines; nothing where nothing did and all is well."""
     for chart in trend.charts:
         if chart.alarm is not None:
             judged = "" if chart.judged else " (watched only: no threshold judges it)"
             yield f"WORSE{judged} {chart.title}: {sentence(chart, chart.alarm)}"
             yield from (f"  {line}" for line in details(chart, chart.alarm))
+    if (newest := trend.runs[-1]).verdict not in GOOD:
+        yield from _of_newest(newest, trend.runs)
+
+
+def _of_newest(run: Run, runs: Sequence[Run]) -> Iterator[str]:
+    """Yield why the newest run is no good one, and what changed since the last that was."""
+    reason = run.reasons[0].splitlines()[0] if run.reasons else "its report says why"
+    yield f"{run.verdict} newest run {run.run_id}: {reason}"
+    since = since_last_good(run, runs)
+    if since is None:
+        yield "  there was no good run before it"
+        return
+    good, changed = since
+    if not changed:
+        yield f"  nothing that a run's fingerprint knows changed since the last good run, {good.run_id}"
+        return
+    yield f"  changed since the last good run, {good.run_id}:"
+    yield from (f"    {difference}" for difference in changed[:SHOWN_CHANGES])
+    if (more := len(changed) - SHOWN_CHANGES) > 0:
+        yield f"    and {count(more, 'other change')}: nox -s compare -- reports/{good.run_id} reports/{run.run_id}"
 
 
 def sentence(chart: Chart, alarm: Alarm) -> str:

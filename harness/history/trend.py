@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.history.record import KL, Figure
 from harness.history.store import Measured, Run, Store
-from harness.history.suspects import Change, changes
+from harness.history.suspects import Change, Difference, changes, differences
 from harness.judge.verdict import Verdict
 from harness.records.predictions import FIDELITY
 from harness.stats.cusum import Cusum, Night, Step, Suspects, limit
@@ -126,6 +126,12 @@ class Trend:
             return Verdict.FAIL
         compared = any(len(chart.nights) > 1 for chart in self.charts if chart.judged)
         return Verdict.PASS if compared else Verdict.REPORTED
+
+
+def since_last_good(run: Run, runs: Sequence[Run]) -> tuple[Run, list[Difference]] | None:
+    """Return the last good run of the same compression before a run, and what changed since; None without one."""
+    before = [one for one in runs if one.started < run.started and one.verdict in GOOD and one.variant == run.variant]
+    return (before[-1], differences(before[-1].facts, run.facts)) if before else None
 
 
 def trend(store: Store, suite: str) -> Trend | None:

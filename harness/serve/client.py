@@ -72,7 +72,8 @@ class Client:
             # Nothing is compressed on its way: a small answer must not become a large one here.
             headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=None),
+            # A connection each: a server ends one that was idle for some seconds, perhaps just as it is used again.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             # A proxy in the environment must not see, nor answer, requests to our own server.
             trust_env=False,
         )

@@ -1,6 +1,7 @@
 """The client against a server that answers on demand: what it sends, what it reads, and what it calls a failure."""
 
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -39,6 +40,37 @@ def test_an_error_of_the_server_is_told_once_and_not_asked_again(asked: Asked, c
     with pytest.raises(RequestFailed, match=r'^POST /v1/tokenize: HTTP 500: \{"why": "told to fail"\}$'):
         client.tokenize("a text")
     assert len(asked.requests) == 1
+
+
+class EndsIdleConnections(BaseHTTPRequestHandler):
+    """Keeps a connection open, and ends it just as the next request comes, as a server may end an idle one."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        return
+
+    def handle(self) -> None:
+        self.handle_one_request()
+        self.rfile.readline()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        content = b'{"tokens": [1]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def test_no_request_is_lost_to_a_connection_that_was_idle_for_too_long() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), EndsIdleConnections) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        try:
+            with Client(f"http://127.0.0.1:{http.server_port}", KEY, timeout_s=20) as client:
+                assert [client.tokenize("a text") for _ in range(3)] == [[1]] * 3
+        finally:
+            http.shutdown()
 
 
 def test_an_answer_that_is_no_json_is_a_failure_but_for_what_needs_none(asked: Asked, client: Client) -> None:
