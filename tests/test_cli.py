@@ -32,9 +32,8 @@ from tests.support import (
 )
 
 # Stands for an interpreter whose SGLang takes everything.
-WILLING = (
-    """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "spelled": {}, "packages": "", "plugin": ""}'"""
-)
+WILLING = """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "spelled": {}, "packages": "", \
+"every_package": {}, "plugin": ""}'"""
 
 
 class Ran:

@@ -5,6 +5,7 @@ It is small enough to stay when a run's arms are pruned, and all that the databa
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.judge.pairing import counted
@@ -162,6 +163,8 @@ def _facts(folder: RunFolder, plan: Plan, report: Report) -> dict[str, str]:
     """Return the fingerprint, the versions beside it, and every threshold by itself."""
     facts = dict(read_record(folder.fingerprint, Fingerprint).facts) if folder.fingerprint.exists() else {}
     facts |= {f"version of {name}": text for name, text in report.versions.items() if name not in facts}
+    # What is in it is said by its packages; where it is says which of several it was.
+    facts["interpreter"] = str(Path(plan.arms[0].argv[0]).parent)
     rows = {name: task.threshold.model_dump(exclude_none=True) for name, task in plan.tasks.items()}
     if plan.pooled is not None:
         rows[POOLED] = plan.pooled.model_dump(exclude_none=True)

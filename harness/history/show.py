@@ -1,6 +1,7 @@
 """A suite's nights in the terminal: figures with their trend in a line, charts, and what each alarm is about."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 
@@ -35,9 +36,12 @@ def show_trend(trend: Trend, console: Console) -> None:
         console.print(_charts(trend))
     for line in lines(trend):
         console.print(harmless(line), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{trend.verdict}", style=STYLES.get(trend.verdict, "dim"), end=" ")
+    console.print(f"trend: {trend.verdict}", style=STYLES.get(trend.verdict, "dim"), end=" ")
     also = f"; {trend.others} more of other models or compressions" if trend.others else ""
-    said = f"{trend.suite}: {newest.model}, {newest.variant}, {count(len(trend.runs), 'run')}{also}"
+    verdicts = ", ".join(
+        f"{number} {verdict}" for verdict, number in Counter(run.verdict for run in trend.runs).items()
+    )
+    said = f"{trend.suite}: {newest.model}, {newest.variant}, {count(len(trend.runs), 'run')}: {verdicts}{also}"
     console.print(harmless(said), markup=False, highlight=False)
 
 
@@ -145,7 +149,7 @@ def order(figure: Figure) -> tuple[int, str, int, str]:
 
 def _figures(trend: Trend) -> Table:
     table = Table(title=f"{trend.suite}: figures of {count(len(trend.runs), 'run')}", title_justify="left")
-    for name in ("figure", "newest", "90 % interval", "floor or margin", f"median of {SHOWN}", "trend"):
+    for name in ("figure", "newest measured", "90 % interval", "floor or margin", f"median of {SHOWN}", "trend"):
         table.add_column(name, justify="left" if name in ("figure", "trend") else "right", no_wrap=name == "trend")
     for (task, name), found in figure_rows(trend).items():
         known = [one for one in found if one is not None]

@@ -10,13 +10,14 @@ from harness.history.store import Run
 # What a fact belongs to, by how its name begins; the first that holds.
 KINDS = (
     ("sglang", "SGLang"),
-    ("packages", "packages beside SGLang"),
+    ("package", "packages beside SGLang"),
     ("version of torch", "packages beside SGLang"),
     ("version of driver", "driver"),
     ("version of platform", "machine"),
     ("machine", "machine"),
     ("weights", "model"),
     ("threshold ", "thresholds"),
+    ("interpreter", "server's environment"),
     ("harness's packages", "harness"),
     ("harness", "harness"),
     ("plugin", "harness"),
@@ -29,6 +30,8 @@ KINDS = (
     ("order", "suite"),
 )
 ABSENT = "not there"
+# Begins the fact of one package; runs of before have but the hash of all.
+PACKAGE = "package "
 # What a model's answers depend on least.
 LAST = ("machine", "thresholds")
 SHOWN = 160
@@ -91,14 +94,20 @@ def changes(runs: Sequence[Run], since: Run) -> list[Change]:
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[Difference]:
-    """Return every fact that differs between two runs."""
+    """Return every fact that differs between two runs, by kind: SGLang's own first."""
     found = []
     files: dict[str, list[str]] = {}
+    named = one.keys() & other.keys()
+    listed = any(name.startswith(PACKAGE) for name in named)
+    # One by one they say more than the hash of all.
+    whole_says_more = all(one[name] == other[name] for name in named if name.startswith(PACKAGE))
     for name in sorted(one.keys() | other.keys()):
         before, after = one.get(name, ABSENT), other.get(name, ABSENT)
         if before == after:
             continue
         kind, _, file = name.partition(" ")
+        if (name.startswith(PACKAGE) and not listed) or (name == "packages" and listed and not whole_says_more):
+            continue
         if kind in FILES and file:
             files.setdefault(kind, []).append(file)
         else:
@@ -110,7 +119,12 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[Differ
         )
         # A file has a hash for a value, which says only that it is another.
         found.append(Difference(kind=kind_of(kind), name=kind, before="", after=shown))
-    return found
+    kinds = [kind for _, kind in KINDS]
+    # What a version is of says more than the version.
+    return sorted(
+        found,
+        key=lambda one: (kinds.index(one.kind) if one.kind in kinds else len(kinds), one.name.startswith("version")),
+    )
 
 
 def kind_of(name: str) -> str:

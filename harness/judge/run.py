@@ -8,7 +8,7 @@ from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT
 from harness.judge.results import ArmReport
 from harness.judge.traffic import alone_concern, differing_traffic, traffic_faults
 from harness.plan.plan import BASELINE, COMPRESSED, Plan
-from harness.records.run import ArmRecord
+from harness.records.run import FINISHED, ArmRecord, RunRecord
 
 # Arguments in which the arms may differ: the flag under test, and what is chosen anew at each start.
 MAY_DIFFER = frozenset({"enable_quant_communications", "port", "api_key", "random_seed", "nccl_port"})
@@ -75,6 +75,12 @@ def arm_errors(plan: Plan, arms: dict[str, ArmReport], records: dict[str, ArmRec
         if not (plan.together and name == "base_gpu_id")
     ]
     return [*gone, *unproven, *unchecked, *traffic, *differing]
+
+
+def goes_on(run: RunRecord) -> bool:
+    """Return whether a run that is asked to go on may come further: not where what it found would be found again."""
+    found = (NOT_RIGHT, NOT_CHECKED, NOT_PROVEN)
+    return run.state != FINISHED and not any(what in error for error in run.ended_by for what in found)
 
 
 def differing_settings(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from harness.records.run_folder import RunFolder
 
 # Variables of the user's that decide what runs: without them a command typed again is another.
 REPEATED = ("PYTHONPATH", "HARNESS_CACHE")
+INTERPRETER = "HARNESS_SERVER_PYTHON"
 
 
 def make_plan(
@@ -238,4 +239,9 @@ def repeat_command(arguments: list[str] | None = None) -> str:
     """Return the command line that started this process, as a person would type it again."""
     given = sys.argv[1:] if arguments is None else arguments
     variables = [f"{name}={shlex.quote(os.environ[name])}" for name in REPEATED if os.environ.get(name)]
-    return " ".join((*variables, shlex.join(("nox", "-s", *given[:1], "--", *given[1:]))))
+    interpreter = os.environ.get(INTERPRETER, "")
+    # nox's own environments are what is taken without a word.
+    if interpreter and not Path(interpreter).is_relative_to(ROOT / ".nox") and "--server-python" not in given:
+        variables.append(f"{INTERPRETER}={shlex.quote(interpreter)}")
+    options = ("--", *given[1:]) if given[1:] else ()
+    return " ".join((*variables, shlex.join(("nox", "-s", *given[:1], *options))))

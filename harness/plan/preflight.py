@@ -28,6 +28,7 @@ class Sglang:
         packages: What else is installed beside it, in one line that changes when any of it does.
         plugin: SHA-256 over the plugin and the collective, as its interpreter finds them.
         spelled: Arguments of its servers that it has under another name, with that name.
+        every_package: The version of everything that is installed there, by its name.
     """
 
     version: str
@@ -35,6 +36,7 @@ class Sglang:
     packages: str
     plugin: str
     spelled: Mapping[str, str] = field(default_factory=dict)
+    every_package: Mapping[str, str] = field(default_factory=dict)
 
     def arms(self, arms: Sequence[Arm]) -> list[Arm]:
         """Return the arms with their arguments as this release spells them."""
@@ -104,13 +106,16 @@ def check_sglang(
         version, problems = str(found["sglang"]), found["problems"]
         settings, packages, plugin = frozenset(found["settings"]), str(found["packages"]), str(found["plugin"])
         spelled = {str(argument): str(own) for argument, own in found["spelled"].items()}
+        every = {str(name): str(its_version) for name, its_version in found["every_package"].items()}
     except (AttributeError, KeyError, TypeError) as error:
         raise HarnessError(f"{server_python} cannot examine its SGLang: its answer is none: {error!r}") from error
     if expected is not None:
         problems = [*problems, *coverage_problems(version, *expected)]
     if problems:
         raise HarnessError("\n".join(problems))
-    return Sglang(version=version, settings=settings, packages=packages, plugin=plugin, spelled=spelled)
+    return Sglang(
+        version=version, settings=settings, packages=packages, plugin=plugin, spelled=spelled, every_package=every
+    )
 
 
 def ask_interpreter(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.judge.run import goes_on
 from harness.places import point_latest
 from harness.plan.plan import BASELINE, Plan
 from harness.records.run import BROKEN, FINISHED, RUNNING, ArmRecord, RunRecord, read_record, write_record
@@ -147,8 +148,7 @@ def plan_to_resume(folder: Path) -> Plan:
 
 
 def how_to_resume(plan: Plan) -> str:
-    """Return the command that goes on with a plan's run; empty where it got to its end or never began."""
+    """Return the command that goes on with a plan's run; empty where there is nothing to go on with, or in vain."""
     with suppress(HarnessError):
-        unfinished(RunFolder(Path(plan.folder)))
-        return plan.resume
+        return plan.resume if goes_on(unfinished(RunFolder(Path(plan.folder)))) else ""
     return ""

@@ -76,6 +76,8 @@ def server_facts(arm: Arm, model_path: str, sglang: Sglang) -> dict[str, str]:
         **hashes_of_folder("weights", Path(model_path)),
         "sglang": sglang.version,
         "packages": sglang.packages,
+        # SGLang's own is there already.
+        **{f"package {name}": text for name, text in sglang.every_package.items() if name != "sglang"},
         "machine": f"{platform.platform()}; {cpu_model()}; {os.cpu_count()} cores",
         "arguments": json.dumps(_arguments(arm)),
         # As the server's interpreter sees it, which is a copy.

@@ -62,13 +62,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     Returns:
         `sglang`, its version; `settings`, the names of all its server arguments; `spelled`, those of the arguments
         that it has under another name, with that name; `packages`, what is installed beside it, in one line;
-        `plugin`, the hash of the plugin that it would load; `problems`, sentences, empty where the plan can run.
+        `every_package`, that one by one: name and version; `plugin`, the hash of the plugin that it would load;
+        `problems`, sentences, empty where the plan can run.
     """
     found: dict[str, Any] = {
         "sglang": "",
         "settings": [],
         "spelled": {},
         "packages": "",
+        "every_package": {},
         "plugin": "",
         "problems": [],
     }
@@ -78,7 +80,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except PackageNotFoundError:
         problems.append(f"SGLang is not installed for {sys.executable}")
         return found
-    found |= {"packages": _packages(), "plugin": _plugin()}
+    packages = _packages()
+    found |= {"packages": _in_a_line(packages), "every_package": packages, "plugin": _plugin()}
     # Before SGLang, which may not even be importable without its GPUs.
     if gpus := request.get("gpus"):
         problems += gpu_problems(gpus["ranks"], gpus["servers"])
@@ -126,13 +129,18 @@ def _codec_problems(names: list[str], candidates: list[tuple[str, str, int]]) ->
         return [f"the codec {name!r} cannot be used: {error}" for name in named]
 
 
-def _packages() -> str:
-    """Name the packages that a server's numbers depend on most, and hash all of them with their versions."""
+def _packages() -> dict[str, str]:
+    """Return the version of every package by its name."""
     # What is imported of a package that stands on the path twice is the first.
     first: dict[str, str] = {}
     for package in distributions():
         first.setdefault(str(package.metadata["Name"]), package.version)
-    found = {f"{name} {its_version}" for name, its_version in first.items()}
+    return first
+
+
+def _in_a_line(packages: dict[str, str]) -> str:
+    """Name the packages that a server's numbers depend on most, and hash all of them with their versions."""
+    found = {f"{name} {its_version}" for name, its_version in packages.items()}
     named = sorted(entry for entry in found if entry.split()[0].lower().replace("_", "-") in NAMED_PACKAGES)
     digest = hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
     return f"{', '.join(named)}; all {len(found)}: {digest[:16]}"

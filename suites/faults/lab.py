@@ -26,6 +26,7 @@ PROBE = {
     "settings": ["enable_quant_communications", "tp_size", "dtype", "api_key", "port"],
     "spelled": {},
     "packages": "torch 2.9.0; all 3: 0123456789abcdef",
+    "every_package": {"torch": "2.9.0"},
     "plugin": "fedcba9876543210",
     "problems": [],
 }

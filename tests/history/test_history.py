@@ -17,6 +17,7 @@ from harness.cli.accuracy import take_in_mind
 from harness.cli.main import main
 from harness.errors import HarnessError
 from harness.history.store import FILE, SCHEMA_VERSION, opened
+from harness.history.suspects import differences
 from harness.history.sync import is_running, sync
 from harness.history.trend import Alarm, Trend, trend
 from harness.judge.verdict import Verdict
@@ -86,8 +87,8 @@ def test_a_planted_drift_is_named_with_its_night_and_its_suspect(drift: Path, co
     assert alarm.by == pytest.approx(0.02, abs=0.005)
     # What changed every third night is no better suspect than what changed with the night it began with.
     assert [(change.what.name, change.run.run_id) for change in alarm.changes][:2] == [
-        ("harness", nights[BEGUN]),
         ("sglang", nights[BEGUN]),
+        ("harness", nights[BEGUN]),
     ]
     assert f"WORSE boolq compressed: worse by 2.0 points since {nights[BEGUN]}" in said
     assert f"suspect: SGLang: sglang: 0.5.23 -> 0.5.24 (with {nights[BEGUN]})" in said
@@ -359,6 +360,31 @@ def test_an_upgrade_that_moves_the_predictions_is_seen_the_first_night(tmp_path:
     assert "WORSE fidelity kl: worse by 0.0088 nats a token since 20260304-011700-smollm2-cpu" in said
     assert "suspect: harness: plugin: not there -> bbbbbbbbbbbb" in said
     assert "newly worse: 64 texts: " in said
+
+
+def test_a_night_that_was_not_measured_says_what_changed_since_the_last_good_one(
+    tmp_path: Path, command: Command
+) -> None:
+    """An ERROR is no point on a chart; what it is due to is asked all the same."""
+    good = write_night(tmp_path, 0, facts={"package numpy": "1", "package zstandard": "1", "packages": "all 2: aa"})
+    new = {"package numpy": "2", "package zstandard": "1", "packages": "all 2: bb", "sglang": "0.5.24"}
+    bad = write_night(tmp_path, 1, facts=new, errors=["compressed: compression did not run right"])
+    code, said = command("history", "--reports", tmp_path / "reports")
+    assert code == 0
+    assert f"ERROR newest run {bad.path.name}: compressed: compression did not run right" in said
+    assert [
+        line.strip() for line in said.split(f"since the last good run, {good.path.name}:")[1].splitlines()[1:3]
+    ] == [
+        "SGLang: sglang: 0.5.23 -> 0.5.24",
+        # The hash of all packages says nothing beside the one that changed.
+        "packages beside SGLang: package numpy: 1 -> 2",
+    ]
+    assert re.search(r"2 runs: 1 (PASS|INCONCLUSIVE), 1 ERROR", said)
+
+
+def test_a_fact_that_runs_of_before_did_not_keep_is_no_change() -> None:
+    before, after = {"packages": "all 2: aa"}, {"packages": "all 2: aa", "package numpy": "2"}
+    assert differences(before, after) == []
 
 
 def test_files_that_changed_are_one_suspect_that_names_them(tmp_path: Path) -> None:

@@ -12,7 +12,15 @@ from tests.support import make, write_interpreter, write_model
 
 
 def says(folder: Path, release: str) -> None:
-    answer = {"sglang": release, "problems": [], "settings": [], "spelled": {}, "packages": "", "plugin": ""}
+    answer = {
+        "sglang": release,
+        "problems": [],
+        "settings": [],
+        "spelled": {},
+        "packages": "",
+        "every_package": {},
+        "plugin": "",
+    }
     write_interpreter(folder / "bin", f"echo '{json.dumps(answer)}'")
 
 

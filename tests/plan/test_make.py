@@ -218,7 +218,7 @@ def test_a_virtual_environments_link_is_kept(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PYTHONPATH", "HARNESS_CACHE"):
+    for name in ("PYTHONPATH", "HARNESS_CACHE", "HARNESS_SERVER_PYTHON"):
         monkeypatch.delenv(name, raising=False)
     assert repeat_command(["accuracy", "--suite", "a b"]) == "nox -s accuracy -- --suite 'a b'"
     monkeypatch.setattr(sys, "argv", ["harness", "accuracy", "--limit", "4", "--model-path", "it's"])
@@ -228,6 +228,21 @@ def test_the_command_that_repeats_a_run(monkeypatch: pytest.MonkeyPatch) -> None
     ]
     monkeypatch.setenv("PYTHONPATH", "/my kernels")
     assert shlex.split(repeat_command())[:2] == ["PYTHONPATH=/my kernels", "nox"]
+    monkeypatch.delenv("PYTHONPATH")
+    assert repeat_command(["accuracy"]) == "nox -s accuracy"
+
+
+def test_the_command_that_repeats_a_run_names_an_interpreter_that_nox_did_not_make(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("PYTHONPATH", "HARNESS_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HARNESS_SERVER_PYTHON", str(ROOT / ".nox" / "server-cpu" / "bin" / "python"))
+    assert repeat_command(["accuracy"]) == "nox -s accuracy"
+    monkeypatch.setenv("HARNESS_SERVER_PYTHON", "/theirs/python")
+    assert repeat_command(["accuracy"]) == "HARNESS_SERVER_PYTHON=/theirs/python nox -s accuracy"
+    named = ["accuracy", "--server-python", "/theirs/python"]
+    assert repeat_command(named) == "nox -s accuracy -- --server-python /theirs/python"
 
 
 def test_the_live_check_runs_in_the_compressed_arm_unless_it_is_switched_off(tmp_path: Path) -> None:

@@ -28,15 +28,18 @@ def refused(plan: Plan) -> str:
 
 def test_all_is_well(tmp_path: Path) -> None:
     answer = {"sglang": "0.5.23", "problems": [], "settings": ["tp_size", "port"], "spelled": {}}
-    script = f"echo '{json.dumps({**answer, 'packages': 'torch 2', 'plugin': 'f00'})}'"
+    every = {"torch": "2"}
+    script = f"echo '{json.dumps({**answer, 'packages': 'torch 2', 'every_package': every, 'plugin': 'f00'})}'"
+    settings = frozenset({"tp_size", "port"})
     assert check_plan(planned(tmp_path, script)) == Sglang(
-        version="0.5.23", settings=frozenset({"tp_size", "port"}), packages="torch 2", plugin="f00"
+        version="0.5.23", settings=settings, packages="torch 2", plugin="f00", every_package=every
     )
 
 
 def test_it_is_asked_with_both_arms_arguments_in_the_servers_environment(tmp_path: Path) -> None:
     script = f"""cat > {tmp_path}/request; env > {tmp_path}/env; echo "$@" > {tmp_path}/arguments
-echo '{{"sglang": "1", "problems": [], "settings": [], "spelled": {{}}, "packages": "", "plugin": ""}}'"""
+echo '{{"sglang": "1", "problems": [], "settings": [], "spelled": {{}}, "packages": "", \
+"every_package": {{}}, "plugin": ""}}'"""
     plan = planned(tmp_path, script)
     check_plan(plan)
     request = json.loads((tmp_path / "request").read_text())
@@ -56,7 +59,15 @@ echo '{{"sglang": "1", "problems": [], "settings": [], "spelled": {{}}, "package
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
     problems = ["one is wrong", "two is wrong", "three is wrong"]
-    answer = {"sglang": "1", "problems": problems, "settings": [], "spelled": {}, "packages": "", "plugin": ""}
+    answer = {
+        "sglang": "1",
+        "problems": problems,
+        "settings": [],
+        "spelled": {},
+        "packages": "",
+        "every_package": {},
+        "plugin": "",
+    }
     script = f"echo '{json.dumps(answer)}'"
     assert refused(planned(tmp_path, script)).splitlines() == problems
 

@@ -1,12 +1,15 @@
 """report.html: the report for a browser, in one file that loads nothing."""
 
+import shlex
 from dataclasses import dataclass
 
 from harness.errors import HarnessError
 from harness.judge.results import TaskReport
+from harness.judge.run import goes_on
+from harness.places import ROOT
 from harness.plan.plan import COMPRESSED, Plan
 from harness.records.questions import read_prompts
-from harness.records.run import FINISHED, RunRecord, read_record
+from harness.records.run import RunRecord, read_record
 from harness.records.run_folder import RunFolder
 from harness.report.changes import Kind, changed_questions
 from harness.report.markdown import shifts
@@ -93,6 +96,7 @@ def page(report: Report, folder: RunFolder) -> str:
         path=charts.path,
         kinds=KINDS,
         resume=_resume(folder),
+        history=_history(folder, report.suite),
     )
 
 
@@ -103,10 +107,17 @@ def _prompts(folder: RunFolder, task: str) -> Prompts:
         return prompts({}, str(error))
 
 
+def _history(folder: RunFolder, suite: str) -> str:
+    """Return the command that shows the suite's runs beside each other."""
+    reports = folder.path.parent
+    elsewhere = () if reports == ROOT / "reports" else ("--reports", str(reports))
+    return shlex.join(("nox", "-s", "history", "--", "--suite", suite, *elsewhere))
+
+
 def _resume(folder: RunFolder) -> str | None:
     """Return the command that goes on with a run which did not get to its end."""
     try:
         run, plan = read_record(folder.run, RunRecord), read_record(folder.plan, Plan)
     except HarnessError:
         return None
-    return None if run.state == FINISHED else plan.resume
+    return plan.resume if goes_on(run) else None
