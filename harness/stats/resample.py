@@ -16,6 +16,9 @@ STUDENTIZED_RESAMPLES = 4999
 # Of the t statistic of lognormal groups: their spread in logarithms, draws at each, and values drawn in all.
 SPREADS = np.linspace(0, 2, 11)
 SMALLEST = 1e-9
+# Groups from which on a mean above all of them is out of the question: of lognormal ones with a spread of 2, which
+# lie below their mean in 84 % of cases, all of so many do in 0.4 %.
+CAPPED_FROM = 32
 MOST_DRAWS, FEWEST_DRAWS, VALUES = 10_000, 4_000, 3_000_000
 
 Array = NDArray[np.float64]
@@ -72,8 +75,9 @@ def ratio_bounds(
     distance of its ratio from the one seen, in its own standard errors (bootstrap-t): with skewed groups a percentile
     is too near on the long side, and BCa hardly farther. Of values that are never negative that distance is taken of
     logarithms, and the upper bound is never nearer than what groups that are lognormal, with the spread of these,
-    would need: from few groups alone nobody sees a long tail. Of values of either sign both bounds are never nearer
-    than Student's: with tails that are heavy on both sides that errs less than bootstrap-t does.
+    would need: from few groups alone nobody sees a long tail. Nor is it, from 32 groups on, above the largest group:
+    where one outweighs all others, resamples without it are at any distance. Of values of either sign both bounds are
+    never nearer than Student's: with tails that are heavy on both sides that errs less than bootstrap-t does.
 
     Args:
         sums: Sum of each group's values, finite, `[..., groups]`.
@@ -114,6 +118,8 @@ def ratio_bounds(
         if positive:
             near = np.minimum(near, _lognormal_near(totals / counts, alpha))
             low, high = mean * np.exp(-far * error / mean), mean * np.exp(-near * error / mean)
+            if groups >= CAPPED_FROM:
+                high = np.minimum(high, (totals / counts).max(axis=-1))
         else:
             normal = student.isf(alpha, groups - 1)
             near, far = np.minimum(near, -normal), np.maximum(far, normal)
