@@ -28,8 +28,10 @@ def gpu_problems(ranks: int, servers: int) -> list[str]:
     )
     if servers > 1 and seen >= ranks:
         what_to_do += TOGETHER
+    # With all ranks on one GPU a server needs no more.
+    why = "a GPU for each server" if ranks == 1 else "a GPU for each rank of each server"
     text = f"{sys.executable} sees too few NVIDIA GPUs: {sees}, where {servers} x {ranks} are needed"
-    return [f"{text}, a GPU for each rank of each server that is up at once: {what_to_do}"]
+    return [f"{text}, {why} that is up at once: {what_to_do}"]
 
 
 def npu_problems(ranks: int, servers: int, arguments: Iterable[str]) -> list[str]:
