@@ -4,7 +4,6 @@ Nothing is retried: a request that failed once is a finding, and a retry would h
 one request are asked one by one, once, so that each is blamed for itself alone; `Traffic.alone` counts them.
 """
 
-import json
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,10 +11,7 @@ from functools import partial
 from itertools import count, takewhile
 from typing import Any, Self, TypeAlias, TypeVar
 
-import httpx
-
 from harness.records.run import Traffic
-from harness.safety import harmless
 from harness.serve.answers import (
     Answer,
     BatchRefused,
@@ -30,19 +26,11 @@ from harness.serve.answers import (
     read_scores,
     read_tokens,
 )
+from harness.serve.connection import REACHABLE_TIMEOUT_S, Connection
 from harness.serve.waiting import Waiting
-from harness.serve.within import within
 
-CONNECT_TIMEOUT_S = 10.0
-# The largest honest answers hold the 20 most likely tokens after each token of a batch of texts: some megabytes.
-LARGEST_ANSWER = 64 * 2**20
-# For an answer that takes no model: a server that does not even give that hangs.
-REACHABLE_TIMEOUT_S = 30.0
 # How long SGLang may wait until it is idle.
 FLUSH_TIMEOUT_S = 30
-
-# A request that is wrong in itself, one of its prompts being so: SGLang says 400. Not a wrong key, nor a busy server.
-REFUSED = frozenset({400, 413, 422})
 
 # What SGLang takes once for all texts of a request.
 OF_ALL = frozenset({"return_text_in_logprobs"})
@@ -59,52 +47,38 @@ class Client:
 
     Attributes:
         traffic: What the server said it was asked, so far.
-        waiting: How long it was waited for, so far.
     """
 
     def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
-        self.traffic, self.waiting = Traffic(), Waiting()
-        self._timeout_s = timeout_s
+        self.traffic = Traffic()
+        self._connection = Connection(url, api_key, timeout_s=timeout_s)
         # Answers name the request that they are of.
         self._name, self._numbers = secrets.token_hex(4), count()
-        self._http = httpx.Client(
-            base_url=url,
-            # Nothing is compressed on its way: a small answer must not become a large one here.
-            headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
-            # A connection each: a server ends one that was idle for some seconds, perhaps just as it is used again.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-            # A proxy in the environment must not see, nor answer, requests to our own server.
-            trust_env=False,
-        )
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close its connections."""
-        self._http.close()
+        """Close its connection."""
+        self._connection.__exit__()
+
+    @property
+    def waiting(self) -> Waiting:
+        """How long it was waited for, so far."""
+        return self._connection.waiting
 
     def healthy(self, timeout_s: float = REACHABLE_TIMEOUT_S) -> bool:
         """Return whether the server says within `timeout_s` that it is up; it generates a token to be sure."""
         try:
-            status, _ = self._exchange("GET", "/health", None, timeout_s=timeout_s)
+            status, _ = self._connection.exchange("GET", "/health", timeout_s=timeout_s)
         except RequestFailed:
             return False
         return status == 200  # noqa: PLR2004 - HTTP's OK
 
     def reachable(self) -> bool:
         """Return whether anything answers at all, be it with an error."""
-        try:
-            within(REACHABLE_TIMEOUT_S, self._reach)
-        except (httpx.TransportError, TimeoutError):
-            return False
-        return True
-
-    def _reach(self) -> None:
-        with self._http.stream("GET", "/v1/models"):
-            pass
+        return self._connection.reachable()
 
     def server_info(self) -> dict[str, Any]:
         """Return the arguments that the server runs with.
@@ -112,7 +86,7 @@ class Client:
         Raises:
             RequestFailed: There was no answer.
         """
-        info = self._ask("GET", "/get_server_info")
+        info = self._connection.ask("GET", "/get_server_info")
         if not isinstance(info, dict):
             raise RequestFailed("GET /get_server_info: the answer is no record")
         return info
@@ -123,7 +97,7 @@ class Client:
         Raises:
             RequestFailed: There was no answer, or the server was busy.
         """
-        self._ask("POST", f"/flush_cache?timeout={FLUSH_TIMEOUT_S}", as_json=False)
+        self._connection.ask("POST", f"/flush_cache?timeout={FLUSH_TIMEOUT_S}", as_json=False)
 
     def tokenize(self, text: str, *, special: bool = True) -> list[int]:
         """Return the token ids of `text`, with the tokenizer's own special tokens unless `special` is false.
@@ -131,7 +105,9 @@ class Client:
         Raises:
             RequestFailed: There was no answer.
         """
-        return read_tokens(self._ask("POST", "/v1/tokenize", {"prompt": text, "add_special_tokens": special}))
+        return read_tokens(
+            self._connection.ask("POST", "/v1/tokenize", {"prompt": text, "add_special_tokens": special})
+        )
 
     def score(self, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> Scores:
         """Return the log-probability of each choice after `prompt`: `score_many` of one question.
@@ -267,7 +243,7 @@ class Client:
         alone = len(sent) == 1
         body = {name: sent[0][name] if name in OF_ALL else [body[name] for body in sent] for name in sent[0]}
         try:
-            answered = self._ask("POST", "/generate", sent[0] if alone else body)
+            answered = self._connection.ask("POST", "/generate", sent[0] if alone else body)
         except RequestFailed as error:
             return [error for _ in sent]
         found = [answered] if alone else answered
@@ -276,43 +252,6 @@ class Client:
             wrong = BatchRefused(f"{len(sent)} prompts were sent as one request, {came} answers came")
             return [wrong for _ in sent]
         return [_checked(entry, body) for entry, body in zip(found, sent, strict=True)]
-
-    def _ask(self, method: str, path: str, body: Body | None = None, *, as_json: bool = True) -> object:
-        status, content = self._exchange(method, path, body)
-        if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
-            said = harmless(content.decode(errors="replace")[:500])
-            kind = BatchRefused if status in REFUSED else RequestFailed
-            raise kind(f"{method} {path}: HTTP {status}: {said}")
-        if not as_json:
-            return None
-        try:
-            return json.loads(content)
-        except (ValueError, RecursionError) as error:
-            text = harmless(content.decode(errors="replace")[:200])
-            raise BatchRefused(f"{method} {path}: the answer is not JSON: {text}") from error
-
-    def _exchange(
-        self, method: str, path: str, body: Body | None, *, timeout_s: float | None = None
-    ) -> tuple[int, bytes]:
-        """Return an answer's status and content, within a time from the first byte to the last, and a size."""
-        limit = timeout_s or self._timeout_s
-        try:
-            with self.waiting.request():
-                return within(limit, lambda: self._read(method, path, body))
-        except TimeoutError as error:
-            raise RequestFailed(f"{method} {path}: the answer was not whole after {limit:g} s") from error
-
-    def _read(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:
-        content = bytearray()
-        try:
-            with self._http.stream(method, path, json=body) as response:
-                for piece in response.iter_raw():
-                    content += piece
-                    if len(content) > LARGEST_ANSWER:
-                        raise RequestFailed(f"{method} {path}: the answer is larger than {LARGEST_ANSWER} bytes")
-                return response.status_code, bytes(content)
-        except httpx.HTTPError as error:
-            raise RequestFailed(f"{method} {path}: {type(error).__name__}: {error}") from error
 
 
 def _traffic(sent: Body, answer: Answer | RequestFailed) -> Traffic:

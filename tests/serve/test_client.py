@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.records.run import Traffic
-from harness.serve import client as client_module
+from harness.serve import connection
 from harness.serve.answers import Generation, RequestFailed, Scores
 from harness.serve.client import SHARED_PREFIX, Client
 from harness.serve.ports import free_port
@@ -300,7 +300,7 @@ def test_what_sglang_takes_once_for_all_texts_is_sent_once(asked: Asked, client:
 
 
 def test_an_answer_without_end_is_cut_off(asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 10_000)
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 10_000)
     asked.answer = lambda _body: generated("x" * 20_000)
     with pytest.raises(RequestFailed, match="the answer is larger than 10000 bytes"):
         client.generate([1, 2], max_new_tokens=4, stop=())

@@ -1,0 +1,108 @@
+"""One server's HTTP: a request's answer within a time from its first byte to its last, and a size."""
+
+import json
+from typing import Self
+
+import httpx
+
+from harness.safety import harmless
+from harness.serve.answers import BatchRefused, Body, RequestFailed
+from harness.serve.waiting import Waiting
+from harness.serve.within import within
+
+CONNECT_TIMEOUT_S = 10.0
+# The largest honest answers hold the 20 most likely tokens after each token of a batch of texts: some megabytes.
+LARGEST_ANSWER = 64 * 2**20
+# For an answer that takes no model: a server that does not even give that hangs.
+REACHABLE_TIMEOUT_S = 30.0
+
+# A request that is wrong in itself, one of its prompts being so: SGLang says 400. Not a wrong key, nor a busy server.
+REFUSED = frozenset({400, 413, 422})
+
+
+class Connection:
+    """One server's HTTP.
+
+    Attributes:
+        waiting: How long it was waited for, so far.
+    """
+
+    def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
+        self.waiting = Waiting()
+        self._timeout_s = timeout_s
+        self._http = httpx.Client(
+            base_url=url,
+            # Nothing is compressed on its way: a small answer must not become a large one here.
+            headers={"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            # A connection each: a server ends one that was idle for some seconds, perhaps just as it is used again.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            # A proxy in the environment must not see, nor answer, requests to our own server.
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what is open."""
+        self._http.close()
+
+    def reachable(self) -> bool:
+        """Return whether anything answers at all, be it with an error."""
+        try:
+            within(REACHABLE_TIMEOUT_S, self._reach)
+        except (httpx.TransportError, TimeoutError):
+            return False
+        return True
+
+    def _reach(self) -> None:
+        with self._http.stream("GET", "/v1/models"):
+            pass
+
+    def ask(self, method: str, path: str, body: Body | None = None, *, as_json: bool = True) -> object:
+        """Return an answer's content, read as JSON; None where it need be none.
+
+        Raises:
+            RequestFailed: There was no answer, or none of a success.
+        """
+        status, content = self.exchange(method, path, body)
+        if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
+            said = harmless(content.decode(errors="replace")[:500])
+            kind = BatchRefused if status in REFUSED else RequestFailed
+            raise kind(f"{method} {path}: HTTP {status}: {said}")
+        if not as_json:
+            return None
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            text = harmless(content.decode(errors="replace")[:200])
+            raise BatchRefused(f"{method} {path}: the answer is not JSON: {text}") from error
+
+    def exchange(
+        self, method: str, path: str, body: Body | None = None, *, timeout_s: float | None = None
+    ) -> tuple[int, bytes]:
+        """Return an answer's status and content, within a time from the first byte to the last, and a size.
+
+        Raises:
+            RequestFailed: There was none.
+        """
+        limit = timeout_s or self._timeout_s
+        try:
+            with self.waiting.request():
+                return within(limit, lambda: self._read(method, path, body))
+        except TimeoutError as error:
+            raise RequestFailed(f"{method} {path}: the answer was not whole after {limit:g} s") from error
+
+    def _read(self, method: str, path: str, body: Body | None) -> tuple[int, bytes]:
+        content = bytearray()
+        try:
+            with self._http.stream(method, path, json=body) as response:
+                for piece in response.iter_raw():
+                    content += piece
+                    if len(content) > LARGEST_ANSWER:
+                        raise RequestFailed(f"{method} {path}: the answer is larger than {LARGEST_ANSWER} bytes")
+                return response.status_code, bytes(content)
+        except httpx.HTTPError as error:
+            raise RequestFailed(f"{method} {path}: {type(error).__name__}: {error}") from error
