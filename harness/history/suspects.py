@@ -29,6 +29,7 @@ KINDS = (
     ("data", "data"),
     ("order", "suite"),
 )
+OTHER = "other"
 ABSENT = "not there"
 # Begins the fact of one package; runs of before have but the hash of all.
 PACKAGE = "package "
@@ -100,13 +101,13 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[Differ
     named = one.keys() & other.keys()
     listed = any(name.startswith(PACKAGE) for name in named)
     # One by one they say more than the hash of all.
-    whole_says_more = all(one[name] == other[name] for name in named if name.startswith(PACKAGE))
+    by_name = any(one[name] != other[name] for name in named if name.startswith(PACKAGE))
     for name in sorted(one.keys() | other.keys()):
         before, after = one.get(name, ABSENT), other.get(name, ABSENT)
         if before == after:
             continue
         kind, _, file = name.partition(" ")
-        if (name.startswith(PACKAGE) and not listed) or (name == "packages" and listed and not whole_says_more):
+        if (name.startswith(PACKAGE) and not listed) or (name == "packages" and by_name):
             continue
         if kind in FILES and file:
             files.setdefault(kind, []).append(file)
@@ -119,17 +120,14 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[Differ
         )
         # A file has a hash for a value, which says only that it is another.
         found.append(Difference(kind=kind_of(kind), name=kind, before="", after=shown))
-    kinds = [kind for _, kind in KINDS]
+    kinds = [*(kind for _, kind in KINDS), OTHER]
     # What a version is of says more than the version.
-    return sorted(
-        found,
-        key=lambda one: (kinds.index(one.kind) if one.kind in kinds else len(kinds), one.name.startswith("version")),
-    )
+    return sorted(found, key=lambda what: (kinds.index(what.kind), what.name.startswith("version")))
 
 
 def kind_of(name: str) -> str:
     """Return what a fact belongs to."""
-    return next((kind for begins, kind in KINDS if name.startswith(begins)), "other")
+    return next((kind for begins, kind in KINDS if name.startswith(begins)), OTHER)
 
 
 def _shortened(before: str, after: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from harness.errors import HarnessError
 from harness.records.time_spent import Span, Spent
-from harness.strict import Strict
+from harness.strict import Counted, Strict
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
 
@@ -54,7 +54,7 @@ class Checkpoint(Strict):
     spent: Spent | None = None
 
 
-class Traffic(Strict):
+class Traffic(Counted):
     """What a server said that it was asked, over all of its answers; in tokens.
 
     Attributes:
@@ -71,16 +71,6 @@ class Traffic(Strict):
     cached: int = 0
     uncertain: int = 0
     alone: int = 0
-
-    def __add__(self, other: "Traffic") -> "Traffic":
-        """Return both together."""
-        return Traffic(
-            answers=self.answers + other.answers,
-            prompt=self.prompt + other.prompt,
-            cached=self.cached + other.cached,
-            uncertain=self.uncertain + other.uncertain,
-            alone=self.alone + other.alone,
-        )
 
 
 class ArmRecord(Strict):

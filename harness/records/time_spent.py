@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from harness.strict import Strict
+from harness.strict import Counted, Strict
 
 
 class Span(Strict):
@@ -22,7 +22,7 @@ class Span(Strict):
         return self.ended - self.began
 
 
-class Passes(Strict):
+class Passes(Counted):
     """Forward passes, as rank 0 logged them: in every sum it waits for the other ranks.
 
     Attributes:
@@ -40,17 +40,6 @@ class Passes(Strict):
     decodes: int = 0
     decode_tokens: int = 0
     decode_seconds: float = 0.0
-
-    def __add__(self, other: "Passes") -> "Passes":
-        """Return both together."""
-        return self._each(other, 1)
-
-    def __sub__(self, earlier: "Passes") -> "Passes":
-        """Return those that are not among the earlier ones."""
-        return self._each(earlier, -1)
-
-    def _each(self, other: "Passes", sign: int) -> "Passes":
-        return Passes(**{name: value + sign * getattr(other, name) for name, value in self})
 
 
 class Spent(Strict):

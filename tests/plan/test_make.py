@@ -239,6 +239,10 @@ def test_the_command_that_repeats_a_run_names_an_interpreter_that_nox_did_not_ma
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HARNESS_SERVER_PYTHON", str(ROOT / ".nox" / "server-cpu" / "bin" / "python"))
     assert repeat_command(["accuracy"]) == "nox -s accuracy"
+    # nox takes --sglang for itself: without the interpreter the command would be another release's.
+    older = str(ROOT / ".nox" / "sglang-0.5.16" / "bin" / "python")
+    monkeypatch.setenv("HARNESS_SERVER_PYTHON", older)
+    assert repeat_command(["accuracy"]) == f"HARNESS_SERVER_PYTHON={older} nox -s accuracy"
     monkeypatch.setenv("HARNESS_SERVER_PYTHON", "/theirs/python")
     assert repeat_command(["accuracy"]) == "HARNESS_SERVER_PYTHON=/theirs/python nox -s accuracy"
     named = ["accuracy", "--server-python", "/theirs/python"]

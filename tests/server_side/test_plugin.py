@@ -289,7 +289,7 @@ else:
 
 
 def test_two_ranks_on_one_gpu_have_a_check_a_backend_and_groups_that_let_them(tmp_path: Path) -> None:
-    """The hooks alone, on a CPU; a server of them on a GPU was not run."""
+    """The hooks alone, on a CPU; a server of them ran on a GPU: docs/cuda.md."""
     check = (
         REGISTER
         + """
