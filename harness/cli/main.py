@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 # Importing a module is what joins its commands to the application.
-from harness.cli import accuracy, history, report, study, suites  # noqa: F401
+from harness.cli import accuracy, arm, fleet, history, report, study, suites  # noqa: F401
 from harness.cli.app import ERROR, LAST_WORDS, app
 from harness.errors import HarnessError
 from harness.safety import harmless

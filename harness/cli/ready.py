@@ -34,9 +34,22 @@ def checked_plan(
     data_folder: Path | None,
     server_python: Path | None,
     plugin_path: Path | None,
+    repeat: str | None = None,
     **chosen: Any,  # noqa: ANN401 - checked by Options
 ) -> Plan:
-    """Check the files, each as early as it can be, make model and data ready, and plan."""
+    """Check the files, each as early as it can be, make model and data ready, and plan.
+
+    Args:
+        data: The source of the data that was typed.
+        data_folder: The folder of data that was typed.
+        server_python: The interpreter that has SGLang.
+        plugin_path: The folder that carries the plugin's entry point.
+        repeat: The command that repeats the run; if None the one that started this process.
+        chosen: What else was typed, see `Options`.
+
+    Raises:
+        HarnessError: Something that was typed or written is wrong, or not there.
+    """
     if plugin_path is None:
         raise HarnessError(UNKNOWN_PLACES)
     chosen["reports"] = chosen["reports"] or default_reports(chosen["suite"])
@@ -57,7 +70,9 @@ def checked_plan(
         limit = min(options.limit or STAND_IN_QUESTIONS, STAND_IN_QUESTIONS)
         options = options.model_copy(update={"limit": limit})
         place, manifest = data_of(content, Source.PACKAGED, None)
-    plan = make_plan(content, accepted, options, data=place, data_manifest=manifest, repeat=repeat_command())
+    plan = make_plan(
+        content, accepted, options, data=place, data_manifest=manifest, repeat=repeat or repeat_command()
+    )
     if options.dry_run and options.model_path is None and is_made_here(content.model.path):
         # The run makes it first.
         refused = [reason for reason in plan.refused if not reason.startswith(NO_FOLDER)]

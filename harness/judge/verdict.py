@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2, Verdict.ERROR: 3}
 # Worst first. What could not be measured outweighs what was found: a FAIL beside an ERROR may be its effect. It is
 # listed all the same.
-_SEVERITY = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
+WORST_FIRST = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,6 @@ def judge_run(tasks: Iterable[Judged], errors: Sequence[str]) -> Judged:
 
 def worst(parts: Sequence[Judged]) -> Judged:
     """Return the worst verdict with the reasons of all parts that share it."""
-    verdict = min((part.verdict for part in parts), key=_SEVERITY.index)
+    verdict = min((part.verdict for part in parts), key=WORST_FIRST.index)
     reasons = tuple(reason for part in parts if part.verdict is verdict for reason in part.reasons)
     return Judged(verdict=verdict, reasons=reasons)

@@ -141,6 +141,7 @@ class RunRecord(Strict):
         versions: Of everything that took part.
         state: `running`, `finished`, or `broken`: ended by `errors`.
         resumed: What had ended it each time it was resumed.
+        notes: What else whoever ran it has to say of how: for the report's notes.
     """
 
     started: str
@@ -149,6 +150,7 @@ class RunRecord(Strict):
     versions: dict[str, str]
     state: State = FINISHED
     resumed: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
 
     @property
     def ended_by(self) -> list[str]:

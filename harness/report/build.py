@@ -157,6 +157,7 @@ def _template_notes(name: str, asked: dict[str, Any], *, texts: bool) -> list[st
 
 def _notes(plan: Plan, run: RunRecord, tasks: dict[str, TaskReport], engagement: Engagement) -> list[str]:
     notes = [harmless(f"the run was resumed after it had ended: {why}") for why in run.resumed]
+    notes += map(harmless, run.notes)
     for name, task in tasks.items():
         if task.paired.answers_changed:
             share = task.paired.answers_changed / task.n

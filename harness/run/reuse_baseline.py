@@ -17,7 +17,7 @@ from harness.plan.preflight import Sglang
 from harness.records.predictions import FIDELITY
 from harness.records.run import ArmRecord, Fingerprint, read_record
 from harness.records.run_folder import RunFolder
-from harness.run.versions import UNKNOWN, cpu_model, installed
+from harness.run.versions import UNKNOWN, cpu_model, devices, driver, installed
 from harness.safety import names_secret
 
 # Variables of the harness's own environment that reach the server and may change its numbers.
@@ -25,6 +25,8 @@ RELEVANT = re.compile(r"^(SGLANG|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|CUDA|NCCL|HC
 # What builds the prompts, reads the answers and scores them.
 SCORING = ("lm-eval", "datasets", "jinja2", "numpy")
 OWN = frozenset({"PATH", "PYTHONPATH", "SGLANG_PLUGINS"})
+# Which of a host's devices a server gets, as whoever shares them out says: what they are is among the host's facts.
+VISIBLE = frozenset({"CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES"})
 NOT_THERE = "not there"
 # Of a kind of differences.
 SHOWN = 10
@@ -79,6 +81,7 @@ def server_facts(arm: Arm, model_path: str, sglang: Sglang) -> dict[str, str]:
         # SGLang's own is there already.
         **{f"package {name}": text for name, text in sglang.every_package.items() if name != "sglang"},
         "machine": f"{platform.platform()}; {cpu_model()}; {os.cpu_count()} cores",
+        "devices": f"{devices()}; driver: {driver()}",
         "arguments": json.dumps(_arguments(arm)),
         # As the server's interpreter sees it, which is a copy.
         "plugin": sglang.plugin,
@@ -165,5 +168,5 @@ def _environment(arm: Arm) -> dict[str, str]:
     return {
         name: f"SHA-256 {hashlib.sha256(value.encode()).hexdigest()[:16]}"
         for name, value in {**outer, **arm.env}.items()
-        if name not in OWN and not name.startswith("HARNESS_") and not names_secret(name)
+        if name not in OWN | VISIBLE and not name.startswith("HARNESS_") and not names_secret(name)
     }

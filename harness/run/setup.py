@@ -18,6 +18,10 @@ from harness.run.display import Display
 from harness.run.reuse_baseline import adopt_baseline, check_baseline, differences, make_fingerprint
 
 
+class UnlikeError(HarnessError):
+    """What a run's answers depend on is no longer what its fingerprint says."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ready:
     """A run that can start.
@@ -65,7 +69,7 @@ def set_up(plan: Plan, display: Display) -> Ready:
     if folder.fingerprint.exists():
         if differing := differences(read_record(folder.fingerprint, Fingerprint), ready.fingerprint):
             told = "\n  ".join(differing)
-            raise HarnessError(f"the run cannot go on: start it anew, or make this what it was then:\n  {told}")
+            raise UnlikeError(f"the run cannot go on: start it anew, or make this what it was then:\n  {told}")
     elif plan.reuse_baseline is not None:
         check_baseline(plan, RunFolder(Path(plan.reuse_baseline)), ready.fingerprint)
     return ready

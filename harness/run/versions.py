@@ -3,6 +3,7 @@
 import platform
 import re
 import subprocess
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from harness.places import ROOT
 UNKNOWN = "unknown"
 # NVIDIA's, and Ascend's (not run: this project has no NPU).
 DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/usr/local/Ascend/driver/version.info"))
+# Where NVIDIA's driver describes each device, and the files of Ascend's devices (not run).
+NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
+DEVICE_FILES = Path("/dev")
 PACKAGES = ("lm-eval", "datasets", "httpx", "numpy", "scipy")
 
 
@@ -51,6 +55,15 @@ def driver() -> str:
         except (OSError, IndexError):
             continue
     return "none"
+
+
+def devices() -> str:
+    """Return the host's accelerators, visible or not, each model with its number; `none` without any."""
+    told = [file.read_text(errors="replace") for file in sorted(NVIDIA_DEVICES.glob("*/information"))]
+    found = Counter(match.group(1) for text in told if (match := re.search(r"^Model:\s*(.+)$", text, re.MULTILINE)))
+    if ascend := len(list(DEVICE_FILES.glob("davinci[0-9]*"))):
+        found["Ascend"] = ascend
+    return ", ".join(f"{count} x {model}" for model, count in sorted(found.items())) or "none"
 
 
 def _commit() -> str:

@@ -1,0 +1,129 @@
+"""Ray, which this module alone knows: tasks for arms, a board on which they say how far they are, its hosts."""
+
+import signal
+import socket
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+
+import ray
+from ray.exceptions import RayError, TaskUnschedulableError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from harness.fleet.engine import Host, LostError, Said
+from harness.fleet.matrix import CPU_SERVER
+from harness.fleet.on_host import Delivery, Files, Order, carry_out
+from harness.fleet.records import Needs
+
+SHOWN = 600
+
+
+@contextmanager
+def connected(address: str | None) -> "Iterator[RayCluster]":
+    """Connect to a cluster, or have one of this machine alone for as long as the body takes.
+
+    Args:
+        address: The cluster's, `auto` for the one that this host is in; None for one of this machine alone.
+    """
+    own: dict[str, Any] = {"address": address} if address else {"address": "local", "resources": {CPU_SERVER: 1}}
+    ours = signal.getsignal(signal.SIGTERM)
+    context = ray.init(**own, log_to_driver=False, configure_logging=False)
+    # Ray puts one of its own in its place, which would end the head without a word.
+    signal.signal(signal.SIGTERM, ours)
+    try:
+        yield RayCluster(dashboard=context.dashboard_url or "")
+    finally:
+        ray.shutdown()
+
+
+class Board:
+    """What arms under way say; a Ray actor, so that it needs no way between hosts but Ray's."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[str, str]] = {}
+
+    def tell(self, key: str, host: str, text: str) -> None:
+        """Take down what an arm says."""
+        self._said[key] = (host, text)
+
+    def read(self) -> dict[str, tuple[str, str]]:
+        """Return what each arm said last: host and text."""
+        return self._said
+
+
+class RayCluster:
+    """An `Engine` of Ray's.
+
+    Attributes:
+        dashboard: The address of Ray's page; empty where it has none.
+    """
+
+    def __init__(self, *, dashboard: str) -> None:
+        self.dashboard = f"http://{dashboard}" if dashboard and "://" not in dashboard else dashboard
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        # It holds nothing that is needed: begun anew elsewhere, it is empty and fills.
+        options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here}
+        self._board: Any = ray.remote(Board).options(**options).remote()
+        self._task = ray.remote(max_retries=0)(_task)
+
+    def hosts(self) -> list[Host]:
+        """Return the hosts that are up."""
+        return [
+            Host(node=node["NodeID"], name=node["NodeManagerHostname"], resources=node["Resources"])
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            if node["Alive"]
+        ]
+
+    def put(self, files: Files) -> object:
+        """Return a reference to files in Ray's object store, owned by the head: no host's end takes them away."""
+        return ray.put(files)
+
+    def submit(self, order: Order, earlier: Sequence[object], needs: Needs, node: str | None) -> Hashable:
+        """Have an arm run."""
+        options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "resources": needs.resources}
+        if needs.memory_gib:
+            options["memory"] = needs.memory_gib * 2**30
+        if node is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+        handle: Hashable = self._task.options(name=order.key, **options).remote(order, self._board, *earlier)
+        return handle
+
+    def wait(self, handles: Sequence[Hashable], timeout_s: float) -> Hashable | None:
+        """Return one that ended, None where none did in time."""
+        if not handles:
+            # Nothing runs anywhere: hosts are waited for.
+            ray.wait([ray.put(None)], timeout=timeout_s)
+        ended, _ = ray.wait(cast("list[ray.ObjectRef[Delivery]]", handles), num_returns=1, timeout=timeout_s)
+        return ended[0] if ended else None
+
+    def delivery(self, handle: Hashable) -> Delivery:
+        """Return what one that ended left.
+
+        Raises:
+            LostError: It left nothing: in Ray's words, why.
+        """
+        try:
+            delivery = ray.get(cast("ray.ObjectRef[Delivery]", handle))
+        except RayError as error:
+            told = f"{type(error).__name__}: {str(error).strip()[-SHOWN:]}"
+            raise LostError(told, began=not isinstance(error, TaskUnschedulableError)) from error
+        return delivery
+
+    def said(self) -> dict[str, Said]:
+        """Return what each arm said last; nothing as long as the board is out of reach."""
+        with suppress(RayError):
+            said: dict[str, tuple[str, str]] = ray.get(self._board.read.remote())
+            return {key: Said(host=host, text=text) for key, (host, text) in said.items()}
+        return {}
+
+
+def _task(order: Order, board: Any, *earlier: Files) -> Delivery:  # noqa: ANN401 - a handle, which has no type
+    """Run an arm on the host that Ray chose."""
+    context = ray.get_runtime_context()
+    host = socket.gethostname()
+
+    def tell(text: str) -> None:
+        board.tell.remote(order.key, host, text)
+
+    tell("starts")
+    return carry_out(order, earlier, node=context.get_node_id(), tell=tell)
