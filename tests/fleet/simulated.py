@@ -1,0 +1,126 @@
+"""A cluster of hosts that are only counted: the head's own work alone, with any number of hosts and any faults."""
+
+import heapq
+import json
+import random
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+
+from harness.fleet.engine import Host, LostError, Said
+from harness.fleet.on_host import Delivery, Files, Order, pack
+from harness.fleet.records import Needs
+from harness.records.arm_end import DONE, ENDED, UNLIKE, ArmEnd, Outcome
+
+ONE = {"harness_cpu_server": 1.0}
+
+
+class SimulatedCluster:
+    """Hosts of one server each. An arm takes 1 to 3 units of its time, after which its plan's data is what it left."""
+
+    def __init__(
+        self,
+        kinds: Sequence[str],
+        *,
+        kill: float = 0.0,
+        seed: int = 0,
+        spoil: Callable[[Order], tuple[Outcome, str] | None] = lambda _order: None,
+    ) -> None:
+        """Have hosts up.
+
+        Args:
+            kinds: Each host's kind: hosts of one kind are alike.
+            kill: How likely it is, whenever an arm ends, that a host does. Another of its kind comes up for it.
+            seed: Of chance.
+            spoil: Says of an order that it is to fail, and how.
+        """
+        self.dashboard = ""
+        self.random = random.Random(seed)  # noqa: S311 - a test that can be repeated
+        self.kinds = {f"node-{number}": kind for number, kind in enumerate(kinds)}
+        self.begun: list[tuple[str, str]] = []
+        self.killed = 0
+        self._kill, self._spoil, self._count, self._now = kill, spoil, len(kinds), 0.0
+        self._running: dict[str, int] = {}
+        self._waiting: list[tuple[int, Order, str | None]] = []
+        self._events: list[tuple[float, int, str]] = []
+        self._ended: dict[Hashable, Delivery | LostError] = {}
+        self._orders: dict[int, Order] = {}
+        self._left: dict[Path, Files] = {}
+
+    def hosts(self) -> list[Host]:
+        return [Host(node=node, name=f"host of {node}", resources=ONE) for node in self.kinds]
+
+    def put(self, files: Files) -> object:
+        return files
+
+    def submit(self, order: Order, earlier: Sequence[object], needs: Needs, node: str | None) -> Hashable:
+        assert needs.by_name == ONE
+        assert len(earlier) == (order.arm != "baseline")
+        handle = len(self._orders)
+        self._orders[handle] = order
+        self._waiting.append((handle, order, node))
+        self._start()
+        return handle
+
+    def wait(self, handles: Sequence[Hashable], timeout_s: float) -> Hashable | None:
+        del timeout_s
+        while self._events and not self._ended:
+            self._now, handle, node = heapq.heappop(self._events)
+            if self._running.get(node) == handle:
+                del self._running[node]
+                self._ended[handle] = self._deliver(self._orders[handle], node)
+                if self.random.random() < self._kill:
+                    self.kill(self.random.choice(list(self.kinds)))
+        self._start()
+        found = next(iter(self._ended), None)
+        assert found is None or found in handles
+        return found
+
+    def delivery(self, handle: Hashable) -> Delivery:
+        found = self._ended.pop(handle)
+        if isinstance(found, LostError):
+            raise found
+        return found
+
+    def said(self) -> dict[str, Said]:
+        return {}
+
+    def kill(self, node: str, kind: str | None = None) -> None:
+        """End a host, and have another in its place; of its kind unless another is named."""
+        self.killed += 1
+        if node in self._running:
+            self._ended[self._running.pop(node)] = LostError(f"NodeDiedError: {node}")
+        self.kinds[f"node-{self._count}"] = kind or self.kinds[node]
+        self._count += 1
+        del self.kinds[node]
+
+    def _start(self) -> None:
+        left = []
+        for handle, order, node in self._waiting:
+            free = [name for name in self.kinds if name not in self._running and node in (None, name)]
+            if node is not None and node not in self.kinds:
+                self._ended[handle] = LostError("TaskUnschedulableError", began=False)
+            elif free:
+                chosen = self.random.choice(free)
+                self._running[chosen] = handle
+                self.begun.append((order.key, chosen))
+                heapq.heappush(self._events, (self._now + self.random.uniform(1, 3), handle, chosen))
+            else:
+                left.append((handle, order, node))
+        self._waiting = left
+
+    def _deliver(self, order: Order, node: str) -> Delivery:
+        kind = self.kinds[node]
+        fingerprint = json.dumps({"facts": {"machine": kind}}).encode()
+        outcome, error = self._spoil(order) or (DONE, "")
+        if order.fingerprint not in (None, fingerprint):
+            outcome, error = UNLIKE, f"machine: now: {kind}"
+        end = ArmEnd(outcome=outcome, error=error, seconds=1.0, versions={"sglang": "0.5.23"})
+        left = Path(order.plan.data) / order.arm
+        if left not in self._left:
+            self._left[left] = {f"{order.arm}/{name}": content for name, content in pack(left).items()}
+        files = {
+            **(self._left[left] if outcome == DONE else {}),
+            "fingerprint.json": fingerprint,
+            ENDED: end.model_dump_json().encode(),
+        }
+        return Delivery(host=f"host of {node}", node=node, end=end, files=files)
