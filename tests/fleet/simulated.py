@@ -15,7 +15,7 @@ ONE = {"harness_cpu_server": 1.0}
 
 
 class SimulatedCluster:
-    """Hosts of one server each. An arm takes 1 to 3 units of its time, after which its plan's data is what it left."""
+    """Hosts of one server each. An arm takes 1 to 3 units of its time; its plan's data is what it leaves."""
 
     def __init__(
         self,

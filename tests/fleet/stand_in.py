@@ -1,4 +1,4 @@
-"""Stands in for `python -m harness arm` where many arms are to be light: its plan's data is a run whose arms it copies.
+"""Stands in for `python -m harness arm` where arms are to be light: its plan's data is a run whose arms it copies.
 
     python -m tests.fleet.stand_in FOLDER --arm=NAME --before=SECONDS
 

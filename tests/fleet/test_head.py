@@ -73,7 +73,10 @@ def test_hosts_that_end_at_random_lose_nothing_and_nothing_runs_twice_without_a_
             assert "failed 3 times" in run_report.reasons[0]
         else:
             # No pair over unlike hosts, whatever happened.
-            assert laid.fingerprint.read_text() == RunFolder(folder.arm(f"{run_report.run_id}.compressed")).fingerprint.read_text()
+            assert (
+                laid.fingerprint.read_text()
+                == RunFolder(folder.arm(f"{run_report.run_id}.compressed")).fingerprint.read_text()
+            )
 
 
 def test_a_fleets_report_is_a_single_hosts_for_the_same_records(tmp_path: Path, one: Plan) -> None:
@@ -184,14 +187,13 @@ def test_what_fails_again_and_again_or_would_be_found_again_is_an_error(
     )
     _head, report = run(plan, folder, cluster)
     assert [key for key, _node in cluster.begun].count("run-0.compressed") == starts
-    assert [run.verdict for run in report.runs][0] == "ERROR"
-    assert report.runs[0].run_id == "run-0"
+    assert (report.runs[0].verdict, report.runs[0].run_id) == ("ERROR", "run-0")
     assert "it is so" in report.runs[0].reasons[0]
     # Resumed, it has its three attempts anew, and the other run is left alone.
     cluster = SimulatedCluster(["alike"])
     _head, report = run(plan, folder, cluster)
     assert [key for key, _node in cluster.begun] == ["run-0.compressed"]
-    assert DONE == folder.end("run-0.compressed").outcome
+    assert folder.end("run-0.compressed").outcome == DONE
     assert all(run.verdict != "ERROR" for run in report.runs)
 
 
