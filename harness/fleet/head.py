@@ -24,6 +24,8 @@ from harness.run.pipeline import report_on
 # Of one arm, before its run is given up: what ends three servers ends a fourth.
 MOST_FAILURES = 3
 WAIT_S = 1.0
+# So long it is believed which hosts are up, unless one is seen to be gone.
+HOSTS_S = 5.0
 # No host that could take an arm came up for so long: nobody waits for ever.
 NO_HOST_S = 600.0
 STOPPED = "the fleet was stopped before it ended"
@@ -116,9 +118,9 @@ class Head:
         )
 
     def hosts(self) -> list[Host]:
-        """Return the hosts that are up, as of a second ago at most."""
+        """Return the hosts that are up, as of a few seconds ago at most."""
         asked, hosts = self._hosts
-        if time.monotonic() - asked > WAIT_S:
+        if time.monotonic() - asked > HOSTS_S:
             hosts = self.engine.hosts()
             self._hosts = (time.monotonic(), hosts)
         return hosts

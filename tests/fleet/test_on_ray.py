@@ -21,9 +21,9 @@ from ray.cluster_utils import Cluster
 
 # Ray's own processes and sockets outlive the test that began them by a moment.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-PATIENCE_S = 300
-# Nodes are found to be gone in a second or two, not in fifteen.
-QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "health_check_timeout_ms": 2000}
+PATIENCE_S = 120
+# A node that is gone refuses to be asked and is known in three seconds; one that is slow has a minute.
+QUICK = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3, "health_check_timeout_ms": 60_000}
 
 
 def add_node(cluster: Any, host: str = "alike") -> Any:
@@ -58,7 +58,7 @@ def test_arms_run_in_processes_of_their_hosts_each_once(tmp_path: Path, one: Pla
         head = Head(plan, folder, ray, say=said.append, command=STAND_IN)
         report = head.work()
     check_accounts(head)
-    assert {run.verdict for run in report.runs} == {"FAIL"}, report.runs
+    assert {run.verdict for run in report.runs} == {"PASS"}, report.runs
     assert sum(ledger(tmp_path).values()) == 5, ledger(tmp_path)
     assert len(head.folder.attempted()) == 5
     # Each pair on one node.
@@ -69,7 +69,7 @@ def test_arms_run_in_processes_of_their_hosts_each_once(tmp_path: Path, one: Pla
 
 def test_a_node_that_ends_changes_nothing_but_attempts(tmp_path: Path, one: Plan, cluster: Any) -> None:
     (tmp_path / "one" / "reports" / "slow.txt").write_text("4")
-    nodes = [add_node(cluster)]
+    nodes = {node.node_id: node for node in (add_node(cluster), add_node(cluster))}
     plan, folder = make_fleet(tmp_path, 1, one=one)
     done = threading.Event()
 
@@ -78,9 +78,9 @@ def test_a_node_that_ends_changes_nothing_but_attempts(tmp_path: Path, one: Plan
         # The compressed arm's: then its pair is split.
         while ledger(tmp_path)["run-0", "compressed"] == 0 and time.monotonic() < deadline:
             time.sleep(0.1)
-        add_node(cluster)
-        cluster.remove_node(nodes[0], allow_graceful=False)
-        done.set()
+        if (place := folder.place("group-0.baseline")) is not None:
+            cluster.remove_node(nodes[place.node], allow_graceful=False)
+            done.set()
 
     killer = threading.Thread(target=end_a_node)
     killer.start()
@@ -91,7 +91,7 @@ def test_a_node_that_ends_changes_nothing_but_attempts(tmp_path: Path, one: Plan
     killer.join()
     assert done.is_set()
     check_accounts(head)
-    assert [run.verdict for run in report.runs] == ["FAIL"], said
+    assert [run.verdict for run in report.runs] == ["PASS"], said
     # The baseline's host is gone; another one is like it, so that it stands.
     assert ledger(tmp_path) == {("run-0", "baseline"): 1, ("run-0", "compressed"): 2}, said
     assert report.runs[0].again
