@@ -59,7 +59,9 @@ def test_everything_that_is_wrong_is_told_at_once_by_line_and_key(tmp_path: Path
 
 
 def test_an_interpreter_is_named_once(tmp_path: Path) -> None:
-    file = written(tmp_path, "runs:\n  - suites: [smollm2-cpu]\n    sglang: ['0.5.16']\n    server_python: /a/python\n")
+    file = written(
+        tmp_path, "runs:\n  - suites: [smollm2-cpu]\n    sglang: ['0.5.16']\n    server_python: /a/python\n"
+    )
     with pytest.raises(ConfigError, match="both name an interpreter"):
         read_matrix(file)
 
@@ -87,7 +89,7 @@ def test_the_projects_own_matrices_are_right(file: Path) -> None:
     ],
 )
 def test_what_is_compressed_makes_no_other_baseline_and_what_is_asked_does(
-    tmp_path: Path, changed: dict[str, Any], same: bool
+    tmp_path: Path, changed: dict[str, Any], *, same: bool
 ) -> None:
     one = make(tmp_path)
     other = make(tmp_path, **changed)

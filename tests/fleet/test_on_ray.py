@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,25 @@ PATIENCE_S = 120
 QUICK = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3, "health_check_timeout_ms": 60_000}
 
 
+def patiently(start: Callable[[], Any]) -> Any:
+    """Start something of Ray's: it gives up what takes 30 seconds to start, which on a busy machine is soon."""
+    for _ in range(4):
+        with suppress(Exception):
+            return start()
+    return start()
+
+
 def add_node(cluster: Any, host: str = "alike") -> Any:
     """Add a node that is a host with room for one server."""
-    return cluster.add_node(
-        num_cpus=1, resources={"harness_cpu_server": 1}, env_vars={"STAND_IN_HOST": host}, include_dashboard=False
-    )
+    options = {"num_cpus": 1, "resources": {"harness_cpu_server": 1}, "env_vars": {"STAND_IN_HOST": host}}
+    return patiently(lambda: cluster.add_node(**options, include_dashboard=False))
 
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
     """Give a cluster whose first node has no room for arms, as a rack's head."""
-    made: Any = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "_system_config": QUICK, "include_dashboard": False},
-    )
+    head = {"num_cpus": 1, "_system_config": QUICK, "include_dashboard": False}
+    made: Any = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
     yield made
     made.shutdown()
 

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
+from harness.judge.engagement import prove
 from harness.places import TASKS
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
 from harness.records.run import Fingerprint, write_record
 from harness.records.run_folder import RunFolder
-from harness.run import pipeline, reuse_baseline, setup
+from harness.run import pipeline, reuse_baseline, setup, versions
 from harness.run.display import Display
 from harness.run.reuse_baseline import check_baseline, differences, hashes_of_folder, make_fingerprint
 from harness.run.setup import load_questionnaires
 from harness.run.versions import installed
-from tests.support import run_folder
+from tests.support import FACTS, run_folder, write_engagement
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]
@@ -192,3 +193,28 @@ def test_no_secret_and_no_value_of_the_environment_is_in_a_fingerprint(
     # What is no secret by its name still counts.
     monkeypatch.setenv("SGLANG_MAX_TOKENS", "3")
     assert differing(before, fingerprint_of(with_model(fake_plan(), model))) == {"environment SGLANG_MAX_TOKENS"}
+
+
+def test_the_hosts_devices_count_and_which_of_them_are_visible_does_not(
+    fake_plan: MakePlan, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = fingerprint_of(with_model(fake_plan(), model))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "0,1")
+    assert fingerprint_of(with_model(fake_plan(), model)) == before
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / "gpus" / name).mkdir(parents=True)
+        (tmp_path / "gpus" / name / "information").write_text("Model: \t\t NVIDIA H100\nIRQ: 5\n")
+    monkeypatch.setattr(versions, "NVIDIA_DEVICES", tmp_path / "gpus")
+    with_devices = fingerprint_of(with_model(fake_plan(), model))
+    assert differing(before, with_devices) == {"devices"}
+    assert with_devices.facts["devices"].startswith("2 x NVIDIA H100; driver: ")
+
+
+def test_a_baseline_that_was_measured_beside_another_codec_is_proven(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan = fake_plan().model_copy(update={"device": "cpu"})
+    write_engagement(tmp_path, compressed=False, codec="int4_group32")
+    assert prove(plan, plan.arm("baseline"), tmp_path, sglang=str(FACTS["sglang"])).faults == []
+    write_engagement(tmp_path / "compressed", compressed=True, codec="int4_group32")
+    faults = prove(plan, plan.arm("compressed"), tmp_path / "compressed", sglang=str(FACTS["sglang"])).faults
+    assert any("ran with codec=int4_group32, not none" in fault for fault in faults)
