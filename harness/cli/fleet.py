@@ -134,6 +134,11 @@ def plan_runs(
         except HarnessError as error:
             problems.append(file.problem(one.key, str(error)))
             continue
+        if row.shards > 1 and any(task.early_stop for task in plan.tasks.values()):
+            problems.append(
+                file.problem(one.key, "shards and early_stop exclude each other: nobody sees all answers")
+            )
+            continue
         runs.append(
             FleetRun(
                 plan=plan,
@@ -141,8 +146,9 @@ def plan_runs(
                 release=one.release or row.server_python or "the usual",
                 priority=row.priority,
                 same_host=row.same_host,
+                shards=row.shards,
                 needs=needs_of(plan, row),
-                baseline=baseline_key(plan),
+                baseline=baseline_key(plan, row.shards),
             )
         )
     if problems:

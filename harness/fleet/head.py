@@ -14,7 +14,7 @@ from harness.fleet.records import Attempt, FleetFolder, FleetPlan, FleetRun, Nee
 from harness.fleet.report import NOT_DONE, FleetReport, RunResult, verdict_of, worst_first, write_fleet
 from harness.fleet.state import ArmState, Kind, RunState, Times
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.plan.plan import BASELINE
+from harness.plan.plan import BASELINE, Shard
 from harness.records.arm_end import DIED, DONE, UNLIKE
 from harness.records.run import FINISHED, ArmRecord, RunRecord, read_record, write_whole
 from harness.records.run_folder import RunFolder
@@ -135,18 +135,29 @@ class Head:
 
     def _run_state(self, run: FleetRun) -> RunState:
         arms: list[ArmState] = []
-        for arm in run.plan.arms:
-            key = run.baseline if arm.name == BASELINE else f"{run.plan.run_id}.{arm.name}"
-            if key not in self.arms:
-                state = ArmState(key=key, name=arm.name, run=run, earlier=list(arms), order=len(self.arms))
-                self.arms[key] = state
-                if (place := self.folder.place(key)) is not None and self.folder.end(key).outcome == DONE:
-                    state.state, state.host, state.node = "done", place.host, place.node
-                tried = [attempt for (name, _), attempt in self.attempts.items() if name == key]
-                state.attempt = tried[-1] if tried else None
-                state.why = (state.attempt.error or STOPPED) if state.attempt else ""
-            arms.append(self.arms[key])
+        for number in range(run.shards):
+            shard = Shard(number=number, of=run.shards) if run.shards > 1 else None
+            own: list[ArmState] = []
+            for arm in run.plan.arms:
+                key = run.baseline if arm.name == BASELINE else f"{run.plan.run_id}.{arm.name}"
+                key += f".{number}" if shard else ""
+                if key not in self.arms:
+                    self.arms[key] = self._arm_state(key, arm.name, run, shard, list(own))
+                own.append(self.arms[key])
+            arms += own
         return RunState(run=run, arms=arms)
+
+    def _arm_state(
+        self, key: str, name: str, run: FleetRun, shard: Shard | None, earlier: list[ArmState]
+    ) -> ArmState:
+        """Return where an arm is, by what an earlier head left of it."""
+        state = ArmState(key=key, name=name, run=run, shard=shard, earlier=earlier, order=len(self.arms))
+        if (place := self.folder.place(key)) is not None and self.folder.end(key).outcome == DONE:
+            state.state, state.host, state.node = "done", place.host, place.node
+        tried = [attempt for (arm, _), attempt in self.attempts.items() if arm == key]
+        state.attempt = tried[-1] if tried else None
+        state.why = (state.attempt.error or STOPPED) if state.attempt else ""
+        return state
 
     def _mend(self) -> None:
         """Write down of attempts that a head before this one did not see the end of, that they are over."""
@@ -205,7 +216,7 @@ class Head:
         self._note(arm, Attempt(arm=arm.key, number=number, why=arm.why, began=_now()))
         order = Order(
             key=arm.key,
-            plan=arm.run.plan,
+            plan=arm.run.plan.model_copy(update={"shard": arm.shard}),
             arm=arm.name,
             before=self._until(arm.earlier[-1]) if arm.earlier else 0.0,
             fingerprint=RunFolder(self.folder.arm(arm.earlier[0].key)).fingerprint.read_bytes()
@@ -302,7 +313,7 @@ class Head:
             return
         began = time.monotonic()
         try:
-            run.result = self._judged(run, [f"{arm.name}: {arm.error}" for arm in broken])
+            run.result = self._judged(run, [f"{arm.label}: {arm.error}" for arm in broken])
         except (HarnessError, OSError) as error:
             run.result = self._result(run, Verdict.ERROR, [f"it cannot be judged: {error}"])
         self.times.judging += time.monotonic() - began
@@ -320,7 +331,7 @@ class Head:
             folder = lay(
                 run.run,
                 self.folder,
-                {arm.name: arm.key for arm in run.arms},
+                {arm.name: [part.key for part in run.arms if part.name == arm.name] for arm in run.arms},
                 started=min(began, default=_now()),
                 errors=errors,
                 notes=self._notes(run),
@@ -331,12 +342,12 @@ class Head:
         return result.model_copy(update={"warnings": len(report.warnings)})
 
     def _notes(self, run: RunState) -> list[str]:
-        where = ", ".join(f"{arm.name} on {arm.host}" for arm in run.arms if arm.host)
+        where = ", ".join(f"{arm.label} on {arm.host}" for arm in run.arms if arm.host)
         shared = [f"its baseline is also that of {other}" for other in self._sharing(run)]
         return [f"an arm of the fleet {self.plan.fleet_id} each: {where}", *shared, *self._again(run)]
 
     def _again(self, run: RunState) -> list[str]:
-        keys = {arm.key: arm.name for arm in run.arms}
+        keys = {arm.key: arm.label for arm in run.arms}
         return [
             f"{keys[attempt.arm]}: attempt {attempt.number}, since attempt {attempt.number - 1} failed: "
             f"{attempt.why.splitlines()[0]}"

@@ -40,6 +40,7 @@ class Row(Strict):
         early_stop: Whether tasks end once their verdict is certain; None: as the suite says.
         priority: Higher ones run first.
         same_host: Whether a run's arms all run on one host. If not, its hosts must be alike.
+        shards: Among how many servers each arm's questions are divided; each shard's arms are a pair of its own.
         memory_gib: Memory that a host must have free for an arm.
         resources: What else of Ray's resources an arm needs, such as `model:NAME`.
     """
@@ -55,6 +56,7 @@ class Row(Strict):
     early_stop: bool | None = None
     priority: int = 0
     same_host: bool = True
+    shards: Positive = 1
     memory_gib: Annotated[float, Field(ge=0)] = 0.0
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
@@ -180,7 +182,7 @@ def needs_of(plan: Plan, row: Row) -> Needs:
     )
 
 
-def baseline_key(plan: Plan) -> str:
+def baseline_key(plan: Plan, shards: int) -> str:
     """Return the key of a plan's baseline: the same for plans whose baselines do the same, whatever is compressed.
 
     What the plugin is told is left out, as of a fingerprint: where nothing is compressed it counts, and no more.
@@ -189,7 +191,7 @@ def baseline_key(plan: Plan) -> str:
     env = {name: value for name, value in sorted(arm.env.items()) if not name.startswith("HARNESS_")}
     kept = {"device", "model_path", "tp", "server_python", "data", "data_manifest", "tasks", "fidelity"}
     told = plan.model_dump_json(include=kept | {"known_answer", "request_timeout_s", "sites"})
-    return f"{plan.suite}-{sha256(f'{arm.argv} {env} {told}'.encode()).hexdigest()[:12]}.{BASELINE}"
+    return f"{plan.suite}-{sha256(f'{arm.argv} {env} {told} {shards}'.encode()).hexdigest()[:12]}.{BASELINE}"
 
 
 def _runs(matrix: YamlFile[Matrix], key: KeyPath, row: Row, problems: list[Problem]) -> Iterator[Wanted]:

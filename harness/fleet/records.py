@@ -47,6 +47,7 @@ class FleetRun(Strict):
         release: The release of SGLang, or the interpreter, in a word.
         priority: Runs of a higher one come first.
         same_host: Whether all its arms run on one host.
+        shards: Among how many servers each arm's questions are divided.
         needs: What a host must have for each arm.
         baseline: The key of its baseline: runs that share it share the arm.
     """
@@ -56,6 +57,7 @@ class FleetRun(Strict):
     release: str
     priority: int = 0
     same_host: bool = True
+    shards: Positive = 1
     needs: Needs
     baseline: str
 

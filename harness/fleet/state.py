@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from harness.fleet.records import Attempt, FleetRun
 from harness.fleet.report import RunResult
+from harness.plan.plan import Shard
 
 # An arm's needs.
 Kind = tuple[tuple[str, float], ...]
@@ -18,7 +19,8 @@ class ArmState:
         key: What the fleet calls it.
         name: Its name in the plan.
         run: The run whose plan it is of; of a shared baseline the first.
-        earlier: The arms that it needs, in order.
+        shard: The part that it is asked; None for the whole.
+        earlier: The arms that it needs, in order, of its own shard.
         order: Its place among all arms.
         state: `waiting`, `given`, `done`, or `given up`.
         failures: How often it failed, since the fleet was last started.
@@ -35,6 +37,7 @@ class ArmState:
     key: str
     name: str
     run: FleetRun
+    shard: Shard | None
     earlier: list["ArmState"]
     order: int
     state: str = "waiting"
@@ -47,6 +50,11 @@ class ArmState:
     wanted: str | None = None
     since: float | None = None
     error: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name within its run."""
+        return f"{self.name} (shard {self.shard.number})" if self.shard else self.name
 
     @property
     def kind(self) -> "Kind":

@@ -3,7 +3,7 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -143,6 +143,18 @@ class TaskPlan(Strict):
     threshold: Threshold
 
 
+class Shard(Strict):
+    """Which part of all questions and fixed texts a server is asked where an arm has several servers.
+
+    Attributes:
+        number: The part, from 0 on.
+        of: How many there are.
+    """
+
+    number: Annotated[int, Field(ge=0)]
+    of: Annotated[int, Field(gt=1)]
+
+
 class Plan(Strict):
     """Everything a run does, and nothing that it finds out. Written to the run's folder as plan.json.
 
@@ -170,6 +182,7 @@ class Plan(Strict):
         sites: Where SGLang is expected to compress.
         together: Whether the baseline's and the compressed server are up at once.
         strict: Whether a WARNING makes the run a FAIL.
+        shard: The part of all that is asked that this plan is of; None for the whole.
         reuse_baseline: The folder of the run whose baseline is taken, or None.
         allow_wider: Whether a calibration may propose a floor below today's.
         repeat: The command that repeats the run.
@@ -200,6 +213,7 @@ class Plan(Strict):
     sites: list[str] = Field(default_factory=lambda: list(SITES))
     together: bool = False
     strict: bool = False
+    shard: Shard | None = None
     reuse_baseline: str | None = None
     allow_wider: bool = False
     repeat: str

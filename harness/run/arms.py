@@ -19,7 +19,7 @@ from harness.records.run import ArmRecord, Checkpoint, TaskRecord, Traffic, read
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import NO_NUMBERS, read_samples
 from harness.records.time_spent import Span
-from harness.run.checkpoint import batches, legs, restore, sizes_on_disk
+from harness.run.checkpoint import batches, legs, restore, share, sizes_on_disk
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.rank_logs import RankLogs
@@ -227,7 +227,7 @@ def ask(
             if part.start >= questions:
                 break
             for arm in servers:
-                for leg in legs(part, questionnaire.concurrency):
+                for leg in share(legs(part, questionnaire.concurrency), ready.plan.shard):
                     ask_leg(questionnaire, arm, leg, advance=advance, watch=watch)
             asked = part.stop
             if task and asked < questions and COMPRESSED in names:
@@ -250,7 +250,9 @@ def ask(
         arm.keep(tasks={**arm.record.tasks, name: done})
     early = f" of {questionnaire.questions}: the verdict was certain" if asked < questionnaire.questions else ""
     seconds = sum(arm.record.seconds(name) for arm in servers)
-    display.say(f"{text}: {asked} {unit}{early} in {seconds:.0f} s")
+    shard = ready.plan.shard
+    part_of = f" (of which this is part {shard.number + 1} of {shard.of})" if shard else ""
+    display.say(f"{text}: {asked} {unit}{early}{part_of} in {seconds:.0f} s")
 
 
 def flush(server: Server) -> None:

@@ -11,6 +11,7 @@ from math import ceil
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.plan.plan import Shard
 from harness.records.run import ArmRecord, read_record, sync
 from harness.records.run_folder import ArmFolder
 
@@ -22,6 +23,14 @@ def legs(part: range, at_once: int) -> list[range]:
     """Split a part of a task into legs of whole batches, which are those of the part itself."""
     size = at_once * ceil(LEG_QUESTIONS / at_once)
     return batches(part, size)
+
+
+def share(found: list[range], shard: Shard | None) -> list[range]:
+    """Return the legs that a shard is asked, neighbours of each other; all of them without a shard."""
+    if shard is None:
+        return found
+    first, end = (len(found) * number // shard.of for number in (shard.number, shard.number + 1))
+    return found[first:end]
 
 
 def batches(leg: range, at_once: int) -> list[range]:

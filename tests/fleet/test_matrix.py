@@ -94,7 +94,8 @@ def test_what_is_compressed_makes_no_other_baseline_and_what_is_asked_does(
     one = make(tmp_path)
     other = make(tmp_path, **changed)
     elsewhere = relocate(other, tmp_path / "elsewhere" / "run")
-    assert (baseline_key(one) == baseline_key(elsewhere)) == same
+    assert (baseline_key(one, 1) == baseline_key(elsewhere, 1)) == same
+    assert baseline_key(one, 1) != baseline_key(one, 2)
 
 
 def test_an_arm_asks_for_the_devices_of_its_suite(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
 """Ray itself, as several nodes on this machine: arms go there and come back, and nodes end."""
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +14,17 @@ from harness.fleet.on_host import host_environment
 from harness.plan.plan import Plan
 from harness.records.run_folder import RunFolder
 from tests.fleet.fleets import STAND_IN, check_accounts, ledger, make_fleet, written_run
-
-os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
-from ray.cluster_utils import Cluster
+from tests.fleet.nodes import add_node, first_node
 
 # Ray's own processes and sockets outlive the test that began them by a moment.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 PATIENCE_S = 120
-# A node that is gone refuses to be asked and is known in three seconds; one that is slow has a minute.
-QUICK = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3, "health_check_timeout_ms": 60_000}
-
-
-def patiently(start: Callable[[], Any]) -> Any:
-    """Start something of Ray's: it gives up what takes 30 seconds to start, which on a busy machine is soon."""
-    for _ in range(4):
-        with suppress(Exception):
-            return start()
-    return start()
-
-
-def add_node(cluster: Any, host: str = "alike") -> Any:
-    """Add a node that is a host with room for one server."""
-    options = {"num_cpus": 1, "resources": {"harness_cpu_server": 1}, "env_vars": {"STAND_IN_HOST": host}}
-    return patiently(lambda: cluster.add_node(**options, include_dashboard=False))
 
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
     """Give a cluster whose first node has no room for arms, as a rack's head."""
-    head = {"num_cpus": 1, "_system_config": QUICK, "include_dashboard": False}
-    made: Any = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+    made = first_node()
     yield made
     made.shutdown()
 
