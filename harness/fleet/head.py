@@ -41,6 +41,7 @@ class Head:
         engine: Engine,
         *,
         say: Callable[[str], None],
+        judge: Callable[[RunFolder], Report] = report_on,
         remember: Callable[[RunFolder], None] = lambda _folder: None,
         show: Callable[["Head"], None] = lambda _head: None,
         command: Sequence[str] = ARM_COMMAND,
@@ -53,6 +54,7 @@ class Head:
             folder: The fleet's files.
             engine: What shares out tasks.
             say: Told each thing that happens, a sentence each.
+            judge: Judges a run by its folder and writes its report.
             remember: Given each run that was judged.
             show: Shows where everything is.
             command: The interpreter's arguments that run an arm.
@@ -63,7 +65,7 @@ class Head:
             OSError: The folder cannot be written.
         """
         self.plan, self.folder, self.engine = plan, folder, engine
-        self._say, self._remember, self._show = say, remember, show
+        self._say, self._judge, self._remember, self._show = say, judge, remember, show
         self._command, self._no_host_s = command, no_host_s
         self.times = Times()
         self.attempts = {(attempt.arm, attempt.number): attempt for attempt in folder.attempted()}
@@ -311,12 +313,10 @@ class Head:
             return
         if any(arm.state == "given" for arm in run.arms):
             return
-        began = time.monotonic()
         try:
             run.result = self._judged(run, [f"{arm.label}: {arm.error}" for arm in broken])
         except (HarnessError, OSError) as error:
             run.result = self._result(run, Verdict.ERROR, [f"it cannot be judged: {error}"])
-        self.times.judging += time.monotonic() - began
         self._say(f"{run.run.plan.run_id}: {run.result.verdict}: {'; '.join(run.result.reasons)}")
         needed = {arm.key for other in self.runs if other.result is None for arm in other.arms}
         self._data = {key: data for key, data in self._data.items() if key in needed}
@@ -336,8 +336,10 @@ class Head:
                 errors=errors,
                 notes=self._notes(run),
             )
-            report = report_on(folder)
+            started = time.monotonic()
+            report = self._judge(folder)
             self._remember(folder)
+            self.times.judging += time.monotonic() - started
         result = self._result(run, report.verdict, report.reasons)
         return result.model_copy(update={"warnings": len(report.warnings)})
 

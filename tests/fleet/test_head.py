@@ -15,6 +15,7 @@ from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.model import Report
+from harness.run.pipeline import report_on
 from tests.fleet.fleets import check_accounts, make_fleet, saying, written_run
 from tests.fleet.simulated import SimulatedCluster
 
@@ -24,18 +25,12 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return written_run(tmp_path_factory.mktemp("one"))
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave pages and plots of the runs out, where none is looked at."""
-    monkeypatch.setattr(head_module, "report_on", build_report)
-
-
 def run(plan: FleetPlan, folder: FleetFolder, cluster: SimulatedCluster, **options: Any) -> tuple[Head, FleetReport]:
-    head = Head(plan, folder, cluster, say=saying([]), **options)
+    # Without pages and plots of the runs, where none is looked at.
+    head = Head(plan, folder, cluster, say=saying([]), **{"judge": build_report, **options})
     return head, head.work()
 
 
-@pytest.mark.usefixtures("quick")
 def test_every_arm_runs_once_and_a_baseline_serves_all_that_share_it(tmp_path: Path, one: Plan) -> None:
     plan, folder = make_fleet(tmp_path, 6, shared=3, one=one)
     cluster = SimulatedCluster(["alike"] * 4)
@@ -53,7 +48,6 @@ def test_every_arm_runs_once_and_a_baseline_serves_all_that_share_it(tmp_path: P
     assert read_record(folder.report, FleetReport) == report
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("seed", range(4))
 def test_hosts_that_end_at_random_lose_nothing_and_nothing_runs_twice_without_a_reason(
     tmp_path: Path, one: Plan, seed: int
@@ -81,7 +75,7 @@ def test_hosts_that_end_at_random_lose_nothing_and_nothing_runs_twice_without_a_
 
 def test_a_fleets_report_is_a_single_hosts_for_the_same_records(tmp_path: Path, one: Plan) -> None:
     plan, folder = make_fleet(tmp_path, 1, one=one)
-    run(plan, folder, SimulatedCluster(["alike"]))
+    run(plan, folder, SimulatedCluster(["alike"]), judge=report_on)
     single = build_report(RunFolder(Path(one.folder)))
     laid = read_record(RunFolder(tmp_path / "reports" / "run-0").report, Report)
     # Times and places: when it began, how long all of it took, where its files are.
@@ -99,7 +93,6 @@ def test_a_fleets_report_is_a_single_hosts_for_the_same_records(tmp_path: Path, 
     assert "../run-0/report.html" in folder.page.read_text()
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_fleet_that_was_stopped_goes_on_with_what_is_left(tmp_path: Path, one: Plan) -> None:
     plan, folder = make_fleet(tmp_path, 5, one=one)
 
@@ -127,7 +120,6 @@ def test_a_fleet_that_was_stopped_goes_on_with_what_is_left(tmp_path: Path, one:
     assert report.resume == ""
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_pair_over_unlike_hosts_is_refused_with_the_difference(tmp_path: Path, one: Plan) -> None:
     plan, folder = make_fleet(tmp_path, 1, one=one, same_host=False)
     cluster = SimulatedCluster(["one", "two", "three", "four"])
@@ -138,7 +130,6 @@ def test_a_pair_over_unlike_hosts_is_refused_with_the_difference(tmp_path: Path,
     assert report.exit_code == 3
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_pair_whose_host_is_gone_is_measured_anew_where_the_others_are_unlike(tmp_path: Path, one: Plan) -> None:
     plan, folder = make_fleet(tmp_path, 2, shared=2, one=one)
 
@@ -158,7 +149,6 @@ def test_a_pair_whose_host_is_gone_is_measured_anew_where_the_others_are_unlike(
     assert any("is gone, and host of node-1 is unlike it" in text for run in report.runs for text in run.again)
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_server_that_died_is_started_again_and_that_is_told(tmp_path: Path, one: Plan) -> None:
     plan, folder = make_fleet(tmp_path, 1, one=one)
     left = [1]
@@ -176,7 +166,6 @@ def test_a_server_that_died_is_started_again_and_that_is_told(tmp_path: Path, on
     assert again in folder.page.read_text()
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("outcome", "starts"), [(DIED, 3), (REFUSED, 1)])
 def test_what_fails_again_and_again_or_would_be_found_again_is_an_error(
     tmp_path: Path, one: Plan, outcome: Any, starts: int
@@ -197,7 +186,6 @@ def test_what_fails_again_and_again_or_would_be_found_again_is_an_error(
     assert all(run.verdict != "ERROR" for run in report.runs)
 
 
-@pytest.mark.usefixtures("quick")
 def test_higher_priorities_come_first_and_pairs_are_finished_before_others_begin(tmp_path: Path, one: Plan) -> None:
     plan, folder = make_fleet(tmp_path, 3, one=one)
     first = [run.model_copy(update={"priority": number == 2}) for number, run in enumerate(plan.runs)]
@@ -208,7 +196,6 @@ def test_higher_priorities_come_first_and_pairs_are_finished_before_others_begin
     ]
 
 
-@pytest.mark.usefixtures("quick")
 def test_an_arm_that_no_host_can_take_is_given_up(tmp_path: Path, one: Plan) -> None:
     plan, folder = make_fleet(tmp_path, 1, one=one)
     _head, report = run(plan, folder, SimulatedCluster([]), no_host_s=0.0)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.fleet import head as head_module
 from harness.fleet.head import Head
 from harness.fleet.lay import lay
 from harness.fleet.records import FleetFolder, FleetRun
@@ -90,11 +89,10 @@ def test_shards_of_unlike_servers_are_refused() -> None:
         merge_records([one, other], began=0.0)
 
 
-def test_a_sharded_run_has_a_pair_for_each_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(head_module, "report_on", build_report)
+def test_a_sharded_run_has_a_pair_for_each_shard(tmp_path: Path) -> None:
     plan, folder = make_fleet(tmp_path, 1, one=written_run(tmp_path), shards=3)
     cluster = SimulatedCluster(["alike"] * 3)
-    head = Head(plan, folder, cluster, say=print)
+    head = Head(plan, folder, cluster, say=print, judge=build_report)
     report = head.work()
     check_accounts(head)
     where = dict(cluster.begun)
