@@ -33,6 +33,7 @@ class Session:
         monkeypatch.setattr(noxfile, "pytest_for", lambda *_: Path("/tools"))
         monkeypatch.setattr(noxfile, "server_cpu_environment", lambda _: Path("/server-cpu/python"))
         monkeypatch.setattr(noxfile, "harness_environment", lambda _: Path("/harness/python"))
+        monkeypatch.setattr(noxfile, "fleet_environment", lambda _, **__: Path("/fleet/python"))
         for name in ("HARNESS_SERVER_PYTHON", "PYTHONPATH"):
             monkeypatch.delenv(name, raising=False)
 
@@ -238,8 +239,9 @@ def test_the_environment_names_the_interpreter_of_the_numerics_but_on_the_cpu(
 @pytest.mark.parametrize(
     ("posargs", "environments", "options"),
     [
-        ([], ["harness", "harness", "server", "server"], []),
-        (["-m", "not server", "-x"], ["harness", "server", "server"], ["-m", "not server", "-x"]),
+        ([], ["harness", "harness", "fleet", "server", "server"], []),
+        (["tests/fleet", "-x"], ["fleet"], ["-x"]),
+        (["-m", "not server", "-x"], ["harness", "fleet", "server", "server"], ["-m", "not server", "-x"]),
         (["tests/stats", "-k", "tango"], ["harness"], ["-k", "tango"]),
         (["tests/collective/test_wire.py::test_x"], ["server"], []),
     ],
@@ -257,7 +259,7 @@ def test_what_is_no_path_is_pytests(
     assert all(ran[len(ran) - len(options) :] == options for _, ran in session.ran)
 
 
-@pytest.mark.parametrize(("codes", "of_all"), [([0, 5, 0], 0), ([5, 5, 5], 5), ([0, 5, 1], 1)])
+@pytest.mark.parametrize(("codes", "of_all"), [([0, 5, 5, 0], 0), ([5, 5, 5, 5], 5), ([0, 5, 5, 1], 1)])
 def test_an_environment_without_chosen_tests_fails_nothing(
     monkeypatch: pytest.MonkeyPatch, codes: list[int], of_all: int
 ) -> None:
@@ -418,3 +420,23 @@ def test_compat_looks_at_the_releases_that_are_asked_for_the_oldest_first(
     named = [f"--release={release}=/{release}" for release in releases]
     rest = [argument for argument in arguments if argument == "--short"]
     assert session.ran[-1] == ("/harness/python", ["-m", "suites.compat", *named, *rest])
+
+
+def test_a_fleet_has_the_interpreter_of_each_release_that_its_matrix_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(monkeypatch)
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(noxfile, "prepare_plugin", lambda _: None)
+    monkeypatch.setattr(noxfile, "release_environment", lambda _, release: Path(f"/sglang-{release}/python"))
+    monkeypatch.setattr(
+        noxfile, "must_run", lambda _session, _python, *arguments, **_: asked.append(arguments) or "0.5.16\n0.5.23\n"
+    )
+    nothing: Any = None
+    assert noxfile.run_fleet(nothing, ["night", "--ray", "auto"]) == 0
+    assert asked == [("-m", "harness", "fleet", "night", "--ray", "auto", "--releases")]
+    releases = [f"--release={release}=/sglang-{release}/python" for release in ("0.5.16", "0.5.23")]
+    assert session.ran == [("/fleet/python", ["-m", "harness", "fleet", "night", "--ray", "auto", *releases])]
+    assert session.environments[0]["HARNESS_SERVER_PYTHON"] == "/server-cpu/python"
+    # One that goes on has its interpreters in its plan.
+    assert noxfile.run_fleet(nothing, ["--resume", "reports/fleet", "--server-python=/theirs/python"]) == 0
+    assert len(asked) == 1
+    assert session.environments[1]["HARNESS_SERVER_PYTHON"] == "/theirs/python"

@@ -186,6 +186,6 @@ def run_fleet(plan: "FleetPlan", folder: "FleetFolder", address: str | None) -> 
         if not done:
             LAST_WORDS.append(f"to go on with what is left of the fleet: {resume_command(folder.path)}")
     for run in report.runs:
-        display.say(f"{run.verdict} {run.run_id} ({run.compression}): {'; '.join(run.reasons)}")
+        display.say(run.line)
     display.say(f"{report.verdict}: {folder.page}")
     return report.exit_code

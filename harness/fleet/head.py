@@ -317,7 +317,7 @@ class Head:
             run.result = self._judged(run, [f"{arm.label}: {arm.error}" for arm in broken])
         except (HarnessError, OSError) as error:
             run.result = self._result(run, Verdict.ERROR, [f"it cannot be judged: {error}"])
-        self._say(f"{run.run.plan.run_id}: {run.result.verdict}: {'; '.join(run.result.reasons)}")
+        self._say(run.result.line)
         needed = {arm.key for other in self.runs if other.result is None for arm in other.arms}
         self._data = {key: data for key, data in self._data.items() if key in needed}
 

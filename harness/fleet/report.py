@@ -42,6 +42,12 @@ class RunResult(Strict):
     again: list[str]
     shared: list[str]
 
+    @property
+    def line(self) -> str:
+        """What it came to, and why if that is not good, for a terminal."""
+        why = "" if self.verdict == Verdict.PASS else f": {'; '.join(self.reasons)}"
+        return f"{self.verdict} {self.run_id} ({self.compression}, SGLang {self.release}){why}"
+
 
 class FleetReport(Strict):
     """A fleet's report.

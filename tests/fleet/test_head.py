@@ -1,14 +1,17 @@
 """The head by itself, over hosts that are only counted: what is given to whom, what runs again, what is judged."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from harness.fleet import head as head_module
 from harness.fleet.head import Head
 from harness.fleet.records import FleetFolder, FleetPlan
 from harness.fleet.report import FleetReport
+from harness.fleet.table import fleet_table
 from harness.plan.plan import Plan
 from harness.records.arm_end import DIED, DONE, REFUSED
 from harness.records.run import read_record
@@ -201,3 +204,16 @@ def test_an_arm_that_no_host_can_take_is_given_up(tmp_path: Path, one: Plan) -> 
     _head, report = run(plan, folder, SimulatedCluster([]), no_host_s=0.0)
     assert report.runs[0].reasons[0].startswith("baseline: no host with 1 harness_cpu_server was up")
     assert report.exit_code == 3
+
+
+def test_the_table_says_of_each_arm_where_it_is(tmp_path: Path, one: Plan) -> None:
+    plan, folder = make_fleet(tmp_path, 2, one=one)
+    head, _report = run(plan, folder, SimulatedCluster(["alike"]))
+    head.arms["run-1.compressed"].state = "given"
+    terminal = Console(width=200, record=True, file=StringIO())
+    terminal.print(fleet_table(head))
+    told = terminal.export_text()
+    assert "1 given, 3 done; 1 hosts" in told
+    rows = [line for line in told.splitlines() if "compressed" in line]
+    assert ["given" in row for row in rows] == [True, False]
+    assert all("smollm2-cpu" in row and "PASS" in row and "host of node-0" in row for row in rows)
