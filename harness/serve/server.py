@@ -27,7 +27,7 @@ POLL_S = 0.5
 END_TIMEOUT_S = 45.0
 # What a server's processes have in their environment, and no others.
 MARK = f"{PREFIX}DIR"
-# SGLang's processes rename themselves, which overwrites what the kernel shows of their environment unless they have this.
+# SGLang's processes rename themselves, which without this overwrites what the kernel shows of their environment.
 KEEPS_ENVIRONMENT = {"SPT_NOENV": "1"}
 # What SGLang's web server says before it hangs.
 PORT_TAKEN = "error while attempting to bind on address"
