@@ -71,6 +71,11 @@ class LmEvalTask:
         check_questions(name, self._task, self._rows[: plan.questions])
 
     @property
+    def task(self) -> Any:  # noqa: ANN401 - lm-eval has no types
+        """lm-eval's own task."""
+        return self._task
+
+    @property
     def metric_and_filter(self) -> list[str]:
         """Every `metric,filter` that the task can be judged by."""
         metrics = [
