@@ -182,7 +182,7 @@ class Head:
         given = Counter[Kind | tuple[Kind, str | None]]()
         for arm in self._given.values():
             given.update((arm.kind, (arm.kind, self._node(arm, hosts))))
-        ready = [arm for arm in self.arms.values() if arm.ready]
+        ready = {arm for run in self.runs if run.result is None for arm in run.arms if arm.ready}
         for arm in sorted(ready, key=lambda arm: (-arm.run.priority, not arm.earlier, arm.order)):
             kind = arm.kind
             if kind not in rooms:
@@ -190,7 +190,9 @@ class Head:
             room = rooms[kind]
             if not any(room.values()):
                 self._without_host(arm)
-            elif given[kind] < sum(room.values()):
+                continue
+            arm.since = None
+            if given[kind] < sum(room.values()):
                 node = self._node(arm, hosts)
                 if node is None or given[kind, node] < room[node]:
                     self._give(arm, node)
@@ -213,7 +215,6 @@ class Head:
         return up[0].node if up else None
 
     def _give(self, arm: ArmState, node: str | None) -> None:
-        arm.since = None
         number = arm.attempt.number + 1 if arm.attempt else 1
         self._note(arm, Attempt(arm=arm.key, number=number, why=arm.why, began=_now()))
         order = Order(

@@ -27,7 +27,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Compl
     done = subprocess.run(
         [sys.executable, "-m", "harness", "fleet", str(matrix), f"--reports={place / 'reports'}"],
         cwd=ROOT,
-        env={**os.environ, "RAY_memory_monitor_refresh_ms": "0"},
+        # Arms' scratch folders are where `no_strays` looks; Ray's own sockets need a short path.
+        env={**os.environ, "TMPDIR": str(place), "RAY_TMPDIR": "/tmp", "RAY_memory_monitor_refresh_ms": "0"},  # noqa: S108
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

@@ -13,7 +13,7 @@ from harness.fleet.relocate import relocate
 from harness.fleet.shards import merge_records
 from harness.plan.plan import Plan, Shard
 from harness.plan.preflight import Sglang
-from harness.records.arm_end import DONE
+from harness.records.arm_end import DONE, REFUSED
 from harness.records.run import ArmRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
@@ -102,3 +102,14 @@ def test_a_sharded_run_has_a_pair_for_each_shard(tmp_path: Path) -> None:
     assert len({node for key, node in cluster.begun if "baseline" in key}) == 3
     # Here each left the answers to all questions, and not to its own.
     assert report.runs[0].verdict == "ERROR"
+
+
+def test_a_shard_that_is_given_up_ends_its_run_and_the_others_are_not_begun(tmp_path: Path) -> None:
+    plan, folder = make_fleet(tmp_path, 2, one=written_run(tmp_path), shards=2)
+    cluster = SimulatedCluster(
+        ["alike"], spoil=lambda order: (REFUSED, "it is so") if order.key == "group-0.baseline.0" else None
+    )
+    report = Head(plan, folder, cluster, say=print, judge=build_report).work()
+    [refused] = [run for run in report.runs if run.run_id == "run-0"]
+    assert refused.reasons[0] == "baseline (shard 0): it is so"
+    assert [key for key, _node in cluster.begun if key.startswith(("run-0", "group-0"))] == ["group-0.baseline.0"]
