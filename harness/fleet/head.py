@@ -211,7 +211,9 @@ class Head:
         """Return the node that an arm has to run on: its pair's, as long as that is up; None for any."""
         first = arm.earlier[0] if arm.earlier and arm.run.same_host else None
         node, name = (first.node, first.host) if first else (arm.wanted, "")
-        up = [host for host in hosts if host.node == node] or [host for host in hosts if name and host.name == name]
+        able = [host for host in hosts if host.takes(arm.run.needs)]
+        # By its name where Ray was started anew there.
+        up = [host for host in able if host.node == node] or [host for host in able if name and host.name == name]
         return up[0].node if up else None
 
     def _give(self, arm: ArmState, node: str | None) -> None:

@@ -23,6 +23,7 @@ class SimulatedCluster:
         *,
         kill: float = 0.0,
         seed: int = 0,
+        name: str = "",
         spoil: Callable[[Order], tuple[Outcome, str] | None] = lambda _order: None,
     ) -> None:
         """Have hosts up.
@@ -31,11 +32,13 @@ class SimulatedCluster:
             kinds: Each host's kind: hosts of one kind are alike.
             kill: How likely it is, whenever an arm ends, that a host does. Another of its kind comes up for it.
             seed: Of chance.
+            name: The name of all hosts; each has its own if empty.
             spoil: Says of an order that it is to fail, and how.
         """
         self.dashboard = ""
         self.random = random.Random(seed)  # noqa: S311 - a test that can be repeated
         self.kinds = {f"node-{number}": kind for number, kind in enumerate(kinds)}
+        self._name = name
         self.begun: list[tuple[str, str]] = []
         self.killed = 0
         self._kill, self._spoil, self._count, self._now = kill, spoil, len(kinds), 0.0
@@ -47,7 +50,12 @@ class SimulatedCluster:
         self._left: dict[Path, Files] = {}
 
     def hosts(self) -> list[Host]:
-        return [Host(node=node, name=f"host of {node}", resources=ONE) for node in self.kinds]
+        # As on this machine, where all nodes have one name, or as in a rack.
+        head = Host(node="head", name=self._name or "head", resources={"CPU": 1.0})
+        return [head, *(Host(node=node, name=self._named(node), resources=ONE) for node in self.kinds)]
+
+    def _named(self, node: str) -> str:
+        return self._name or f"host of {node}"
 
     def put(self, files: Files) -> object:
         return files
@@ -123,4 +131,4 @@ class SimulatedCluster:
             "fingerprint.json": fingerprint,
             ENDED: end.model_dump_json().encode(),
         }
-        return Delivery(host=f"host of {node}", node=node, end=end, files=files)
+        return Delivery(host=self._named(node), node=node, end=end, files=files)
