@@ -12,6 +12,7 @@ from harness.fleet.lay import lay
 from harness.fleet.on_host import ARM_COMMAND, Delivery, Order
 from harness.fleet.records import Attempt, FleetFolder, FleetPlan, FleetRun, Needs, resume_command
 from harness.fleet.report import NOT_DONE, FleetReport, RunResult, verdict_of, worst_first, write_fleet
+from harness.fleet.results import notes_of, result_of
 from harness.fleet.state import ArmState, Kind, RunState, Times
 from harness.judge.verdict import EXIT_CODES, Verdict
 from harness.plan.plan import BASELINE, Shard
@@ -102,7 +103,8 @@ class Head:
 
     def report(self) -> FleetReport:
         """Return what the fleet came to so far."""
-        runs = worst_first([run.result or self._result(run, NOT_DONE, []) for run in self.runs])
+        attempts = list(self.attempts.values())
+        runs = worst_first([run.result or result_of(run, self.runs, attempts, NOT_DONE, []) for run in self.runs])
         verdict, seconds = verdict_of(runs), time.monotonic() - self.times.started
         return FleetReport(
             fleet_id=self.plan.fleet_id,
@@ -115,7 +117,7 @@ class Head:
             exit_code=EXIT_CODES[verdict],
             dashboard=self.engine.dashboard,
             runs=runs,
-            attempts=list(self.attempts.values()),
+            attempts=attempts,
             resume=resume_command(self.folder.path) if any(run.verdict == NOT_DONE for run in runs) else "",
         )
 
@@ -319,13 +321,14 @@ class Head:
         try:
             run.result = self._judged(run, [f"{arm.label}: {arm.error}" for arm in broken])
         except (HarnessError, OSError) as error:
-            run.result = self._result(run, Verdict.ERROR, [f"it cannot be judged: {error}"])
+            reasons = [f"it cannot be judged: {error}"]
+            run.result = result_of(run, self.runs, list(self.attempts.values()), Verdict.ERROR, reasons)
         self._say(run.result.line)
         needed = {arm.key for other in self.runs if other.result is None for arm in other.arms}
         self._data = {key: data for key, data in self._data.items() if key in needed}
 
     def _judged(self, run: RunState, errors: list[str]) -> RunResult:
-        folder = RunFolder(Path(run.run.plan.folder))
+        folder, attempts = RunFolder(Path(run.run.plan.folder)), list(self.attempts.values())
         if not errors and folder.report.exists() and read_record(folder.run, RunRecord).state == FINISHED:
             # By a head before this one.
             report = read_record(folder.report, Report)
@@ -337,50 +340,15 @@ class Head:
                 {arm.name: [part.key for part in run.arms if part.name == arm.name] for arm in run.arms},
                 started=min(began, default=_now()),
                 errors=errors,
-                notes=self._notes(run),
+                notes=notes_of(run, self.runs, attempts, self.plan.fleet_id),
             )
             started = time.monotonic()
             report = self._judge(folder)
             self._remember(folder)
             self.times.judging += time.monotonic() - started
-        result = self._result(run, report.verdict, report.reasons)
-        return result.model_copy(update={"warnings": len(report.warnings)})
-
-    def _notes(self, run: RunState) -> list[str]:
-        where = ", ".join(f"{arm.label} on {arm.host}" for arm in run.arms if arm.host)
-        shared = [f"its baseline is also that of {other}" for other in self._sharing(run)]
-        return [f"an arm of the fleet {self.plan.fleet_id} each: {where}", *shared, *self._again(run)]
-
-    def _again(self, run: RunState) -> list[str]:
-        keys = {arm.key: arm.label for arm in run.arms}
-        return [
-            f"{keys[attempt.arm]}: attempt {attempt.number}, since attempt {attempt.number - 1} failed: "
-            f"{attempt.why.splitlines()[0]}"
-            for attempt in self.attempts.values()
-            if attempt.number > 1 and attempt.arm in keys
-        ]
-
-    def _sharing(self, run: RunState) -> list[str]:
-        return [
-            other.run.plan.run_id
-            for other in self.runs
-            if other is not run and other.run.baseline == run.run.baseline
-        ]
-
-    def _result(self, run: RunState, verdict: str, reasons: list[str]) -> RunResult:
-        plan = run.run.plan
-        return RunResult(
-            run_id=plan.run_id,
-            suite=plan.suite,
-            model=plan.model,
-            compression=run.run.compression,
-            release=run.run.release,
-            verdict=verdict,
-            reasons=reasons,
-            hosts=list(dict.fromkeys(arm.host for arm in run.arms if arm.host)),
-            again=self._again(run),
-            shared=self._sharing(run),
-        )
+        result = result_of(run, self.runs, attempts, report.verdict, report.reasons)
+        release = report.versions.get("sglang", result.release)
+        return result.model_copy(update={"warnings": len(report.warnings), "release": release})
 
     def _note(self, arm: ArmState, attempt: Attempt) -> None:
         arm.attempt = attempt
