@@ -213,7 +213,7 @@ def test_the_table_says_of_each_arm_where_it_is(tmp_path: Path, one: Plan) -> No
     terminal = Console(width=200, record=True, file=StringIO())
     terminal.print(fleet_table(head))
     told = terminal.export_text()
-    assert "1 given, 3 done; 1 hosts" in told
+    assert "1 given, 3 done; 2 hosts" in told
     rows = [line for line in told.splitlines() if "compressed" in line]
     assert ["given" in row for row in rows] == [True, False]
     assert all("smollm2-cpu" in row and "PASS" in row and "host of node-0" in row for row in rows)
