@@ -108,7 +108,9 @@ class RayCluster:
             delivery: Delivery = ray.get(cast("ray.ObjectRef[Delivery]", handle))
         except RayError as error:
             told = f"{type(error).__name__}: {str(error).strip()[-SHOWN:]}"
-            raise LostError(told, began=not isinstance(error, TaskUnschedulableError)) from error
+            # Ray names a node that died by its id, and still knows its name.
+            gone = next((node["NodeManagerHostname"] for node in ray.nodes() if node["NodeID"] in str(error)), "")
+            raise LostError(told, began=not isinstance(error, TaskUnschedulableError), host=gone) from error
         return delivery
 
     def said(self) -> dict[str, Said]:

@@ -14,11 +14,12 @@ class LostError(Exception):
 
     Attributes:
         began: Whether it may have begun.
+        host: The name of the host that is gone; empty where only the worker is, or nobody knows.
     """
 
-    def __init__(self, message: str, *, began: bool = True) -> None:
+    def __init__(self, message: str, *, began: bool = True, host: str = "") -> None:
         super().__init__(message)
-        self.began = began
+        self.began, self.host = began, host
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -246,10 +246,12 @@ class Head:
         try:
             delivery = self.engine.delivery(handle)
         except LostError as lost:
+            # It may not have come to say where it is.
+            said = self.engine.said().get(arm.key, Said(host="", text=""))
             # Whoever is gone must not get the next one.
             self._hosts = (0.0, [])
             if lost.began:
-                self._failed(arm, str(lost), self.engine.said().get(arm.key, Said(host="", text="")).host)
+                self._failed(arm, str(lost), lost.host or said.host)
             else:
                 arm.why = str(lost)
                 self._end_attempt(arm, "", f"did not begin: {lost}")

@@ -96,7 +96,7 @@ class SimulatedCluster:
         """End a host, and have another in its place; of its kind unless another is named."""
         self.killed += 1
         if node in self._running:
-            self._ended[self._running.pop(node)] = LostError(f"NodeDiedError: {node}")
+            self._ended[self._running.pop(node)] = LostError(f"NodeDiedError: {node}", host=self._named(node))
         self.kinds[f"node-{self._count}"] = kind or self.kinds[node]
         self._count += 1
         del self.kinds[node]

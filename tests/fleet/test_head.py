@@ -61,6 +61,7 @@ def test_hosts_that_end_at_random_lose_nothing_and_nothing_runs_twice_without_a_
     head, report = run(plan, folder, cluster)
     check_accounts(head)
     assert cluster.killed
+    assert all(attempt.host for attempt in head.folder.attempted() if "NodeDied" in attempt.error)
     # What Ray was given is what was written down, but for what found its host gone.
     begun = [attempt.arm for attempt in head.folder.attempted() if "did not begin" not in attempt.error]
     assert sorted(begun) == sorted(key for key, _node in cluster.begun)
