@@ -17,6 +17,8 @@ from harness.fleet.on_host import Delivery, Files, Order, carry_out
 from harness.fleet.records import Needs
 
 SHOWN = 600
+# A server ends within ten seconds; those of a CI job that is cancelled have no more than these.
+GRACE_S = 15.0
 
 
 @contextmanager
@@ -31,9 +33,11 @@ def connected(address: str | None) -> "Iterator[RayCluster]":
     context = ray.init(**own, log_to_driver=False, configure_logging=False)
     # Ray puts one of its own in its place, which would end the head without a word.
     signal.signal(signal.SIGTERM, ours)
+    cluster = RayCluster(dashboard=context.dashboard_url or "")
     try:
-        yield RayCluster(dashboard=context.dashboard_url or "")
+        yield cluster
     finally:
+        cluster.end()
         ray.shutdown()
 
 
@@ -66,6 +70,7 @@ class RayCluster:
         options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here}
         self._board: Any = ray.remote(Board).options(**options).remote()
         self._task = ray.remote(max_retries=0)(_task)
+        self._given: set[Any] = set()
 
     def hosts(self) -> list[Host]:
         """Return the hosts that are up."""
@@ -87,6 +92,7 @@ class RayCluster:
         if node is not None:
             options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
         handle: Hashable = self._task.options(name=order.key, **options).remote(order, self._board, *earlier)
+        self._given.add(handle)
         return handle
 
     def wait(self, handles: Sequence[Hashable], timeout_s: float) -> Hashable | None:
@@ -104,6 +110,7 @@ class RayCluster:
         Raises:
             LostError: It left nothing: in Ray's words, why.
         """
+        self._given.discard(handle)
         try:
             delivery: Delivery = ray.get(cast("ray.ObjectRef[Delivery]", handle))
         except RayError as error:
@@ -119,6 +126,17 @@ class RayCluster:
             said: dict[str, tuple[str, str]] = ray.get(self._board.read.remote())
             return {key: Said(host=host, text=text) for key, (host, text) in said.items()}
         return {}
+
+    def end(self) -> None:
+        """Interrupt the arms that are under way, and let their hosts end servers and clear scratch folders.
+
+        Ray kills what is left when the head goes; the guard ends the servers then too, but the folders stay.
+        """
+        with suppress(RayError):
+            for handle in self._given:
+                ray.cancel(handle)
+            if self._given:
+                ray.wait(list(self._given), num_returns=len(self._given), timeout=GRACE_S)
 
 
 def _task(order: Order, board: Any, *earlier: Files) -> Delivery:  # noqa: ANN401 - a handle, which has no type

@@ -1,6 +1,8 @@
 """Several Ray nodes on one machine, each as a host with room for one server."""
 
+import gc
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -20,9 +22,10 @@ def first_node() -> Any:
     return _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
 
 
-def add_node(cluster: Any, host: str = "alike") -> Any:
-    """Add a node, from the program's first thread."""
-    options = {"num_cpus": 1, "resources": {"harness_cpu_server": 1}, "env_vars": {"STAND_IN_HOST": host}}
+def add_node(cluster: Any, host: str = "alike", **env: str) -> Any:
+    """Add a node, from the program's first thread, whose workers have some variables."""
+    own = {"STAND_IN_HOST": host, **env}
+    options = {"num_cpus": 1, "resources": {"harness_cpu_server": 1}, "env_vars": own}
     return _patiently(lambda: cluster.add_node(**options, include_dashboard=False))
 
 
@@ -31,4 +34,8 @@ def _patiently(start: Callable[[], Any]) -> Any:
     for _ in range(STARTS):
         with suppress(Exception):
             return start()
+        with warnings.catch_warnings():
+            # What was half started is thrown away while it runs.
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
     return start()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness.fleet.cluster import connected
@@ -82,6 +83,40 @@ def test_a_node_that_ends_changes_nothing_but_attempts(tmp_path: Path, one: Plan
     assert report.runs[0].again
     assert all("compressed: attempt" in text for text in report.runs[0].again)
     assert report.runs[0].again[0] in " ".join(read_notes(tmp_path / "reports" / "run-0"))
+
+
+def test_a_head_that_is_interrupted_leaves_no_process_and_no_file_on_a_host(
+    tmp_path: Path, one: Plan, cluster: Any
+) -> None:
+    (tmp_path / "one" / "reports" / "slow.txt").write_text("600")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    add_node(cluster, TMPDIR=str(scratch))
+    plan, folder = make_fleet(tmp_path, 1, one=one)
+    seen: list[Path] = []
+
+    def interrupt(_head: Head) -> None:
+        if ledger(tmp_path):
+            seen.extend(scratch.glob("harness-fleet-*"))
+            raise KeyboardInterrupt
+
+    def run() -> None:
+        with connected(cluster.address) as ray:
+            Head(plan, folder, ray, say=print, command=STAND_IN, show=interrupt).work()
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert seen
+    assert not list(scratch.glob("harness-fleet-*"))
+    assert not [process for process in psutil.process_iter() if str(scratch) in " ".join(command_of(process))]
+    assert folder.attempted()[0].ended == ""
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def read_notes(run: Path) -> list[str]:
