@@ -427,9 +427,13 @@ def test_a_fleet_has_the_interpreter_of_each_release_that_its_matrix_names(monke
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(noxfile, "prepare_plugin", lambda _: None)
     monkeypatch.setattr(noxfile, "release_environment", lambda _, release: Path(f"/sglang-{release}/python"))
-    monkeypatch.setattr(
-        noxfile, "must_run", lambda _session, _python, *arguments, **_: asked.append(arguments) or "0.5.16\n0.5.23\n"
-    )
+
+    def must_run(_session: nox.Session, _python: Path, *arguments: str, silent: bool) -> str:
+        assert silent
+        asked.append(arguments)
+        return "0.5.16\n0.5.23\n"
+
+    monkeypatch.setattr(noxfile, "must_run", must_run)
     nothing: Any = None
     assert noxfile.run_fleet(nothing, ["night", "--ray", "auto"]) == 0
     assert asked == [("-m", "harness", "fleet", "night", "--ray", "auto", "--releases")]
