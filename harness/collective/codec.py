@@ -103,6 +103,10 @@ class Codec(ABC):
             total += term
         return total
 
+    def decode_sum_encode(self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
+        """Decodes and adds as ``decode_sum`` does, and encodes the sum to ``out``: two-shot's second encoding."""
+        self.encode_into(self.decode_sum(gathered, width, dtype, scratch), dtype, out, scratch)
+
     def row_bytes(self, width: int, dtype: torch.dtype) -> int:
         """Bytes that one encoded row of ``width`` elements takes on the wire, scales included."""
         return sum(columns * kind.itemsize for columns, kind in self.layout(width, dtype))

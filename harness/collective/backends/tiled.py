@@ -51,8 +51,8 @@ class Tiled(Backend):
     def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
         scratch = self._scratch()
         for rows in _tiles(len(out[0]), width):
-            total = codec.decode_sum(tuple(part[:, rows] for part in gathered), width, dtype, scratch)
-            codec.encode_into(total, dtype, tuple(part[rows] for part in out), scratch)
+            tile, target = tuple(part[:, rows] for part in gathered), tuple(part[rows] for part in out)
+            codec.decode_sum_encode(tile, width, dtype, target, scratch)
 
     def _scratch(self) -> Scratch:
         """This thread's own memory for a tile's intermediates."""

@@ -18,7 +18,9 @@ _TRANSFORM_SLACK = 2 * 10 * 2.0**-24
 class Rotated(Codec):
     """Walsh-Hadamard transform in blocks of 128 columns, a grid of even steps with a scale per block, and back.
 
-    The idea of QuaRot (arXiv 2404.00456), applied to a message instead of a weight.
+    The idea of QuaRot (arXiv 2404.00456), applied to a message instead of a weight. The transform is linear, so
+    ranks' messages are added as they are, rotated: a sum is transformed back once, and one that is encoded again
+    not at all.
 
     One scale a block, for INT4 as for INT8: rotated values are much alike (a spike is as large in all 128 of
     them, the rest nearly Gaussian), so that smaller groups gain less than their scales cost. On Gaussian data
@@ -38,6 +40,13 @@ class Rotated(Codec):
     def decode_into(self, parts: Parts, dtype: torch.dtype, out: Tensor) -> None:
         self.grid.decode_into(parts, dtype, out)
         torch.mul(transform(out), 1 / _HEADROOM, out=out)
+
+    def decode_sum(self, gathered: Parts, width: int, dtype: torch.dtype, scratch: Scratch) -> Tensor:
+        total = self.grid.decode_sum(gathered, width, dtype, scratch)
+        return torch.mul(transform(total), 1 / _HEADROOM, out=total)
+
+    def decode_sum_encode(self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
+        self.grid.decode_sum_encode(gathered, width, dtype, out, scratch)
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
         """``sqrt(n)`` times the rotated values' bound: all n errors of a block may align in one element.
