@@ -10,7 +10,7 @@ from harness.collective.backends.base import Backend
 from harness.collective.codec import Codec, Parts
 from harness.collective.scratch import Scratch
 
-TILE_ELEMENTS = 1 << 19
+TILE_ELEMENTS = 1 << 17
 """Elements of a tile: 2 MiB in fp32, for a shared cache rather than a core's own.
 
 The two dozen torch operations on a tile cost some 70 us besides their work. Encoding 2048 x 4096 took 16.4, 12.0,
