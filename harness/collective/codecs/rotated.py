@@ -45,7 +45,9 @@ class Rotated(Codec):
         total = self.grid.decode_sum(gathered, width, dtype, scratch)
         return torch.mul(transform(total), 1 / _HEADROOM, out=total)
 
-    def decode_sum_encode(self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
+    def decode_sum_encode(
+        self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch
+    ) -> None:
         self.grid.decode_sum_encode(gathered, width, dtype, out, scratch)
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
@@ -58,6 +60,10 @@ class Rotated(Codec):
         rotated = self.grid.error_bound(transform(x), dtype, n.sqrt() * block_mean(x.abs() * 0 + margin))
         subnormal = self.grid.largest * SUBNORMAL_SLACK / _HEADROOM
         return n.sqrt() * (rotated + subnormal) + _TRANSFORM_SLACK * n * magnitude
+
+    def added_magnitude(self, magnitudes: Tensor) -> Tensor:
+        """n times the block's mean: rotated values of up to ``sqrt(n)`` means, and n of their errors over ``sqrt(n)``."""
+        return block_size(magnitudes.shape[-1]).to(magnitudes.device) * block_mean(magnitudes)
 
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The rotated values' noise, spread evenly over each block by the orthonormal transform."""

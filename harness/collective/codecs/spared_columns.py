@@ -76,7 +76,9 @@ class SparedColumns(Codec):
         self.put(self.columns_sum(gathered[-1]), total)
         return total
 
-    def decode_sum_encode(self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
+    def decode_sum_encode(
+        self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch
+    ) -> None:
         self.base.decode_sum_encode(gathered[:-1], width, dtype, out[:-1], scratch)
         out[-1].copy_(self.columns_sum(gathered[-1]))
 
@@ -86,6 +88,12 @@ class SparedColumns(Codec):
             margin = self.rest(margin, torch.empty_like(margin))
         bound = self.base.error_bound(self.rest(x, torch.empty_like(x)), dtype, margin)
         return self.rest(bound, bound)
+
+    def added_magnitude(self, magnitudes: Tensor) -> Tensor:
+        added = self.base.added_magnitude(self.rest(magnitudes, torch.empty_like(magnitudes)))
+        for column in self.columns:
+            added[..., column] = magnitudes[..., column]
+        return added
 
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         noise = self.base.noise_power(self.rest(x, torch.empty_like(x)), dtype)

@@ -21,6 +21,7 @@ from harness.collective.kernels.grid import (
 from harness.collective.kernels.tile import (
     HEADROOM,
     UNTUNED,
+    blocks_of,
     low_plane,
     message,
     places,
@@ -65,7 +66,7 @@ def encode_kernel(
     else:
         amax = of_blocks(largest_magnitudes(first), chunks)
     scale = scales_of(amax, largest, reciprocal)
-    block = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    block = blocks_of(tile_blocks)
     tl.store(scales + block, scale, mask=block < blocks)
     scale, amax = to_rows(scale, chunks), to_rows(amax, chunks)
     _store(
@@ -121,7 +122,7 @@ def sum_encode_kernel(
     else:
         amax = of_blocks(largest_magnitudes(first), chunks)
     scale = scales_of(amax, largest, reciprocal)
-    block = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    block = blocks_of(tile_blocks)
     tl.store(scales + block, scale, mask=block < blocks)
     scale, amax = to_rows(scale, chunks), to_rows(amax, chunks)
     _store(

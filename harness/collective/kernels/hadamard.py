@@ -5,16 +5,20 @@ import triton.language as tl
 
 ONE_OVER_SQRT_128 = tl.constexpr(128**-0.5)
 
+A_THREADS_COLUMNS = tl.constexpr(8)
+"""How many a thread loads at once: 16 bytes of bf16."""
+
 
 @triton.jit
 def transform(x: tl.tensor, columns: tl.tensor, chunks: tl.constexpr, whole: tl.constexpr) -> tl.tensor:
     """Transforms blocks of 128: the same operations in the same order as torch's.
 
     Args:
-        x: fp32 ``[chunks * blocks, 128 // chunks]``, zero in columns that a block doesn't have. First come all blocks' first chunks.
+        x: fp32 ``[rows, columns]`` of the tile, zero in columns that a block doesn't have.
         columns: ``[rows, 1]``, how many columns each row's block has. A block of fewer than 128 is cut into one
             segment per power of two, largest first: the segment of column j is as long as the highest bit
             in which j differs from the block's length.
+        chunks: Rows that make a block; the first ones of all blocks come first.
         whole: Whether every block has 128.
     """
     size: tl.constexpr = x.shape[1]
@@ -47,10 +51,12 @@ def _butterflies(
     size: tl.constexpr = y.shape[1]
     apart: tl.constexpr = half if half < size else half * blocks
     pairs = y.reshape(y.numel // (2 * apart), 2, apart)
-    if half >= size or half < 8:
+    if half >= size or half < A_THREADS_COLUMNS:
         low, high = tl.split(pairs.trans(0, 2, 1))
         both = tl.join(low + high, low - high).trans(0, 2, 1).reshape(y.shape)
     else:
+        # The other one of a pair is another thread's. Split, pairs would change threads, and back again; to reduce
+        # them by an exclusive or takes one exchange, of which the own value leaves the other.
         bits = pairs.to(tl.int32, bitcast=True)
         other = (bits ^ tl.xor_sum(bits, 1, keep_dims=True)).to(tl.float32, bitcast=True)
         sign = tl.where(tl.arange(0, 2) == 0, 1.0, -1.0)[None, :, None]

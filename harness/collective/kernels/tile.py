@@ -18,9 +18,13 @@ UNTUNED = ("blocks", "per_row", "scales_stride", "largest")
 
 
 @triton.jit
-def rows_of(
-    tile_blocks: tl.constexpr, columns: tl.constexpr, chunks: tl.constexpr
-) -> tuple[tl.tensor, tl.tensor]:
+def blocks_of(tile_blocks: tl.constexpr) -> tl.tensor:
+    """The numbers of a program's blocks."""
+    return tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+
+
+@triton.jit
+def rows_of(tile_blocks: tl.constexpr, columns: tl.constexpr, chunks: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
     """The block of each of a program's rows, ``[rows]``, and where in it the row starts, ``[rows, 1]``.
 
     A tile's row is a block, or one of its ``chunks``: the first chunks of all blocks come first.
@@ -71,7 +75,9 @@ def places(
 
 
 @triton.jit
-def rotated(x: tl.tensor, number: tl.tensor, per_row: tl.tensor, width: tl.tensor, chunks: tl.constexpr, whole: tl.constexpr) -> tl.tensor:
+def rotated(
+    x: tl.tensor, number: tl.tensor, per_row: tl.tensor, width: tl.tensor, chunks: tl.constexpr, whole: tl.constexpr
+) -> tl.tensor:
     """The Hadamard transform of each block of 128, or of what the row has left."""
     columns = tl.minimum(width - (number % per_row) * 128, 128)
     return transform(x, columns[:, None], chunks, whole)
@@ -126,8 +132,7 @@ def sum_over_ranks(
         high = stored + row * stored_width + plane + column
     else:
         inside_high, high = inside, at
-    tile_blocks: tl.constexpr = number.shape[0] // chunks
-    block = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    block = blocks_of(number.shape[0] // chunks)
     scales_at, scaled = scales + block, block < blocks
     total = _decoded(at, high, scales_at, scaled, inside, inside_high, chunks, kind)
     # The multiplication in there and the addition must not become one operation: see launch.py.
