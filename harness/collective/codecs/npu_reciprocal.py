@@ -15,11 +15,11 @@ class NpuReciprocal(Int8):
     documentation of the operator; not compared with hardware.
     """
 
-    def normalize(self, x: Tensor, amax: Tensor, out: Tensor) -> Tensor:
+    def normalize(self, blocks: Tensor, amax: Tensor) -> Tensor:
         # A tensor divided by a tensor: of a number, torch takes the reciprocal times that number, rounding twice.
         inverse = amax.new_full((), self.largest) / amax
         # Zero times infinity: the kernel's result for rows of zeros is undocumented, ours stays zero.
-        torch.mul(x, torch.where(inverse.isinf(), 0.0, inverse), out=out)
+        blocks.mul_(torch.where(inverse.isinf(), 0.0, inverse))
         return 1.0 / inverse
 
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:

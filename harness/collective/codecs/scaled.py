@@ -53,12 +53,12 @@ class ScaledCodec(Codec):
     def half_step(self, v: Tensor) -> Tensor:
         """Half the distance between the grid's neighbours around magnitude ``v`` (fp64, scale 1)."""
 
-    def normalize(self, x: Tensor, amax: Tensor, out: Tensor) -> Tensor:
-        """Divides each block of ``x`` by its scale, to the fp32 ``out``; returns the scales."""
+    def normalize(self, blocks: Tensor, amax: Tensor) -> Tensor:
+        """Divides each block by its scale, in place; returns the scales."""
         # Divided by a tensor: by a number, CUDA's torch multiplies with a reciprocal, an error in the last bit.
         scale = amax / amax.new_full((), self.largest)
         # The scale is zero for a row of zeros, and for one so small that fp32 has no number for it.
-        torch.div(x, torch.where(scale == 0, torch.inf, scale), out=out)
+        blocks.div_(torch.where(scale == 0, torch.inf, scale))
         return scale
 
     def layout(self, width: int, dtype: torch.dtype) -> Layout:
@@ -71,20 +71,11 @@ class ScaledCodec(Codec):
         blocks = scratch.tensor("values", shape, x.device)
         filled_up = blocks.view(rows, groups * size)
         v = filled_up[:, :width]
-        if groups * size == width:
-            values = x.view(shape)
-        else:
-            v.copy_(x)
+        v.copy_(x)
+        if groups * size > width:
             filled_up[:, width:].zero_()
-            values = blocks
-        if values.dtype.itemsize == torch.int16.itemsize:
-            # Without their signs, floating-point numbers are in the order of their bits, and NaNs come last.
-            magnitudes = scratch.tensor("magnitudes", shape, x.device, torch.int16)
-            torch.bitwise_and(values.view(torch.int16), 0x7FFF, out=magnitudes)
-            amax = magnitudes.amax(dim=-1, keepdim=True).view(x.dtype).to(torch.float32)
-        else:
-            amax = torch.abs(values, out=scratch.tensor("spare", shape, x.device)).amax(dim=-1, keepdim=True)
-        scale = self.normalize(values, amax, blocks)
+        amax = torch.abs(blocks, out=scratch.tensor("spare", shape, x.device)).amax(dim=-1, keepdim=True)
+        scale = self.normalize(blocks, amax)
         # Only among subnormals can a quotient leave the grid: the scale's own rounding is coarse there.
         blocks.clamp_(-self.largest, self.largest)
         # A NaN here is stored as some arbitrary value; its block's NaN scale decides what it decodes to.
