@@ -26,8 +26,8 @@ class _All:
 def all_gather(messages: Tensor, group: Group) -> Exchange:
     """Fills every rank's ``[N, bytes]`` with everyone's message, of which its own is there already.
 
-    On a CPU from each to each: gloo's all-gather copies everything in and out, and takes twice as long. Else in place,
-    as FSDP2 does it with the same collective (``torch.distributed.fsdp``).
+    On a CPU from each to each: gloo's all-gather copies everything in and out, and takes twice as long. Else in
+    place, as FSDP2 does it with the same collective (``torch.distributed.fsdp``).
     """
     rank = distributed.get_rank(group)
     own = messages[rank]

@@ -11,11 +11,11 @@ from harness.collective.codec import Codec, Parts
 from harness.collective.scratch import Scratch
 
 TILE_ELEMENTS = 1 << 17
-"""Elements of a tile, at least: 512 KiB in fp32, three of which a core's own cache holds.
+"""Elements of a tile, at least, and less than twice as many: 512 KiB in fp32, for a core's own cache.
 
-The two dozen torch operations on a tile cost some 110 us besides their work. Of 512 x 4096 encoding took 7.1, 5.1, 6.0
-and 6.6 ms in tiles of 2^16, 2^17, 2^18 and 2^19, decoding and adding two of them 4.0, 3.8, 3.8 and 5.2 (Xeon with 2 MiB
-of L2 cache a core, two ranks at once).
+The two dozen torch operations on a tile cost some 110 us besides their work. Encoding 512 x 4096 took 7.1, 5.1, 6.0
+and 6.6 ms in tiles of 2^16, 2^17, 2^18 and 2^19, decoding and adding two messages 4.0, 3.8, 3.8 and 5.2 (Xeon with
+2 MiB of L2 cache a core, two ranks at once).
 """
 
 GROUP = 128

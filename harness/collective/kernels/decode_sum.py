@@ -31,7 +31,7 @@ def decode_sum_kernel(
     exists = number < blocks
     start += tl.program_id(1) * columns
     total = sum_over_ranks(
-        gathered, gathered_scales, number, exists, start, per_row, width, stored_width,
+        gathered, gathered_scales, number, exists, start, per_row, stored_width,
         stored_stride, scales_stride, blocks, ranks, group, columns, chunks, kind,
     )  # fmt: skip
     if hadamard:

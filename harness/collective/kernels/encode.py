@@ -88,7 +88,6 @@ def sum_encode_kernel(
     scales: tl.tensor,
     blocks: tl.tensor,
     per_row: tl.tensor,
-    width: tl.tensor,
     stored_width: tl.tensor,
     stored_stride: tl.tensor,
     scales_stride: tl.tensor,
@@ -109,12 +108,12 @@ def sum_encode_kernel(
     number, start = rows_of(tile_blocks, columns, chunks)
     exists = number < blocks
     first = sum_over_ranks(
-        gathered, gathered_scales, number, exists, start, per_row, width, stored_width, stored_stride, scales_stride,
+        gathered, gathered_scales, number, exists, start, per_row, stored_width, stored_stride, scales_stride,
         blocks, ranks, group, columns, chunks, kind,
     )  # fmt: skip
     if rest:
         last = sum_over_ranks(
-            gathered, gathered_scales, number, exists, columns, per_row, width, stored_width, stored_stride,
+            gathered, gathered_scales, number, exists, columns, per_row, stored_width, stored_stride,
             scales_stride, blocks, ranks, group, rest, chunks, kind,
         )  # fmt: skip
         # Not folded as above: these parts lie otherwise in registers, and would have to change places first.

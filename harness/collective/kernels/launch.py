@@ -71,7 +71,6 @@ def decode_sum_encode(
             scales,
             scales.numel(),
             scales.shape[1],
-            width,
             stored.shape[1],
             gathered.stride(0),
             gathered_scales.stride(0),

@@ -109,7 +109,6 @@ def sum_over_ranks(
     exists: tl.tensor,
     start: tl.tensor,
     per_row: tl.tensor,
-    width: tl.tensor,
     stored_width: tl.tensor,
     stored_stride: tl.tensor,
     scales_stride: tl.tensor,
