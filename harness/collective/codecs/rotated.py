@@ -62,7 +62,7 @@ class Rotated(Codec):
         return n.sqrt() * (rotated + subnormal) + _TRANSFORM_SLACK * n * magnitude
 
     def added_magnitude(self, magnitudes: Tensor) -> Tensor:
-        """The block's mean, n times: ``sqrt(n)`` in a rotated value, ``sqrt(n)`` in n such values' errors together."""
+        """The block's mean, n times: ``sqrt(n)`` in a rotated value, as much in n such values' errors."""
         return block_size(magnitudes.shape[-1]).to(magnitudes.device) * block_mean(magnitudes)
 
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
