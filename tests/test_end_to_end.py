@@ -21,6 +21,7 @@ from harness.plan.options import Options
 from harness.prepare.data import prepare
 from harness.run import pipeline
 from harness.run.display import Display
+from harness.serve.server import MARK
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("server_python", "no_strays")]
 ROOT = Path(__file__).resolve().parent.parent
@@ -210,6 +211,8 @@ def test_nothing_survives_a_run_that_is_stopped(tmp_path: Path, number: signal.S
             # As long as the run itself waits for its server: a busy machine may take its time.
             assert process.poll() is None, f"the run ended before a rank was started: {process.communicate()[0]}"
             time.sleep(0.5)
+        # They are found by it when the guard is killed too, and by `no_strays`.
+        assert all(MARK in rank.environ() for rank in rank_processes(process.pid))
         tree = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         output, _ = process.communicate(timeout=PATIENCE_S)

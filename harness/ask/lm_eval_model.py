@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
@@ -62,6 +63,7 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         special_tokens: bool,
         chat: Renderings | None = None,
         max_new_tokens: Callable[[Mapping[str, Any]], int],
+        expected_length: Callable[[Mapping[str, Any]], int],
         write: Callable[[Outcome], None],
         after_failure: Callable[[], None],
         advance: Callable[[], None],
@@ -76,6 +78,7 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         if chat is not None:
             self.apply_chat_template = chat
         self._max_new_tokens = max_new_tokens
+        self._expected_length = expected_length
         self._write = write
         self._after_failure = after_failure
         self._advance = advance
@@ -154,15 +157,22 @@ class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
         ]
 
     def _generate(self, batch: list[Asked]) -> Answers:
+        """Generate texts; those that will be long begin first, where the server takes fewer at once than are sent.
+
+        The last ones to begin are waited for by everybody, so they should be short.
+        """
         if not batch:
             return []
         # A task's options are the same for each of its questions.
         options = batch[0].instances[0].args[1]
-        found = self._client.generate_many(
-            [question.prompt for question in batch],
+        lengths = [self._expected_length(question.instances[0].doc) for question in batch]
+        order = sorted(range(len(batch)), key=lambda index: -lengths[index])
+        answered = self._client.generate_many(
+            [batch[index].prompt for index in order],
             max_new_tokens=self._max_new_tokens(options),
             stop=[options["until"]] if isinstance(options["until"], str) else options["until"],
         )
+        found = [entry for _, entry in sorted(zip(order, answered, strict=True), key=itemgetter(0))]
         return [
             entry
             if isinstance(entry, RequestFailed)

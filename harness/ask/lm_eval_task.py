@@ -71,6 +71,11 @@ class LmEvalTask:
         check_questions(name, self._task, self._rows[: plan.questions])
 
     @property
+    def task(self) -> Any:  # noqa: ANN401 - lm-eval has no types
+        """lm-eval's own task."""
+        return self._task
+
+    @property
     def metric_and_filter(self) -> list[str]:
         """Every `metric,filter` that the task can be judged by."""
         metrics = [
@@ -105,7 +110,8 @@ class LmEvalTask:
             if self.chat is None
             else {None: "as the template has it", True: "on", False: "off"}[self.chat.plan.thinking],
             "metrics": self.metric_and_filter,
-            "order": f"rows by the SHA-256 of seed and number, seed {ORDER_SEED}; the first questions of that order",
+            "order": f"rows by the SHA-256 of seed and number, seed {ORDER_SEED}; the first questions of that order"
+            + ("" if not generation else "; of those sent at once, the longest right answers first"),
             "cluster": config.metadata.get("cluster", "none: each question stands alone"),
         }
 
@@ -217,6 +223,7 @@ class LmEvalTask:
                 special_tokens=self.special_tokens,
                 chat=self.chat,
                 max_new_tokens=self._max_new_tokens,
+                expected_length=lambda document: len(str(self._task.doc_to_target(document))),
                 write=write,
                 after_failure=after_failure,
                 advance=advance,

@@ -14,9 +14,11 @@ PLUGIN = "tp_compression_harness"
 # The cores of each rank, with `|` between ranks.
 BOUND_CORES = "SGLANG_CPU_OMP_THREADS_BIND"
 THREADS = "OMP_NUM_THREADS"
-# On an NPU SGLang's own code compresses, whatever a suite says; this is the codec that computes what it does.
+# On a CPU SGLang has torch compile a few sums of integers, which takes each rank seconds and gains nothing.
+EAGER = {"TORCH_COMPILE_DISABLE": "1"}
 # SGLang's argument that puts all ranks on one GPU, which SGLang itself refuses: the plugin opens the way.
 ONE_GPU = "--gpu-id-step=0"
+# On an NPU SGLang's own code compresses, whatever a suite says; this is the codec that computes what it does.
 NPU_CODEC = "upstream_bf16"
 
 
@@ -81,6 +83,7 @@ def server_arm(
     env = {
         # All ranks are on this machine. What torch's own store listens on cannot be chosen.
         "GLOO_SOCKET_IFNAME": "lo",
+        **(EAGER if suite.device == "cpu" else {}),
         **threads(suite.server.env),
         "PATH": os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath))),
         "PYTHONPATH": os.pathsep.join((*shims, str(plugin_path.resolve()), *outer)),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.places import cache
 from harness.plan.flag_coverage import model_class
 from harness.plan.flag_coverage import problems as coverage_problems
 from harness.plan.plan import PORT, Arm, Plan
@@ -98,6 +99,7 @@ def check_sglang(
         "candidates": list(candidates),
         "gpus": gpus,
         "npus": npus,
+        "kept": str(cache() / "preflight"),
     }
     found = ask_interpreter(
         server_python, "harness.sglang_plugin.probe", request, arms[0].environment(), "examine its SGLang"

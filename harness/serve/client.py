@@ -46,10 +46,13 @@ class Client:
     """One server's endpoints.
 
     Attributes:
+        url: Where it is.
+        api_key: Its key.
         traffic: What the server said it was asked, so far.
     """
 
     def __init__(self, url: str, api_key: str, *, timeout_s: float) -> None:
+        self.url, self.api_key = url, api_key
         self.traffic = Traffic()
         self._connection = Connection(url, api_key, timeout_s=timeout_s)
         # Answers name the request that they are of.

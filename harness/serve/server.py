@@ -27,6 +27,8 @@ POLL_S = 0.5
 END_TIMEOUT_S = 45.0
 # What a server's processes have in their environment, and no others.
 MARK = f"{PREFIX}DIR"
+# SGLang's processes rename themselves, which without this overwrites what the kernel shows of their environment.
+KEEPS_ENVIRONMENT = {"SPT_NOENV": "1"}
 # What SGLang's web server says before it hangs.
 PORT_TAKEN = "error while attempting to bind on address"
 
@@ -132,7 +134,7 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=words,
-            env=arm.environment(),
+            env=arm.environment() | KEEPS_ENVIRONMENT,
             # Ctrl-C in the terminal must reach the harness alone, which then ends the server in order.
             start_new_session=True,
         )

@@ -1,25 +1,41 @@
 """Ranks on a CPU are forks of SGLang's launcher, which has imported what each of them would import again.
 
 SGLang spawns its processes, for CUDA does not outlive a fork; each imports some 6,000 modules. On a CPU nothing
-stands against a fork: no thread of the launcher computes before its ranks exist.
+stands against a fork: no thread of the launcher computes before its ranks exist. The tokenizer, two seconds of a
+core, is loaded once too: the launcher, the detokenizer and each rank, twice, would all load it.
 """
 
 import multiprocessing
 from collections.abc import Callable
+from functools import cache
+from pkgutil import resolve_name
 from typing import Any
 
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
 # Sets the way in which processes start, before the first of them does.
 SET_UP = "sglang.srt.entrypoints.engine._set_envs_and_config"
+ASKED = ("tokenizer_mode", "trust_remote_code", "revision", "tokenizer_backend")
+TOKENIZER = "sglang.srt.utils.hf_transformers_utils.get_tokenizer"
 
 
 def register_forked_ranks() -> None:
-    """Register the hook."""
+    """Register the hooks."""
     HookRegistry.register(SET_UP, fork, HookType.AROUND)
+    HookRegistry.register(TOKENIZER, tokenizer, HookType.AROUND)
 
 
-def fork(original: Callable[..., None], *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - SGLang's ServerArgs
-    """Let SGLang set up what its processes share, and have them forked."""
-    original(*args, **kwargs)
+def fork(original: Callable[..., None], server_args: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - SGLang's
+    """Let SGLang set up what its processes share, load the tokenizer, and have them forked."""
+    original(server_args, *args, **kwargs)
     multiprocessing.set_start_method("fork", force=True)
+    if not server_args.skip_tokenizer_init:
+        # As every process asks for it; one that asks otherwise, in another release, loads its own.
+        asked = {name: getattr(server_args, name) for name in ASKED if hasattr(server_args, name)}
+        resolve_name(TOKENIZER)(server_args.tokenizer_path or server_args.model_path, **asked)
+
+
+@cache
+def tokenizer(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - SGLang's
+    """Return the tokenizer that was loaded for the same arguments before, or load it."""
+    return original(*args, **kwargs)

@@ -16,6 +16,7 @@ from harness.collective import ring_bytes, wire_bytes
 from harness.sglang_plugin.capture import Capture
 from harness.sglang_plugin.chosen_rows import chosen, sum_chosen
 from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
+from harness.sglang_plugin.cpu_attention import register_cpu_attention
 from harness.sglang_plugin.forked_ranks import register_forked_ranks
 from harness.sglang_plugin.live_check import LiveCheck
 from harness.sglang_plugin.one_gpu import check_with_a_step, register_one_gpu
@@ -55,6 +56,7 @@ def register_hooks(settings: Settings) -> None:
     HookRegistry.register(LOGITS, plugin.predictions.hook, HookType.AROUND)
     if is_cpu():
         register_forked_ranks()
+        register_cpu_attention()
     if settings.virtual_ranks:
         HookRegistry.register(LOAD_MODEL, plugin.load_model, HookType.AROUND)
         return

@@ -208,12 +208,13 @@ def compare(baseline: Tensor, candidate: Tensor, following: Tensor) -> dict[str,
     rows = max(1, CACHED_ELEMENTS // baseline.shape[-1])
     blocks = zip(torch.split(baseline, rows), torch.split(candidate, rows), strict=True)
     kl = torch.cat([_kl(*block) for block in blocks])
-    likely, top = baseline.argmax(dim=-1), candidate.argmax(dim=-1)
-    own = following.unsqueeze(-1)
+    # `argmax` takes three times as long on a CPU.
+    likely, top = (own.max(dim=-1).indices for own in (baseline, candidate))
+    following = following.unsqueeze(-1)
     return {
         "kl": _short(kl),
-        "baseline": _short(baseline.gather(-1, own).squeeze(-1)),
-        "candidate": _short(candidate.gather(-1, own).squeeze(-1)),
+        "baseline": _short(baseline.gather(-1, following).squeeze(-1)),
+        "candidate": _short(candidate.gather(-1, following).squeeze(-1)),
         "same_top": (likely == top).tolist(),
     }
 

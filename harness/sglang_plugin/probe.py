@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, distributions, entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
+from harness.sglang_plugin import asked_before
 from harness.sglang_plugin.accelerators import cann_version, gpu_problems, npu_problems
 from harness.sglang_plugin.on_stdin import reply
 from harness.sglang_plugin.releases import OLDEST, argument_names, chosen, spelled
@@ -57,7 +58,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         request: `arms`, the `sglang serve` arguments of each arm by name; `codecs`, every codec's name, or an
             implementation's, `module:function`; `candidates`, what virtual ranks are to compute, each a codec, an
             algorithm and a number of ranks; `gpus`, where the servers run on NVIDIA GPUs, how many `ranks` each has
-            and how many `servers` are up at once; `npus`, the same of NPUs.
+            and how many `servers` are up at once; `npus`, the same of NPUs; `kept`, a folder of earlier answers.
 
     Returns:
         `sglang`, its version; `settings`, the names of all its server arguments; `spelled`, those of the arguments
@@ -76,7 +77,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     }
     problems: list[str] = found["problems"]
     try:
-        sglang = found["sglang"] = version("sglang")
+        found["sglang"] = version("sglang")
     except PackageNotFoundError:
         problems.append(f"SGLang is not installed for {sys.executable}")
         return found
@@ -88,6 +89,22 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     if npus := request.get("npus"):
         problems += npu_problems(npus["ranks"], npus["servers"], next(iter(request["arms"].values()), []))
         found["packages"] += f"; CANN {cann_version() or 'unknown'}"
+    codecs: list[str] = request["codecs"]
+    # Somebody's own code, which may be another by now, is looked at each time.
+    kept = None if any(":" in name for name in codecs) else request.get("kept")
+    asked = [codecs, request["candidates"], request["arms"], found["packages"], packages, found["plugin"]]
+    place = asked_before.place_of(kept, *asked)
+    if (before := asked_before.recall(place)) is not None:
+        return found | before
+    _ask_sglang(request, found)
+    if not problems:
+        asked_before.keep(place, {name: found[name] for name in ("settings", "spelled")})
+    return found
+
+
+def _ask_sglang(request: dict[str, Any], found: dict[str, Any]) -> None:
+    """Import SGLang, and add to `found` what it says of the arms' arguments and what is wrong."""
+    sglang, problems = found["sglang"], found["problems"]
     try:
         import_module("sglang.srt.plugins.hook_registry")
     except ImportError as error:
@@ -97,7 +114,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         )
     except Exception as error:  # noqa: BLE001 - an import of SGLang can fail in any way
         problems.append(_not_importable(sglang, error))
-        return found
+        return
     if not any(entry.name == PLUGIN for entry in entry_points(group=PLUGIN_GROUP)):
         problems.append(f"the plugin {PLUGIN} is not visible to {sys.executable}: its folder is not on PYTHONPATH")
     problems += _codec_problems(request["codecs"], request["candidates"])
@@ -105,7 +122,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         server_args = import_module("sglang.srt.server_args").ServerArgs
     except Exception as error:  # noqa: BLE001 - see above
         problems.append(_not_importable(sglang, error))
-        return found
+        return
     # A name's beginning could stand for an argument that the harness sets.
     parser = _Parser(prog="sglang serve", add_help=False, allow_abbrev=False)
     server_args.add_cli_args(parser)
@@ -113,7 +130,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         found["spelled"] |= spelled(parser, arguments)
     problems += _argument_problems(parser, sglang, request["arms"], found["spelled"])
     found["settings"] = argument_names(server_args)
-    return found
 
 
 def _not_importable(sglang: str, error: Exception) -> str:

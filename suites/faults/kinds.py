@@ -148,7 +148,8 @@ def ended_problems(expected: Expected, ended: Ended) -> Iterable[str]:
 
 def words_problems(said: str) -> Iterable[str]:
     """Yield what nobody should find in a terminal or a CI log."""
-    if "Traceback (most recent call last)" in said:
+    # A server's own, quoted from the end of its log, is indented.
+    if re.search(r"^Traceback \(most recent call last\)", said, re.MULTILINE):
         yield f"a traceback: {said.strip().splitlines()[-1][:200]}"
     if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", said):
         yield "control characters in its output"

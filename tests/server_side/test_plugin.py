@@ -319,7 +319,10 @@ assert "use_pynccl" in inspect.signature(inspect.unwrap(parallel_state.GroupCoor
 
 
 def test_ranks_on_a_cpu_are_forks_of_the_launcher(tmp_path: Path) -> None:
-    """SGLang's own set-up says spawn, last of all; under the hook a process that starts after it is a fork."""
+    """SGLang's own set-up says spawn, last of all; under the hook a process that starts after it is a fork.
+
+    What asks for the tokenizer as SGLang does gets the launcher's.
+    """
     check = (
         REGISTER
         + """
@@ -328,16 +331,24 @@ from sglang.srt.entrypoints import engine
 from harness.sglang_plugin.forked_ranks import SET_UP
 assert SET_UP in HookRegistry._patched
 assert "set_start_method" in inspect.getsource(inspect.unwrap(engine._set_envs_and_config))
-marked = []
-def look(queue):
-    queue.put(list(marked))
+from functools import partial
+from types import SimpleNamespace
 import harness.sglang_plugin.forked_ranks as forked
-forked.fork(lambda: multiprocessing.set_start_method("spawn", force=True))
-marked.append("imported once")
+assert forked.TOKENIZER in HookRegistry._patched
+loaded = []
+def load(path, **how):
+    loaded.append((path, how))
+    return len(loaded)
+asked = {"tokenizer_mode": "auto", "trust_remote_code": False, "revision": None}
+def look(queue):
+    queue.put((forked.tokenizer(load, "model", **asked), loaded))
+forked.resolve_name = lambda _name: partial(forked.tokenizer, load)
+said = SimpleNamespace(skip_tokenizer_init=False, tokenizer_path=None, model_path="model", **asked)
+forked.fork(lambda _said: multiprocessing.set_start_method("spawn", force=True), said)
 queue = multiprocessing.SimpleQueue()
 process = multiprocessing.Process(target=look, args=(queue,))
 process.start()
-assert queue.get() == ["imported once"]
+assert queue.get() == (1, [("model", asked)])
 process.join()
 """
     )

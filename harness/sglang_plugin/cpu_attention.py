@@ -1,0 +1,102 @@
+"""SGLang's attention in plain torch, the one that a CPU without AMX has, less what it computes for nothing.
+
+Both arms have it alike. Keys and values are picked from the cache row by row instead of number by number: the same
+bits. And of a prompt whose beginning is cached SGLang computes the beginning's queries again and throws them away
+(`TODO` in its torch_native_backend.py): here they are left out, which may change the last bit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+BACKEND = "sglang.srt.layers.attention.torch_native_backend.TorchNativeAttnBackend"
+
+
+class Rows:
+    """A cache `[tokens, heads, head size]` of which rows are picked by copying each as a whole."""
+
+    def __init__(self, cache: Tensor) -> None:
+        self._cache = cache
+
+    def __getitem__(self, tokens: Tensor) -> Tensor:
+        """Return the rows of those tokens, `[len(tokens), heads, head size]`."""
+        return torch.index_select(self._cache, 0, tokens)
+
+
+def register_cpu_attention() -> None:
+    """Register the hooks."""
+    HookRegistry.register(f"{BACKEND}._run_sdpa_forward_decode", decode, HookType.AROUND)
+    HookRegistry.register(f"{BACKEND}._run_sdpa_forward_extend", extend, HookType.AROUND)
+
+
+def decode(  # noqa: PLR0917 - SGLang passes them by position
+    original: Callable[..., Tensor],
+    backend: object,
+    query: Tensor,
+    output: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    *args: Any,  # noqa: ANN401 - SGLang's
+    **kwargs: Any,  # noqa: ANN401 - SGLang's
+) -> Tensor:
+    """Run around SGLang's attention of one new token a prompt."""
+    return original(backend, query, output, Rows(k_cache), Rows(v_cache), *args, **kwargs)
+
+
+def extend(  # noqa: PLR0917 - see above
+    original: Callable[..., Tensor],
+    backend: object,
+    query: Tensor,
+    output: Tensor,
+    k_cache: Tensor,
+    v_cache: Tensor,
+    req_to_token: Tensor,
+    req_pool_indices: Tensor,
+    seq_lens: Tensor,
+    extend_prefix_lens: Tensor,
+    extend_seq_lens: Tensor,
+    *encoder_lens: Tensor | None,
+    **kwargs: Any,  # noqa: ANN401 - SGLang's
+) -> Tensor:
+    """Run around SGLang's attention of a prefill; where a prompt's beginning is cached, in its place.
+
+    Args:
+        original: SGLang's.
+        backend: Its object.
+        query: `[tokens, heads, head size]`, prompt after prompt, of what is not cached.
+        output: The same shape, which is filled.
+        k_cache: `[slots, key heads, head size]`.
+        v_cache: `[slots, key heads, head size]`.
+        req_to_token: `[requests, context]`, each prompt's slots.
+        req_pool_indices: `[prompts]`, their rows in it.
+        seq_lens: `[prompts]`, their tokens.
+        extend_prefix_lens: `[prompts]`, how many of these are cached.
+        extend_seq_lens: `[prompts]`, how many are not.
+        encoder_lens: As in SGLang, whose first releases have none.
+        kwargs: As in SGLang.
+    """
+    lengths = req_pool_indices, seq_lens, extend_prefix_lens, extend_seq_lens
+    plainly_causal = (
+        kwargs.get("causal")
+        and kwargs.get("sliding_window_size") is None
+        and not any(given is not None for given in encoder_lens)
+    )
+    if not plainly_causal or not int(extend_prefix_lens.max()):
+        rows = Rows(k_cache), Rows(v_cache)
+        return original(backend, query, output, *rows, req_to_token, *lengths, *encoder_lens, **kwargs)
+    start = 0
+    for request, length, cached, own in zip(*(column.tolist() for column in lengths), strict=True):
+        tokens, end = req_to_token[request, :length], start + own
+        keys, values = (torch.index_select(cache, 0, tokens).to(query.dtype) for cache in (k_cache, v_cache))
+        asked, known, told = (part.movedim(0, 1).unsqueeze(0) for part in (query[start:end], keys, values))
+        # Token i of these sees what is cached and those up to itself.
+        sees = torch.ones(own, length, dtype=torch.bool).tril(cached)
+        gqa, scale = kwargs.get("enable_gqa", False), kwargs.get("scaling")
+        found = scaled_dot_product_attention(asked, known, told, attn_mask=sees, enable_gqa=gqa, scale=scale)
+        output[start:end] = found.squeeze(0).movedim(1, 0)
+        start = end
+    return output

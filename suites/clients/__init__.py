@@ -1,0 +1,1 @@
+"""Clients of one server, side by side: ``nox -s bench -- --server``."""
