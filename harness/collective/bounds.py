@@ -15,6 +15,7 @@ def sum_bound(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tens
     One-shot: each rank's encoding error, what adding N numbers in fp32 loses, and the result's rounding to
     its dtype: ``sum_k bound_k + N 2^-24 sum_k (|x_k| + bound_k) + u |out|``. Two-shot adds the bound of encoding the
     sum, which is itself known only to within the first two terms. Rows that a codec spares have no encoding error.
+    Rotated messages are added rotated, and what that loses is spread over a block (``Codec.added_magnitude``).
 
     Args:
         inputs: ``[N, ..., H]``, finite, of the message's dtype.
@@ -33,7 +34,7 @@ def sum_bound(inputs: Tensor, codec: Codec, algorithm: str = "one_shot") -> Tens
     exact = x.sum(dim=0)
     encoded = spared_rows.rest(codec, inputs).double()
     encoding = codec.error_bound(encoded, dtype).sum(dim=0)
-    adding = len(x) * 2.0**-24 * (x.abs().sum(dim=0) + encoding)
+    adding = len(x) * 2.0**-24 * codec.added_magnitude(x.abs().sum(dim=0) + encoding)
     bound = encoding + adding
     if algorithm == "two_shot":
         if codec.rounds_sum:

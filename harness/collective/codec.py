@@ -103,6 +103,12 @@ class Codec(ABC):
             total += term
         return total
 
+    def decode_sum_encode(
+        self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch
+    ) -> None:
+        """Decodes and adds as ``decode_sum`` does, and encodes the sum to ``out``: two-shot's second encoding."""
+        self.encode_into(self.decode_sum(gathered, width, dtype, scratch), dtype, out, scratch)
+
     def row_bytes(self, width: int, dtype: torch.dtype) -> int:
         """Bytes that one encoded row of ``width`` elements takes on the wire, scales included."""
         return sum(columns * kind.itemsize for columns, kind in self.layout(width, dtype))
@@ -121,6 +127,17 @@ class Codec(ABC):
             fp64, of ``x``'s shape: no smaller than ``|decode(encode(v)) - v|`` for any v within
             ``margin`` of ``x``.
         """
+
+    def added_magnitude(self, magnitudes: Tensor) -> Tensor:
+        """In units of which adding ranks' messages may err in an element, as a multiple of fp32's unit roundoff.
+
+        Args:
+            magnitudes: ``[..., H]`` in fp64, of what is added.
+
+        Returns:
+            These magnitudes where messages are added element by element.
+        """
+        return magnitudes
 
     @abstractmethod
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,7 @@ from harness.errors import HarnessError
 from harness.plan.plan import KEY_FILE, PORT, Plan
 from harness.plan.preflight import ask_interpreter
 
-MODULE = "harness.sglang_plugin.tokenizer"
+MODULE, WHAT = "harness.sglang_plugin.tokenizer", "load the model's tokenizer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,15 @@ def ask_tokenizer(plan: Plan, *, texts: Sequence[tuple[str, bool]], chats: Seque
         "texts": [list(text) for text in texts],
         "chats": list(chats),
     }
-    found = ask_interpreter(plan.server_python, MODULE, request, arm.environment(), "load the model's tokenizer")
-    if found["problem"]:
-        raise HarnessError(f"apply_chat_template: there is no chat template: {found['problem']}")
-    return Tokenized(context=found["context"], tokens=found["tokens"], rendered=found["rendered"])
+    found = ask_interpreter(plan.server_python, MODULE, request, arm.environment(), WHAT)
+    try:
+        problem = found["problem"]
+        tokenized = Tokenized(context=found["context"], tokens=found["tokens"], rendered=found["rendered"])
+    except (KeyError, TypeError) as error:
+        raise HarnessError(f"{plan.server_python} cannot {WHAT}: its answer is none: {error!r}") from error
+    if problem:
+        raise HarnessError(f"apply_chat_template: there is no chat template: {problem}")
+    return tokenized
 
 
 def _without_key(argv: Sequence[str]) -> list[str]:

@@ -70,14 +70,7 @@ class Server:
             ServerDiedError: It has ended; the message holds the end of its log.
             HarnessError: Its process runs, but nothing answers.
         """
-        if self.client.reachable():
-            return
-        try:
-            # The guard ends what the server leaves behind before it ends itself.
-            code = self._process.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            raise HarnessError(f"the server's process runs, but nothing answers\n{tail(self.log)}") from None
-        raise _died(code, "during the run", self.log)
+        _check_alive(self.client, self._process, "during the run", self.log)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +103,7 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
         tell: Called with a sentence whenever a stage begins.
 
     Raises:
-        ServerDiedError: The server ended before it was ready.
+        ServerDiedError: The server ended before it was ready, or before it gave the known answer.
         HarnessError: It was not ready in time, its port is taken, or it answers wrongly though it does not
             compress; the message holds the end of its log.
     """
@@ -142,8 +135,14 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
         with Client(f"http://127.0.0.1:{port}", key, timeout_s=start.request_timeout_s) as client:
             _wait_until_healthy(client, process, log, start.start_timeout_s)
             key_file.unlink(missing_ok=True)
-            check_arguments(client, arm, start.tp)
-            known = answers_rightly(client, start.known_answer)
+            try:
+                check_arguments(client, arm, start.tp)
+                known = answers_rightly(client, start.known_answer)
+            except HarnessError as error:
+                # One that is gone is told with its own last words.
+                if isinstance(error.__cause__, RequestFailed):
+                    _check_alive(client, process, "before it gave the known answer", log)
+                raise
             if not known and not arm.compressed:
                 raise HarnessError(
                     f"the server is up but does not continue {start.known_answer.prompt!r} with "
@@ -249,6 +248,17 @@ def server_settings(server_info: dict[str, Any], names: frozenset[str]) -> dict[
         for name, value in server_info.items()
         if name in names
     }
+
+
+def _check_alive(client: Client, process: subprocess.Popen[bytes], when: str, log: Path) -> None:
+    if client.reachable():
+        return
+    try:
+        # The guard ends what the server leaves behind before it ends itself.
+        code = process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise HarnessError(f"the server's process runs, but nothing answers\n{tail(log)}") from None
+    raise _died(code, when, log)
 
 
 def _died(code: int, when: str, log: Path) -> ServerDiedError:

@@ -69,7 +69,7 @@ def show_study(report: StudyReport, folder: StudyFolder, console: Console) -> No
     say("* no other policy does less harm for as few bytes (a plain ring all-reduce is 1); KL in nats a token")
     say(
         f"time: of all sums of a prefill of {report.prefill} tokens over plain ones', predicted for {report.link} "
-        "with kernels measured on an H200; >=: the wire alone, since the codec's kernels were not measured"
+        "with kernels measured on an H100; >=: the wire alone, since the codec's kernels were not measured"
     )
     for row in report.additivity:
         worst = max((site for site in report.sites if site.codec == row.codec), key=lambda site: site.kl)

@@ -13,7 +13,7 @@ from harness.strict import Strict
 from harness.study.records import Measured
 
 # The kernels that were measured; of a codec that is not among them the wire alone is predicted.
-KERNELS = ROOT / "docs" / "measurements" / "h200.json"
+KERNELS = ROOT / "docs" / "measurements" / "h100.json"
 
 
 class PredictedTime(Strict):

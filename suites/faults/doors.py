@@ -32,9 +32,9 @@ REFUSED_ARGUMENTS = (
     "--admin-api-key=mine",
     "--tp=3",
     "--device=cuda",
-    "--trust-remote",
-    "--enable-hierarchical-cache",
 )
+# What SGLang's own parser has to be asked about.
+REFUSED_BY_SGLANG = ("--trust-remote", "--enable-hierarchical-cache")
 # A second is what a hostile file may cost, beside the start of Python and its imports.
 QUICK_S = 8.0
 OVERLAPPING = 4
@@ -62,6 +62,15 @@ def kinds() -> Iterator[Kind]:
             where="suite",
             expected=refused,
             act=partial(_argument, argument),
+        )
+    for argument in REFUSED_BY_SGLANG:
+        yield Kind(
+            name=f"a suite gives the server {argument}",
+            family=family,
+            where="suite, SGLang's own parser",
+            expected=Expected(codes=(ERROR,), says=argument),
+            act=partial(_argument_of_sglang, argument),
+            real=True,
         )
     for name, text in (
         ("an alias bomb", _alias_bomb()),
@@ -176,7 +185,8 @@ def _modes(lab: Lab) -> Seen:
 
 def _latest(lab: Lab) -> list[str]:
     link = lab.reports / "latest"
-    return [] if not link.is_symlink() or link.resolve() == lab.latest else ["`latest` leads to another run"]
+    there = lab.latest and lab.latest.resolve()
+    return [] if not link.is_symlink() or link.resolve() == there else ["`latest` leads to another run"]
 
 
 def _latest_is_a_folder(lab: Lab) -> Seen:
@@ -215,6 +225,13 @@ def _port_taken(lab: Lab) -> Seen:
 def _argument(argument: str, lab: Lab) -> Seen:
     lab.suite.write_text(SUITE_TEXT.replace("--random-seed=0", argument))
     return Seen(ended=[lab.run()])
+
+
+def _argument_of_sglang(argument: str, lab: Lab) -> Seen:
+    lab.python.write_text(f'#!/bin/sh\nexec {os.environ["HARNESS_SERVER_PYTHON"]} "$@"\n')
+    shutil.rmtree(lab.plugin)
+    shutil.copytree(os.environ["HARNESS_PLUGIN_PATH"], lab.plugin)
+    return _argument(argument, lab)
 
 
 def _hostile(where: str, text: str, lab: Lab) -> Seen:

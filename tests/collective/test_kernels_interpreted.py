@@ -34,6 +34,8 @@ def differing(name: str, shape: tuple[int, int], dtype: torch.dtype) -> list[str
     total = codec.decode_sum((stored, scales), shape[1], dtype, Scratch())
     rounded = torch.empty(shape, dtype=dtype)
     codes, code_scales = torch.ones_like(stored[0]), torch.ones_like(scales[0])
+    again = torch.ones_like(stored[0]), torch.ones_like(scales[0])
+    codec.decode_sum_encode((stored, scales), shape[1], dtype, again, Scratch())
     found = []
     launch.encode(messages[0], codes, code_scales, form)
     if not same((codes, code_scales), encoded[0]):
@@ -42,7 +44,7 @@ def differing(name: str, shape: tuple[int, int], dtype: torch.dtype) -> list[str
     if not torch.equal(rounded, total.to(dtype)):
         found.append("decode_sum")
     launch.decode_sum_encode(stored, scales, codes, code_scales, shape[1], form)
-    if not same((codes, code_scales), codec.encode(total, dtype)):
+    if not same((codes, code_scales), again):
         found.append("decode_sum_encode")
     return found
 

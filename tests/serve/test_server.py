@@ -198,3 +198,14 @@ def test_a_traceback_long_before_the_end_is_no_end(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text(CRASH + "".join(f"line {number}\n" for number in range(400)))
     assert tail(log, lines=1).endswith("  line 399")
+
+
+def test_a_server_that_dies_when_it_is_asked_the_known_answer_is_told_as_that(
+    fake_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan = fake_plan("kills-itself@known")
+    with (
+        pytest.raises(ServerDiedError, match="the server ended with exit code 137 before it gave the known answer"),
+        running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", lambda _text: None),
+    ):
+        pass

@@ -47,9 +47,9 @@ def test_on_a_slow_link_the_bytes_decide(kernels: Run) -> None:
     time = predict(one, [one], kernels)
     assert time is not None
     assert time.kernels
-    assert 0.5 < time.over_plain < 0.6
+    assert 0.5 < time.over_plain < 0.65
     # Four sums, each of 64 MiB in bf16, half of them sent at 63 GB/s.
-    assert time.microseconds == pytest.approx(4 * 2**26 / 2 / 63e9 * 1e6, rel=0.2)
+    assert time.microseconds == pytest.approx(4 * 2**26 / 2 / 63e9 * 1e6, rel=0.25)
 
 
 def test_a_codec_whose_kernels_were_not_measured_is_the_wire_alone(kernels: Run) -> None:
@@ -83,7 +83,7 @@ def test_two_shot_sends_each_half_of_the_message_twice(kernels: Run) -> None:
     two_shot, one_shot = predict(one, [one, other], kernels), predict(other, [one, other], kernels)
     assert two_shot is not None
     assert one_shot is not None
-    assert two_shot.over_plain < 0.6
+    assert two_shot.over_plain < 0.65
     assert one_shot.over_plain > 1
 
 

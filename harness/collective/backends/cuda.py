@@ -60,7 +60,7 @@ class Cuda(Backend):
     def decode_sum(self, codec: Codec, gathered: Parts, out: Tensor) -> None:
         if isinstance(codec, SparedColumns):
             self.decode_sum(codec.base, gathered[:-1], out)
-            codec.put(_columns_sum(gathered[-1]), out)
+            codec.put(codec.columns_sum(gathered[-1]), out)
             return
         form, kernels = _form(codec), _kernels(gathered[0])
         if codec.rounds_sum:
@@ -70,15 +70,8 @@ class Cuda(Backend):
 
     def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
         if isinstance(codec, SparedColumns):
-            if isinstance(codec.base, Rotated):
-                # What was zero before the transform is not quite zero after it and back: zeros are encoded again.
-                total = torch.empty((gathered[0].shape[1], width), dtype=torch.float32, device=gathered[0].device)
-                self.decode_sum(codec, gathered, total)
-                self.encode(codec, total, out)
-                return
-            # The base codec's sums are zero where columns are spared, and so is what it encodes.
             self.decode_sum_encode(codec.base, gathered[:-1], width, dtype, out[:-1])
-            out[-1].copy_(_columns_sum(gathered[-1]))
+            out[-1].copy_(codec.columns_sum(gathered[-1]))
             return
         form, kernels = _form(codec), _kernels(gathered[0])
         if form.kind == PLAIN:
@@ -92,14 +85,6 @@ class Cuda(Backend):
         out = torch.empty(len(x), dtype=torch.float32, device=x.device)
         _kernels(x).row_powers(x, out)
         return out
-
-
-def _columns_sum(gathered: Tensor) -> Tensor:
-    """Adds spared columns ``[N, T, columns]`` over N, in fp32 and rank order."""
-    total = gathered[0].to(torch.float32)
-    for own in gathered[1:]:
-        total = total + own
-    return total
 
 
 def _form(codec: Codec) -> Form:

@@ -20,5 +20,4 @@ class Eager(Backend):
         out.copy_(codec.decode_sum(gathered, out.shape[1], out.dtype, Scratch()))
 
     def decode_sum_encode(self, codec: Codec, gathered: Parts, width: int, dtype: torch.dtype, out: Parts) -> None:
-        scratch = Scratch()
-        codec.encode_into(codec.decode_sum(gathered, width, dtype, scratch), dtype, out, scratch)
+        codec.decode_sum_encode(gathered, width, dtype, out, Scratch())

@@ -18,7 +18,9 @@ _TRANSFORM_SLACK = 2 * 10 * 2.0**-24
 class Rotated(Codec):
     """Walsh-Hadamard transform in blocks of 128 columns, a grid of even steps with a scale per block, and back.
 
-    The idea of QuaRot (arXiv 2404.00456), applied to a message instead of a weight.
+    The idea of QuaRot (arXiv 2404.00456), applied to a message instead of a weight. The transform is linear, so
+    ranks' messages are added as they are, rotated: a sum is transformed back once, and one that is encoded again
+    not at all.
 
     One scale a block, for INT4 as for INT8: rotated values are much alike (a spike is as large in all 128 of
     them, the rest nearly Gaussian), so that smaller groups gain less than their scales cost. On Gaussian data
@@ -39,6 +41,15 @@ class Rotated(Codec):
         self.grid.decode_into(parts, dtype, out)
         torch.mul(transform(out), 1 / _HEADROOM, out=out)
 
+    def decode_sum(self, gathered: Parts, width: int, dtype: torch.dtype, scratch: Scratch) -> Tensor:
+        total = self.grid.decode_sum(gathered, width, dtype, scratch)
+        return torch.mul(transform(total), 1 / _HEADROOM, out=total)
+
+    def decode_sum_encode(
+        self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch
+    ) -> None:
+        self.grid.decode_sum_encode(gathered, width, dtype, out, scratch)
+
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
         """``sqrt(n)`` times the rotated values' bound: all n errors of a block may align in one element.
 
@@ -49,6 +60,10 @@ class Rotated(Codec):
         rotated = self.grid.error_bound(transform(x), dtype, n.sqrt() * block_mean(x.abs() * 0 + margin))
         subnormal = self.grid.largest * SUBNORMAL_SLACK / _HEADROOM
         return n.sqrt() * (rotated + subnormal) + _TRANSFORM_SLACK * n * magnitude
+
+    def added_magnitude(self, magnitudes: Tensor) -> Tensor:
+        """The block's mean, n times: ``sqrt(n)`` in a rotated value, as much in n such values' errors."""
+        return block_size(magnitudes.shape[-1]).to(magnitudes.device) * block_mean(magnitudes)
 
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         """The rotated values' noise, spread evenly over each block by the orthonormal transform."""

@@ -54,6 +54,14 @@ class SparedColumns(Codec):
         for place, column in enumerate(self.columns):
             out[..., column].copy_(columns[..., place])
 
+    @staticmethod
+    def columns_sum(gathered: Tensor) -> Tensor:
+        """Adds spared columns ``[N, T, columns]`` over N, in fp32 and rank order."""
+        total = gathered[0].to(torch.float32)
+        for own in gathered[1:]:
+            total = total + own
+        return total
+
     def encode_into(self, x: Tensor, dtype: torch.dtype, out: Parts, scratch: Scratch) -> None:
         rest = self.rest(x, scratch.tensor("rest", tuple(x.shape), x.device))
         self.base.encode_into(rest, dtype, out[:-1], scratch)
@@ -63,12 +71,29 @@ class SparedColumns(Codec):
         self.base.decode_into(parts[:-1], dtype, out)
         self.put(parts[-1], out)
 
+    def decode_sum(self, gathered: Parts, width: int, dtype: torch.dtype, scratch: Scratch) -> Tensor:
+        total = self.base.decode_sum(gathered[:-1], width, dtype, scratch)
+        self.put(self.columns_sum(gathered[-1]), total)
+        return total
+
+    def decode_sum_encode(
+        self, gathered: Parts, width: int, dtype: torch.dtype, out: Parts, scratch: Scratch
+    ) -> None:
+        self.base.decode_sum_encode(gathered[:-1], width, dtype, out[:-1], scratch)
+        out[-1].copy_(self.columns_sum(gathered[-1]))
+
     def error_bound(self, x: Tensor, dtype: torch.dtype, margin: Tensor | float = 0.0) -> Tensor:
         """The base codec's for what it encodes; the spared columns have no error, as with codec ``none``."""
         if isinstance(margin, Tensor):
             margin = self.rest(margin, torch.empty_like(margin))
         bound = self.base.error_bound(self.rest(x, torch.empty_like(x)), dtype, margin)
         return self.rest(bound, bound)
+
+    def added_magnitude(self, magnitudes: Tensor) -> Tensor:
+        added = self.base.added_magnitude(self.rest(magnitudes, torch.empty_like(magnitudes)))
+        for column in self.columns:
+            added[..., column] = magnitudes[..., column]
+        return added
 
     def noise_power(self, x: Tensor, dtype: torch.dtype) -> Tensor:
         noise = self.base.noise_power(self.rest(x, torch.empty_like(x)), dtype)

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from harness.collective.kernels.tile import UNTUNED, places, sum_over_ranks
+from harness.collective.kernels.tile import HEADROOM, UNTUNED, places, rotated, rows_of, sum_over_ranks
 
 
 @triton.jit(do_not_specialize=UNTUNED)
@@ -21,17 +21,20 @@ def decode_sum_kernel(
     group: tl.constexpr,
     tile_blocks: tl.constexpr,
     columns: tl.constexpr,
+    chunks: tl.constexpr,
     kind: tl.constexpr,
     hadamard: tl.constexpr,
     whole: tl.constexpr,
 ) -> None:
     """One pass over what was gathered; fp32 sums in rank order, rounded once to ``out``'s dtype."""
-    number = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    number, start = rows_of(tile_blocks, columns, chunks)
     exists = number < blocks
-    start = tl.program_id(1) * columns
+    start += tl.program_id(1) * columns
     total = sum_over_ranks(
-        gathered, gathered_scales, number, exists, start, per_row, width, stored_width,
-        stored_stride, scales_stride, ranks, group, columns, kind, hadamard, whole,
+        gathered, gathered_scales, number, exists, start, per_row, stored_width,
+        stored_stride, scales_stride, blocks, ranks, group, columns, chunks, kind,
     )  # fmt: skip
+    if hadamard:
+        total = rotated(total, number, per_row, width, chunks, whole) * (1 / HEADROOM)
     row, column, inside = places(number, exists, start, per_row, width, group, columns)
     tl.store(out + row * width + column, total.to(out.dtype.element_ty), mask=inside)

@@ -11,13 +11,25 @@ from harness.collective.kernels.grid import (
     larger,
     largest_magnitudes,
     largest_magnitudes_of_both,
+    of_blocks,
     products_with_inverse,
     quotients,
     scales_of,
     to_grid,
     to_planes,
 )
-from harness.collective.kernels.tile import HEADROOM, UNTUNED, low_plane, message, places, rotated, sum_over_ranks
+from harness.collective.kernels.tile import (
+    HEADROOM,
+    UNTUNED,
+    blocks_of,
+    low_plane,
+    message,
+    places,
+    rotated,
+    rows_of,
+    sum_over_ranks,
+    to_rows,
+)
 
 
 @triton.jit(do_not_specialize=UNTUNED)
@@ -36,40 +48,31 @@ def encode_kernel(
     tile_blocks: tl.constexpr,
     columns: tl.constexpr,
     rest: tl.constexpr,
+    chunks: tl.constexpr,
     kind: tl.constexpr,
     reciprocal: tl.constexpr,
     hadamard: tl.constexpr,
     whole: tl.constexpr,
 ) -> None:
     """Reads ``x`` once and writes codes and scales once."""
-    number = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    number, start = rows_of(tile_blocks, columns, chunks)
     exists = number < blocks
-    first = message(x, number, exists, 0, per_row, width, row_stride, column_stride, group, columns)
+    first = message(x, number, exists, start, per_row, width, row_stride, column_stride, group, columns)
     if hadamard:
-        first = rotated(first * HEADROOM, number, per_row, width, whole)
+        first = rotated(first * HEADROOM, number, per_row, width, chunks, whole)
     if rest:
         last = message(x, number, exists, columns, per_row, width, row_stride, column_stride, group, rest)
         amax = largest_magnitudes_of_both(first, last)
     else:
-        amax = largest_magnitudes(first)
+        amax = of_blocks(largest_magnitudes(first), chunks)
     scale = scales_of(amax, largest, reciprocal)
-    tl.store(scales + number, scale, mask=exists)
+    block = blocks_of(tile_blocks)
+    tl.store(scales + block, scale, mask=block < blocks)
+    scale, amax = to_rows(scale, chunks), to_rows(amax, chunks)
     _store(
-        stored,
-        first,
-        scale,
-        amax,
-        number,
-        exists,
-        0,
-        per_row,
-        stored_width,
-        largest,
-        group,
-        columns,
-        kind,
-        reciprocal,
-    )
+        stored, first, scale, amax, number, exists, start, per_row, stored_width, largest,
+        group, columns, kind, reciprocal,
+    )  # fmt: skip
     if rest:
         _store(
             stored, last, scale, amax, number, exists, columns, per_row, stored_width, largest,
@@ -85,7 +88,6 @@ def sum_encode_kernel(
     scales: tl.tensor,
     blocks: tl.tensor,
     per_row: tl.tensor,
-    width: tl.tensor,
     stored_width: tl.tensor,
     stored_stride: tl.tensor,
     scales_stride: tl.tensor,
@@ -95,47 +97,37 @@ def sum_encode_kernel(
     tile_blocks: tl.constexpr,
     columns: tl.constexpr,
     rest: tl.constexpr,
+    chunks: tl.constexpr,
     kind: tl.constexpr,
     reciprocal: tl.constexpr,
-    hadamard: tl.constexpr,
-    whole: tl.constexpr,
 ) -> None:
-    """The same for the sum of what ``ranks`` have sent, which never reaches memory."""
-    number = tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+    """The same for the sum of what ``ranks`` have sent, which never reaches memory.
+
+    Rotated messages are added and encoded as they are: see `harness.collective.codecs.rotated`.
+    """
+    number, start = rows_of(tile_blocks, columns, chunks)
     exists = number < blocks
     first = sum_over_ranks(
-        gathered, gathered_scales, number, exists, 0, per_row, width, stored_width, stored_stride, scales_stride,
-        ranks, group, columns, kind, hadamard, whole,
+        gathered, gathered_scales, number, exists, start, per_row, stored_width, stored_stride, scales_stride,
+        blocks, ranks, group, columns, chunks, kind,
     )  # fmt: skip
-    if hadamard:
-        first = rotated(first * HEADROOM, number, per_row, width, whole)
     if rest:
         last = sum_over_ranks(
-            gathered, gathered_scales, number, exists, columns, per_row, width, stored_width, stored_stride,
-            scales_stride, ranks, group, rest, kind, hadamard, whole,
+            gathered, gathered_scales, number, exists, columns, per_row, stored_width, stored_stride,
+            scales_stride, blocks, ranks, group, rest, chunks, kind,
         )  # fmt: skip
         # Not folded as above: these parts lie otherwise in registers, and would have to change places first.
         amax = larger(largest_magnitudes(first), largest_magnitudes(last))
     else:
-        amax = largest_magnitudes(first)
+        amax = of_blocks(largest_magnitudes(first), chunks)
     scale = scales_of(amax, largest, reciprocal)
-    tl.store(scales + number, scale, mask=exists)
+    block = blocks_of(tile_blocks)
+    tl.store(scales + block, scale, mask=block < blocks)
+    scale, amax = to_rows(scale, chunks), to_rows(amax, chunks)
     _store(
-        stored,
-        first,
-        scale,
-        amax,
-        number,
-        exists,
-        0,
-        per_row,
-        stored_width,
-        largest,
-        group,
-        columns,
-        kind,
-        reciprocal,
-    )
+        stored, first, scale, amax, number, exists, start, per_row, stored_width, largest,
+        group, columns, kind, reciprocal,
+    )  # fmt: skip
     if rest:
         _store(
             stored, last, scale, amax, number, exists, columns, per_row, stored_width, largest,

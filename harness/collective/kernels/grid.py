@@ -31,6 +31,13 @@ def largest_magnitudes_of_both(x: tl.tensor, rest: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
+def of_blocks(magnitudes: tl.tensor, chunks: tl.constexpr) -> tl.tensor:
+    """The largest magnitudes ``[blocks]`` from those of blocks' chunks, ``[rows]``."""
+    blocks: tl.constexpr = magnitudes.shape[0] // chunks
+    return tl.reduce(magnitudes.reshape(chunks, blocks), 0, larger) if chunks > 1 else magnitudes
+
+
+@triton.jit
 def larger(a: tl.tensor, b: tl.tensor) -> tl.tensor:
     """The larger one; a NaN is larger than any number."""
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)

@@ -5,27 +5,34 @@ import triton.language as tl
 
 ONE_OVER_SQRT_128 = tl.constexpr(128**-0.5)
 
+A_THREADS_COLUMNS = tl.constexpr(8)
+"""How many a thread loads at once: 16 bytes of bf16."""
+
 
 @triton.jit
-def transform(x: tl.tensor, columns: tl.tensor, whole: tl.constexpr) -> tl.tensor:
-    """Transforms ``[blocks, 128]``: the same operations in the same order as torch's.
+def transform(x: tl.tensor, columns: tl.tensor, chunks: tl.constexpr, whole: tl.constexpr) -> tl.tensor:
+    """Transforms blocks of 128: the same operations in the same order as torch's.
 
     Args:
-        x: fp32, zero in columns that a block doesn't have.
-        columns: ``[blocks, 1]``, how many columns each block has. A block of fewer than 128 is cut into one
+        x: fp32 ``[rows, columns]`` of the tile, zero in columns that a block doesn't have.
+        columns: ``[rows, 1]``, how many columns each row's block has. A block of fewer than 128 is cut into one
             segment per power of two, largest first: the segment of column j is as long as the highest bit
             in which j differs from the block's length.
+        chunks: Rows that make a block; the first ones of all blocks come first.
         whole: Whether every block has 128.
     """
-    differs = tl.arange(0, 128)[None, :] ^ columns
+    size: tl.constexpr = x.shape[1]
+    blocks: tl.constexpr = x.shape[0] // chunks
+    column = (tl.arange(0, x.shape[0]) // blocks * size)[:, None] + tl.arange(0, size)[None, :]
+    differs = column ^ columns
     y = x * ONE_OVER_SQRT_128 if whole else x * _one_over_sqrt(differs)
-    y = _butterflies(y, differs, 64, whole)
-    y = _butterflies(y, differs, 32, whole)
-    y = _butterflies(y, differs, 16, whole)
-    y = _butterflies(y, differs, 8, whole)
-    y = _butterflies(y, differs, 4, whole)
-    y = _butterflies(y, differs, 2, whole)
-    return _butterflies(y, differs, 1, whole)
+    y = _butterflies(y, differs, 64, blocks, whole)
+    y = _butterflies(y, differs, 32, blocks, whole)
+    y = _butterflies(y, differs, 16, blocks, whole)
+    y = _butterflies(y, differs, 8, blocks, whole)
+    y = _butterflies(y, differs, 4, blocks, whole)
+    y = _butterflies(y, differs, 2, blocks, whole)
+    return _butterflies(y, differs, 1, blocks, whole)
 
 
 @triton.jit
@@ -37,10 +44,21 @@ def _one_over_sqrt(differs: tl.tensor) -> tl.tensor:
 
 
 @triton.jit
-def _butterflies(y: tl.tensor, differs: tl.tensor, half: tl.constexpr, whole: tl.constexpr) -> tl.tensor:
-    """Sums and differences of elements ``half`` apart, in segments longer than that."""
-    blocks: tl.constexpr = y.shape[0]
-    pairs = y.reshape(blocks, 64 // half, 2, half).trans(0, 1, 3, 2)
-    low, high = tl.split(pairs)
-    both = tl.join(low + high, low - high).trans(0, 1, 3, 2).reshape(blocks, 128)
+def _butterflies(
+    y: tl.tensor, differs: tl.tensor, half: tl.constexpr, blocks: tl.constexpr, whole: tl.constexpr
+) -> tl.tensor:
+    """Sums and differences of a block's elements ``half`` apart, in segments longer than that."""
+    size: tl.constexpr = y.shape[1]
+    apart: tl.constexpr = half if half < size else half * blocks
+    pairs = y.reshape(y.numel // (2 * apart), 2, apart)
+    if half >= size or half < A_THREADS_COLUMNS:
+        low, high = tl.split(pairs.trans(0, 2, 1))
+        both = tl.join(low + high, low - high).trans(0, 2, 1).reshape(y.shape)
+    else:
+        # The other one of a pair is another thread's. Split, pairs would change threads, and back again; to reduce
+        # them by an exclusive or takes one exchange, of which the own value leaves the other.
+        bits = pairs.to(tl.int32, bitcast=True)
+        other = (bits ^ tl.xor_sum(bits, 1, keep_dims=True)).to(tl.float32, bitcast=True)
+        sign = tl.where(tl.arange(0, 2) == 0, 1.0, -1.0)[None, :, None]
+        both = tl.fma(pairs, sign, other).reshape(y.shape)
     return both if whole else tl.where(differs >= 2 * half, both, y)

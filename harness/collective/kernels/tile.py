@@ -1,4 +1,4 @@
-"""A kernel's tile, fp32 ``[blocks, columns]``: where its elements lie, and what they are.
+"""A kernel's tile, fp32 ``[rows, columns]``: where its elements lie, and what they are.
 
 A block is what shares a scale: a row where a codec has one a token, a group of columns where it has one a
 group. Blocks are numbered through the matrix row by row, so that a tile can hold parts of a row or many rows.
@@ -18,6 +18,29 @@ UNTUNED = ("blocks", "per_row", "scales_stride", "largest")
 
 
 @triton.jit
+def blocks_of(tile_blocks: tl.constexpr) -> tl.tensor:
+    """The numbers of a program's blocks."""
+    return tl.program_id(0) * tile_blocks + tl.arange(0, tile_blocks)
+
+
+@triton.jit
+def rows_of(tile_blocks: tl.constexpr, columns: tl.constexpr, chunks: tl.constexpr) -> tuple[tl.tensor, tl.tensor]:
+    """The block of each of a program's rows, ``[rows]``, and where in it the row starts, ``[rows, 1]``.
+
+    A tile's row is a block, or one of its ``chunks``: the first chunks of all blocks come first.
+    """
+    row = tl.arange(0, tile_blocks * chunks)
+    return tl.program_id(0) * tile_blocks + row % tile_blocks, (row // tile_blocks * columns)[:, None]
+
+
+@triton.jit
+def to_rows(of_block: tl.tensor, chunks: tl.constexpr) -> tl.tensor:
+    """What ``[blocks]`` says of a block, for each of its rows."""
+    blocks: tl.constexpr = of_block.shape[0]
+    return tl.broadcast_to(of_block[None, :], (chunks, blocks)).reshape(chunks * blocks)
+
+
+@triton.jit
 def places(
     number: tl.tensor,
     exists: tl.tensor,
@@ -27,11 +50,11 @@ def places(
     group: tl.constexpr,
     columns: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
-    """Rows ``[blocks, 1]``, columns ``[blocks, columns]`` and whether there is such an element.
+    """Rows ``[rows, 1]``, columns ``[rows, columns]`` and whether there is such an element.
 
     Args:
-        number: ``[blocks]``.
-        exists: ``[blocks]``, whether there is a block of this number.
+        number: The block of each of the tile's rows, ``[rows]``.
+        exists: Whether there is a block of this number.
         start: Where in each block to start.
         per_row: Blocks a row.
         width: Columns of the matrix.
@@ -52,10 +75,12 @@ def places(
 
 
 @triton.jit
-def rotated(x: tl.tensor, number: tl.tensor, per_row: tl.tensor, width: tl.tensor, whole: tl.constexpr) -> tl.tensor:
+def rotated(
+    x: tl.tensor, number: tl.tensor, per_row: tl.tensor, width: tl.tensor, chunks: tl.constexpr, whole: tl.constexpr
+) -> tl.tensor:
     """The Hadamard transform of each block of 128, or of what the row has left."""
     columns = tl.minimum(width - (number % per_row) * 128, 128)
-    return transform(x, columns[:, None], whole)
+    return transform(x, columns[:, None], chunks, whole)
 
 
 @triton.jit
@@ -84,16 +109,15 @@ def sum_over_ranks(
     exists: tl.tensor,
     start: tl.tensor,
     per_row: tl.tensor,
-    width: tl.tensor,
     stored_width: tl.tensor,
     stored_stride: tl.tensor,
     scales_stride: tl.tensor,
+    blocks: tl.tensor,
     ranks: tl.constexpr,
     group: tl.constexpr,
     columns: tl.constexpr,
+    chunks: tl.constexpr,
     kind: tl.constexpr,
-    hadamard: tl.constexpr,
-    whole: tl.constexpr,
 ) -> tl.tensor:
     """Decodes a part of every rank's message and adds in rank order; the strides are from rank to rank."""
     packed: tl.constexpr = 2 if kind == "int4" or kind == "int6" else 1  # noqa: PLR1714 - Triton knows no sets
@@ -107,28 +131,15 @@ def sum_over_ranks(
         high = stored + row * stored_width + plane + column
     else:
         inside_high, high = inside, at
-    scales_at = scales + number
-    total = _decoded(
-        at, high, scales_at, number, exists, inside, inside_high, per_row, width, kind, hadamard, whole
-    )  # fmt: skip
+    block = blocks_of(number.shape[0] // chunks)
+    scales_at, scaled = scales + block, block < blocks
+    total = _decoded(at, high, scales_at, scaled, inside, inside_high, chunks, kind)
     # The multiplication in there and the addition must not become one operation: see launch.py.
-    if hadamard:
-        # Written out for many ranks, so much arithmetic leaves too few registers, and is compiled for minutes.
-        for _ in range(1, ranks):
-            at += stored_stride
-            high += stored_stride
-            scales_at += scales_stride
-            total += _decoded(
-                at, high, scales_at, number, exists, inside, inside_high, per_row, width, kind, hadamard, whole
-            )  # fmt: skip
-    else:
-        for _ in tl.static_range(1, ranks):
-            at += stored_stride
-            high += stored_stride
-            scales_at += scales_stride
-            total += _decoded(
-                at, high, scales_at, number, exists, inside, inside_high, per_row, width, kind, hadamard, whole
-            )  # fmt: skip
+    for _ in tl.static_range(1, ranks):
+        at += stored_stride
+        high += stored_stride
+        scales_at += scales_stride
+        total += _decoded(at, high, scales_at, scaled, inside, inside_high, chunks, kind)
     return total
 
 
@@ -143,15 +154,11 @@ def _decoded(
     at: tl.tensor,
     high: tl.tensor,
     scales_at: tl.tensor,
-    number: tl.tensor,
-    exists: tl.tensor,
+    scaled: tl.tensor,
     inside: tl.tensor,
     inside_high: tl.tensor,
-    per_row: tl.tensor,
-    width: tl.tensor,
+    chunks: tl.constexpr,
     kind: tl.constexpr,
-    hadamard: tl.constexpr,
-    whole: tl.constexpr,
 ) -> tl.tensor:
     """Decodes one rank's part of a tile. ``high`` is where INT6's second plane lies."""
     if kind == "int6":
@@ -159,7 +166,5 @@ def _decoded(
     else:
         values = from_grid(tl.load(at, mask=inside, other=0), kind)
     if kind != "plain":
-        values *= tl.load(scales_at, mask=exists, other=0.0)[:, None]
-    if hadamard:
-        values = rotated(values, number, per_row, width, whole) * (1 / HEADROOM)
+        values *= to_rows(tl.load(scales_at, mask=scaled, other=0.0), chunks)[:, None]
     return values

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table, and draws the plots where asked to."""
     parser = argparse.ArgumentParser(prog="python -m suites.speed.model")
     parser.add_argument(
-        "measurements", type=Path, help="what bench --device cuda wrote, such as docs/measurements/h200.json"
+        "measurements", type=Path, help="what bench --device cuda wrote, such as docs/measurements/h100.json"
     )
     parser.add_argument("--out", type=Path, help="a folder for the plots")
     chosen = parser.parse_args(arguments)

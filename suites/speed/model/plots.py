@@ -27,9 +27,12 @@ def draw(run: Run, folder: Path) -> None:
 def operations(one: Measurement) -> float:
     """fp32 operations that a measured kernel does for its codec's arithmetic."""
     rotation = HADAMARD_OPERATIONS if one.codec == "int8_hadamard" else 0
-    decoding = one.ranks * (2 + rotation) - 1
-    encoding = QUANTIZE_OPERATIONS + rotation
-    of_each = {"quantize": encoding, "dequantize-sum": decoding, "sum-requantize": decoding + encoding}
+    adding = one.ranks * 2 - 1
+    of_each = {
+        "quantize": rotation + QUANTIZE_OPERATIONS,
+        "dequantize-sum": adding + rotation,
+        "sum-requantize": adding + QUANTIZE_OPERATIONS,
+    }
     return float(of_each[one.operation] * one.tokens * one.width)
 
 
