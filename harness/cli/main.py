@@ -44,6 +44,10 @@ def _command_line() -> int:
     except HarnessError as error:
         sys.stderr.write(f"ERROR\n{harmless(str(error))}\n")
         return ERROR
+    except OSError as error:
+        # Of this machine's disk, and nobody's mistake here: the words say which file and why.
+        sys.stderr.write(f"ERROR\n{harmless(str(error))}\n")
+        return ERROR
     except TyperException as error:
         # Not typer's own exit code 2, which is INCONCLUSIVE here.
         sys.stderr.write(f"ERROR\n{error.format_message()}\n")

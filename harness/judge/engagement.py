@@ -2,19 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from harness.judge.rank_log import NEVER_COMPRESSED, OF_DRAFTS, RankLog, is_prefill, read_rank
 from harness.plan.flag_coverage import explain, model_class
 from harness.plan.plan import Arm, Plan
-from harness.safety import parse_line
 from harness.sglang_plugin.policy import PLAIN, SITES, Policy
 from harness.strict import Strict
 
-# SGLang's gate: the modes in which it never compresses (ForwardMode.is_decode_or_idle).
-NEVER_COMPRESSED = frozenset({"DECODE", "IDLE", "OUTSIDE"})
-# Passes of speculative decoding, which may compress: their tokens are no prompt's.
-OF_DRAFTS = frozenset({"TARGET_VERIFY", "DRAFT_EXTEND", "DRAFT_EXTEND_V2"})
-JUDGED_FACTS = frozenset({"flag", "tp_size", "layers", "hidden"})
 SHOWN_FAULTS = 3
 NOT_PROVEN = "compression is not proven"
 
@@ -161,38 +156,6 @@ def read_engagement(
         )
         faults.append(f"the ranks differ: {differing}")
     return Engagement(ranks=ranks, facts=_shared(all_facts), faults=faults)
-
-
-class RankLog(NamedTuple):
-    """One rank's log: what it says of itself, and its forward passes."""
-
-    facts: dict[str, Any]
-    passes: list[dict[str, Any]]
-
-
-def read_rank(file: Path) -> RankLog:
-    """Read one rank's log.
-
-    Raises:
-        OSError: It is not there.
-        ValueError: It is no such log.
-    """
-    lines = file.read_text(encoding="utf-8").splitlines()
-    if not lines:
-        raise ValueError("is empty")
-    facts, *rest = map(parse_line, lines)
-    # A run that was resumed started another server, whose ranks add to the same logs.
-    passes = [line for line in rest if line != facts]
-    if not isinstance(facts, dict) or not facts.keys() >= JUDGED_FACTS:
-        raise ValueError("its first line lacks the rank's facts")
-    if not all(isinstance(forward, dict) and {"mode", "tokens"} <= forward.keys() for forward in passes):
-        raise ValueError("it holds a line that is no forward pass")
-    return RankLog(facts, passes)
-
-
-def is_prefill(forward: dict[str, Any]) -> bool:
-    """Return whether a forward pass of a rank's log may compress, and had tokens."""
-    return forward["mode"] not in NEVER_COMPRESSED and forward["tokens"] > 0
 
 
 def _count(rank: int, passes: list[dict[str, Any]]) -> RankCounts:

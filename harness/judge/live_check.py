@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.judge.engagement import SHOWN_FAULTS, Engagement, first_few
 from harness.judge.live_check_summary import in_short
-from harness.safety import parse_line
+from harness.judge.rank_log import CheckedFacts, CheckedPass, must_be, read_lines
 from harness.sglang_plugin.policy import SITES, Policy
 from harness.stats.proportion import share_bounds
 from harness.strict import Strict
@@ -24,13 +24,7 @@ FP32_DB = 100.0
 TOKENS = ("token0", "rest")
 NOT_RIGHT = "compression did not run right"
 NOT_CHECKED = "it is not proven that compression ran right"
-FACTS = ("every", "codec", "algorithm")
 COUNTED = ("calls", "pass_seconds", "check_seconds")
-# What a checked call must say, and each of its two kinds of token.
-JUDGED = frozenset({"call", "site", "layer", "codec", "algorithm", "nonfinite", "swallowed", "differing"})
-TALLIED = frozenset(
-    ("tokens", "elements", "beyond", "over_bound", "signal", "error", "claimed", "nonzero", "flushed", "crest")
-)
 
 
 class Errors(Strict):
@@ -210,37 +204,18 @@ def _all(samples: list[dict[str, Any]], name: str) -> str:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    lines = [parse_line(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    if not lines or not isinstance(lines[0], dict) or not all(name in lines[0] for name in FACTS):
-        raise ValueError("its first line does not say what was checked")
+    facts, rest = read_lines(file)
+    must_be(CheckedFacts, [facts], "its first line does not say what was checked")
     # A run that was resumed started another server, whose ranks add to the same logs and count from none.
     passes, before, last = [], dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, 0)
-    for line in lines[1:]:
-        if line == lines[0]:
+    for line in rest:
+        if line == facts:
             before = last
             continue
-        if not isinstance(line, dict) or not {"samples", *COUNTED} <= line.keys():
-            raise ValueError("it holds a line that is no checked pass")
-        if not all(map(_is_sample, line["samples"])):
-            raise ValueError("it holds a sample that is none")
+        must_be(CheckedPass, [line], "it holds a line that is no checked pass")
         last = {name: line[name] + before[name] for name in COUNTED}
         passes.append({**line, **last})
-    return lines[0], passes
-
-
-def _is_sample(sample: object) -> bool:
-    """Return whether a checked call says all that is judged of it."""
-    return (
-        isinstance(sample, dict)
-        and sample.keys() >= JUDGED
-        and type(sample["nonfinite"]) is int
-        and all(
-            isinstance(tally := sample.get(part), dict)
-            and tally.keys() >= TALLIED
-            and all(type(number) in {int, float} for number in tally.values())
-            for part in ("token0", "rest")
-        )
-    )
+    return facts, passes
 
 
 def _what(sample: dict[str, Any]) -> tuple[int, str, int]:

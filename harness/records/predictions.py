@@ -84,6 +84,12 @@ class CompareLine(TextPredictions):
     candidate: list[float] = Field(default_factory=list)
     same_top: list[bool] = Field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if len({len(column) for column in (self.kl, self.baseline, self.candidate, self.same_top)}) > 1:
+            raise ValueError("its columns are not of one length")
+        return self
+
 
 def read_compared(file: Path) -> dict[str, CompareLine]:
     """Read what an arm's server found of each text, by the SHA-256 of its token ids; the last that was compared.

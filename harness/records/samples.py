@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
+
+from pydantic import FiniteFloat, model_validator
 
 from harness.records.run import read_lines, write_lines
 from harness.strict import Strict
@@ -46,12 +49,20 @@ class Sample(Strict):
     answer: str | None
     right: bool | None
     choices: list[str] | None = None
-    logprobs: list[float] | None = None
+    logprobs: list[FiniteFloat] | None = None
     text: str | None = None
     generated_tokens: int | None = None
     finish_reason: str | None = None
     cluster: str | None = None
     error: str | None = None
+
+    @model_validator(mode="after")
+    def _true_to_itself(self) -> Self:
+        if self.logprobs is not None and len(self.logprobs) != len(self.choices or ()):
+            raise ValueError(f"{len(self.choices or ())} choices have {len(self.logprobs)} log-probabilities")
+        if self.choices is not None and self.right is not None and self.right != (self.answer == self.target):
+            raise ValueError(f"the answer {self.answer!r}, with {self.target!r} right, is said to be {self.right}")
+        return self
 
     @property
     def key(self) -> tuple[str, str, int]:

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from harness.judge.engagement import NEVER_COMPRESSED, OF_DRAFTS, is_prefill
+from harness.judge.rank_log import NEVER_COMPRESSED, OF_DRAFTS, is_prefill
 from harness.records.run_folder import ArmFolder
 from harness.records.tail import Tail
 from harness.records.time_spent import Passes

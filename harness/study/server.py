@@ -7,7 +7,8 @@ from typing import Any
 
 from harness.ask.questionnaire import Questionnaire
 from harness.errors import HarnessError
-from harness.judge.engagement import is_prefill, policy_faults
+from harness.judge.engagement import policy_faults
+from harness.judge.rank_log import is_prefill
 from harness.records.predictions import TextPredictions
 from harness.records.run_folder import ArmFolder
 from harness.records.tail import Tail

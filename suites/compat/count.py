@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from harness.config.load import load
-from harness.judge.engagement import RankLog, is_prefill, read_rank
+from harness.judge.rank_log import RankLog, is_prefill, read_rank
 from harness.plan.arms import server_arm
 from harness.prepare.random_models import LAST, NEXT
 from harness.serve.server import Start, running

@@ -86,7 +86,6 @@ NOT_NEEDED = (
     "report.svg",
     "baseline/server.log",
     "baseline/requests.jsonl",
-    "tasks/boolq.yaml",
 )
 # A lost last line of these is one sample in ten thousand of a check by samples.
 SAMPLED = "live-rank"

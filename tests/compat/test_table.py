@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.judge.engagement import RankLog
+from harness.judge.rank_log import RankLog
 from harness.places import ROOT
 from suites.compat.__main__ import KEPT
 from suites.compat.count import Counted, read_counts

@@ -25,7 +25,15 @@ def test_whatever_is_generated_is_read_back(
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "samples.jsonl"
     samples = [
-        make_sample(index, text=text, answer=answer, logprobs=[value, -1.5])
+        make_sample(
+            index,
+            text=text,
+            answer=answer,
+            choices=["a", "b"],
+            logprobs=[value, -1.5],
+            right=answer == "b",
+            target="b",
+        )
         for index, (text, answer, value) in enumerate(rows)
     ]
     file.unlink(missing_ok=True)
@@ -87,3 +95,16 @@ def test_types_are_not_guessed_in_a_file(tmp_path: Path) -> None:
     file.write_text(json.dumps({**make_sample().model_dump(), "right": "true"}) + "\n")
     with pytest.raises(HarnessError, match="right"):
         read_samples(file)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"logprobs": [-1.0]}, "2 choices have 1 log-probabilities"),
+        ({"logprobs": [-1.0, float("nan")]}, "finite"),
+        ({"right": False}, "the answer 'yes', with 'yes' right, is said to be False"),
+    ],
+)
+def test_a_choice_that_contradicts_itself_is_no_sample(changed: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make_choice(target="yes", answer="yes", choices=["no", "yes"], **changed)
