@@ -211,7 +211,7 @@ def _nan(lab: Lab) -> Seen:
 
 
 def _untrue(lab: Lab) -> Seen:
-    return _changed_samples(lab, lambda row: row.update(right=True))
+    return _changed_samples(lab, lambda row: row.update(right=not row["right"]))
 
 
 def _links(lab: Lab) -> Seen:
