@@ -53,6 +53,7 @@ def test_arms_run_in_processes_of_their_hosts_each_once(tmp_path: Path, one: Pla
     assert (tmp_path / "reports" / "run-2" / "compressed" / "engagement" / "rank-1.jsonl").exists()
 
 
+@pytest.mark.campaign
 def test_a_node_that_ends_changes_nothing_but_attempts(tmp_path: Path, one: Plan, cluster: Any) -> None:
     (tmp_path / "one" / "reports" / "slow.txt").write_text("4")
     nodes = {node.node_id: node for node in (add_node(cluster), add_node(cluster))}
@@ -85,6 +86,7 @@ def test_a_node_that_ends_changes_nothing_but_attempts(tmp_path: Path, one: Plan
     assert report.runs[0].again[0] in " ".join(read_notes(tmp_path / "reports" / "run-0"))
 
 
+@pytest.mark.campaign
 def test_a_head_that_is_interrupted_leaves_no_process_and_no_file_on_a_host(
     tmp_path: Path, one: Plan, cluster: Any
 ) -> None:

@@ -12,7 +12,8 @@ import pytest
 from harness.places import ROOT
 from harness.safety import parse_line
 
-pytestmark = [pytest.mark.server, pytest.mark.usefixtures("server_python", "no_strays")]
+# Three servers: `nox -s campaigns`.
+pytestmark = [pytest.mark.campaign, pytest.mark.server, pytest.mark.usefixtures("server_python", "no_strays")]
 LIMIT = 8
 # A bound against hanging, and no claim of speed.
 PATIENCE_S = 2400
