@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -105,6 +106,6 @@ def test_types_are_not_guessed_in_a_file(tmp_path: Path) -> None:
         ({"right": False}, "the answer 'yes', with 'yes' right, is said to be False"),
     ],
 )
-def test_a_choice_that_contradicts_itself_is_no_sample(changed: dict[str, object], said: str) -> None:
+def test_a_choice_that_contradicts_itself_is_no_sample(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         make_choice(target="yes", answer="yes", choices=["no", "yes"], **changed)
