@@ -44,11 +44,13 @@ UV_VARIABLES = {"cert": "SSL_CERT_FILE", "timeout": "UV_HTTP_TIMEOUT", "default-
 PASS, ERROR = 0, 3
 
 
-def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
-    """Return the interpreter of the harness's own environment, made on first use."""
+def harness_environment(session: nox.Session, *, dev: bool = False, beside: str | None = None) -> Path:
+    """Return the interpreter of the harness's own environment, made on first use; another with `beside` in it."""
     with alone(session):
-        python = environment(session, "harness")
+        python = environment(session, beside or "harness")
         install(session, python, "harness.txt", *SOURCES)
+        if beside is not None:
+            install(session, python, f"{beside}.txt")
         if dev:
             install(session, python, "dev.txt")
     return python
@@ -56,13 +58,7 @@ def harness_environment(session: nox.Session, *, dev: bool = False) -> Path:
 
 def fleet_environment(session: nox.Session, *, dev: bool = False) -> Path:
     """Return the interpreter of the harness's environment with Ray in it, made on first use."""
-    with alone(session):
-        python = environment(session, "fleet")
-        install(session, python, "harness.txt", *SOURCES)
-        install(session, python, "fleet.txt")
-        if dev:
-            install(session, python, "dev.txt")
-    return python
+    return harness_environment(session, dev=dev, beside="fleet")
 
 
 def server_cpu_environment(session: nox.Session) -> Path:

@@ -26,7 +26,6 @@ from environments import (
     RELEASES,
     REQUIREMENTS,
     ROOT,
-    SOURCES,
     alone,
     end_with,
     environment,
@@ -183,10 +182,7 @@ def numerics(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time the collective on the CPU, its kernels (-- --device cuda), or clients of one server (-- --server)."""
     if "--server" in session.posargs:
-        with alone(session):
-            python = environment(session, "stock-client")
-            install(session, python, "harness.txt", *SOURCES)
-            install(session, python, "stock-client.txt")
+        python = harness_environment(session, beside="stock-client")
         server = server_cpu_environment(session)
         prepare_plugin(session)
         rest = [argument for argument in session.posargs if argument != "--server"]

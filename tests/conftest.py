@@ -13,7 +13,9 @@ from harness.config.suite import KnownAnswer, Source
 from harness.config.thresholds import Threshold
 from harness.places import CPU_SHIMS, TASKS
 from harness.plan.plan import KEY_FILE, PORT, Arm, FidelityPlan, Plan, TaskPlan
+from harness.plan.preflight import Sglang
 from harness.prepare.data import prepare
+from harness.run import setup
 from harness.run.display import Display
 
 FAKE_SERVER = ("-m", "suites.faults.server")
@@ -31,6 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def display() -> Display:
     return Display(Console(width=160))
+
+
+@pytest.fixture
+def no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake server is no SGLang: what asks an installed one is tested in test_preflight.py."""
+    settings = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
+    found = Sglang(version="fake", settings=settings, packages="none", plugin="f00")
+    monkeypatch.setattr(setup, "check_plan", lambda _plan: found)
 
 
 @pytest.fixture(scope="session")

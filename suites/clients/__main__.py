@@ -69,7 +69,7 @@ class Bench:
     """A live server, its clients, and one task."""
 
     def __init__(self, plan: Plan, name: str, server: Server, folder: ArmFolder) -> None:
-        self._plan, self._server, self._folder = plan, server, folder
+        self._plan, self._server = plan, server
         self._task = LmEvalTask(name, plan.tasks[name], Path(plan.data))
         self._logs = RankLogs(folder, plan.tp)
         self._scored = self._task.protocol()["output_type"] == "multiple_choice"
@@ -178,17 +178,16 @@ def section(name: str, turns: Mapping[str, Sequence[Turn]], again: str, bar: flo
     rows = []
     for client, own in turns.items():
         questions = sum(len(turn.found) for turn in own)
-        ratios = [theirs.seconds / mine.seconds for theirs, mine in zip(own, ours, strict=True)]
+        ratios = ratios_of(own, ours)
         ratio = statistics.median(ratios)
         met = client != STOCK or ratio >= bar
-        found = [{**one} for one in (_all(ours), _all(own))]
         cells = [
             client,
             f"{questions / sum(turn.seconds for turn in own):.2f}",
             f"{sum(turn.requests for turn in own) / questions:.2f}",
             f"{sum(turn.prefilled for turn in own) / questions:.0f}",
             "1" if client == OURS else f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-            f"asked again: {again}" if client == OURS else agreement(*found),
+            f"asked again: {again}" if client == OURS else agreement(_all(ours), _all(own)),
         ]
         rows.append([Marked(cell, "" if met else "red") for cell in cells])
     head = [
@@ -201,6 +200,11 @@ def section(name: str, turns: Mapping[str, Sequence[Turn]], again: str, bar: flo
     ]
     words = f"Bar: {bar} times lm-eval's client. Each client took a turn in each of {len(ours)} rounds."
     return Section(title=name, words=words, head=head, rows=rows)
+
+
+def ratios_of(theirs: Sequence[Turn], ours: Sequence[Turn]) -> list[float]:
+    """Return how many times as long as ours theirs took, round by round."""
+    return [their.seconds / own.seconds for their, own in zip(theirs, ours, strict=True)]
 
 
 def _all(turns: Sequence[Turn]) -> Found:
@@ -237,10 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         tell(f"{name}, round {number + 1}: {client}: {own[-1].seconds:.1f} s")
                 again = agreement(_all(turns[OURS][:1]), bench.turn(OURS, range(size)).found)
                 sections.append(section(name, turns, again, BARS[name]))
-                ratios = [
-                    theirs.seconds / ours.seconds for theirs, ours in zip(turns[STOCK], turns[OURS], strict=True)
-                ]
-                missed |= statistics.median(ratios) < BARS[name]
+                missed |= statistics.median(ratios_of(turns[STOCK], turns[OURS])) < BARS[name]
                 data[name] = {
                     client: [
                         {"seconds": turn.seconds, "requests": turn.requests, "prefilled": turn.prefilled}

@@ -12,12 +12,11 @@ from harness.fleet.records import FleetFolder, FleetRun
 from harness.fleet.relocate import relocate
 from harness.fleet.shards import merge_records
 from harness.plan.plan import Plan, Shard
-from harness.plan.preflight import Sglang
 from harness.records.arm_end import DONE, REFUSED
 from harness.records.run import ArmRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
-from harness.run import pipeline, setup
+from harness.run import pipeline
 from harness.run.checkpoint import legs, share
 from harness.run.display import Display
 from harness.run.one_arm import run_arm
@@ -26,7 +25,6 @@ from tests.fleet.simulated import SimulatedCluster
 from tests.support import run_folder, write_model
 
 MakePlan = Callable[..., Plan]
-SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
 
 
 @pytest.mark.parametrize("questions", [1, 16, 17, 100, 128])
@@ -38,13 +36,10 @@ def test_shards_are_whole_legs_of_which_each_is_asked_once_and_in_order(question
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-@pytest.mark.usefixtures("no_strays")
+@pytest.mark.usefixtures("no_sglang", "no_strays")
 def test_two_shards_of_real_processes_leave_what_one_server_leaves(
-    fake_plan: MakePlan, tmp_path: Path, display: Display, monkeypatch: pytest.MonkeyPatch
+    fake_plan: MakePlan, tmp_path: Path, display: Display
 ) -> None:
-    monkeypatch.setattr(
-        setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
-    )
     plan = fake_plan()
     boolq = plan.tasks["boolq"].model_copy(update={"questions": 40})
     plan = plan.model_copy(

@@ -7,25 +7,16 @@ import pytest
 
 from harness.config.suite import Deadlines
 from harness.plan.plan import Plan
-from harness.plan.preflight import Sglang
 from harness.records.predictions import FIDELITY, TextRecord
 from harness.records.run import write_lines
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import write_samples
-from harness.run import arms, pipeline, setup
+from harness.run import arms, pipeline
 from harness.run.display import Display
 from tests.support import failed, make_choice, make_predictions
 
-pytestmark = pytest.mark.usefixtures("no_strays")
+pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
 MakePlan = Callable[..., Plan]
-SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
-
-
-@pytest.fixture(autouse=True)
-def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
-    )
 
 
 def within(plan: Plan, **deadlines: int) -> Plan:

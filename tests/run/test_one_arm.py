@@ -9,25 +9,16 @@ import pytest
 
 from harness.fleet.relocate import relocate
 from harness.plan.plan import Plan
-from harness.plan.preflight import Sglang
 from harness.records.arm_end import DIED, DONE, ENDED, REFUSED, UNLIKE, ArmEnd
 from harness.records.run import ArmRecord, Fingerprint, read_record, write_record
 from harness.records.run_folder import RunFolder
-from harness.run import pipeline, setup
+from harness.run import pipeline
 from harness.run.display import Display
 from harness.run.one_arm import run_arm
 from tests.support import run_folder, write_model
 
-pytestmark = pytest.mark.usefixtures("no_strays")
+pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
 MakePlan = Callable[..., Plan]
-SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
-
-
-@pytest.fixture(autouse=True)
-def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
-    )
 
 
 def alone(plan: Plan, folder: Path) -> Plan:

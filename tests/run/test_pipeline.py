@@ -11,25 +11,16 @@ import pytest
 from harness.ask import lm_eval_task
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
-from harness.plan.preflight import Sglang
 from harness.records.questions import read_prompts
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
 from harness.report.build import build_report
-from harness.run import arms, pipeline, setup
+from harness.run import arms, pipeline
 from harness.run.display import Display
 from tests.support import run_folder
 
-pytestmark = pytest.mark.usefixtures("no_strays")
-SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
-SGLANG = Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
+pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
 MakePlan = Callable[..., Plan]
-
-
-@pytest.fixture(autouse=True)
-def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake server is no SGLang: what asks an installed one is tested in test_preflight.py."""
-    monkeypatch.setattr(setup, "check_plan", lambda _plan: SGLANG)
 
 
 def test_a_good_run_passes_and_its_report_is_built_again_from_its_files(

@@ -14,21 +14,19 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
-from harness.plan.preflight import Sglang
 from harness.records.run import CUT_OFF, RunRecord, read_record, write_record
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
 from harness.report.build import build_report
 from harness.report.model import Report
-from harness.run import arms, pipeline, setup
+from harness.run import arms, pipeline
 from harness.run.display import Display
 from harness.run.journal import plan_to_resume
 from harness.serve.server import end, end_left_behind
 from tests.support import run_folder, write_model
 
-pytestmark = pytest.mark.usefixtures("no_strays")
+pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
 MakePlan = Callable[..., Plan]
-SETTINGS = frozenset({"enable_quant_communications", "tp_size", "api_key", "dtype"})
 # The harness itself, but for the question to an SGLang that the fake server is not.
 COMMAND = """
 import sys
@@ -40,13 +38,6 @@ setup.check_plan = lambda _plan: Sglang(version="fake", settings=settings, packa
 sys.argv = ["harness", "accuracy", "--resume", sys.argv[1]]
 sys.exit(main())
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_sglang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        setup, "check_plan", lambda _plan: Sglang(version="fake", settings=SETTINGS, packages="none", plugin="f00")
-    )
 
 
 @pytest.fixture
