@@ -346,7 +346,7 @@ def lint(session: nox.Session) -> None:
     """Check style, types and who imports what."""
     python = harness_environment(session, dev=True)
     server = server_cpu_environment(session)
-    ray = fleet_environment(session)
+    ray = fleet_environment(session, dev=True)
     exclude = "|".join(f"^{path}/" for path in SERVER_SIDE)
     mypy = ("-m", "mypy", "--no-error-summary")
     there = [path for path in SERVER_SIDE if (ROOT / path).exists()]
