@@ -9,8 +9,6 @@ from command_line import FAIL, end_with_worst, pop_option
 from environments import ERROR, PASS, harness_environment, run
 from suite_runs import BROKEN, of_device, run_accuracy, run_compat, suites
 
-# Its weights are random: it proves what is compressed and judges nothing, so no night of it would be green.
-UNDECIDED = ("tiny-moe-cpu",)
 # Runs of each suite that a night leaves whole; of older ones that were good the report and the memory stay.
 KEPT_RUNS = 60
 
@@ -20,8 +18,9 @@ def run_night(session: nox.Session) -> None:
     began = f"{datetime.now(tz=UTC):%Y-%m-%dT%H:%M:%S}"
     device, rest = pop_option(session.posargs, "--device", "cpu")
     keep, rest = pop_option(rest, "--keep", str(KEPT_RUNS))
-    devices = suites(session)
-    names = [name for name in of_device(session, device, devices) if name not in UNDECIDED]
+    # No night of a suite that judges nothing would be green.
+    devices = suites(session, "--judged")
+    names = of_device(session, device, devices)
     interpreter, _ = pop_option(rest, "--server-python", "")
     numeric = ["--server-python", interpreter] if interpreter else []
     # The numerical suite knows no NPU: there it tests the arithmetic on the host's CPU.

@@ -90,9 +90,9 @@ def prepare(session: nox.Session, server: Path) -> int:
     return run(session, harness_environment(session), "-m", "harness", "prepare", env=harness_env(server))
 
 
-def suites(session: nox.Session, *named: str) -> dict[str, str]:
-    """Return each suite's device by its name, or that of those named, by name or file."""
-    listed = must_run(session, harness_environment(session), "-m", "harness", "suites", *named, silent=True)
+def suites(session: nox.Session, *arguments: str) -> dict[str, str]:
+    """Return each suite's device by its name, or that of those that the arguments of `harness suites` choose."""
+    listed = must_run(session, harness_environment(session), "-m", "harness", "suites", *arguments, silent=True)
     return {name: device for name, device, *_ in (line.split("\t") for line in str(listed).splitlines())}
 
 

@@ -102,6 +102,19 @@ def test_suites_of_one_device(harness: Harness) -> None:
     assert harness("suites", "--device", "abacus").out == ""
 
 
+def test_suites_that_judge_something(harness: Harness, tmp_path: Path) -> None:
+    """What a night runs: a mixture of experts of random weights is proven and judged by nobody."""
+    judged = [line.split("\t")[0] for line in harness("suites", "--judged").out.splitlines()]
+    assert set(suite_names()) - set(judged) == {"tiny-moe-cpu"}
+    broken = tmp_path / "suite.yaml"
+    broken.write_text("device: cpu\n")
+    assert harness("suites", str(broken), "--judged").out.split("\t")[1] == "broken"
+    # Wrong thresholds: its run says what is wrong with them.
+    shutil.copy(SUITES / "tiny-moe-cpu.yaml", broken)
+    (tmp_path / "thresholds.yaml").write_text("models: {}\n")
+    assert harness("suites", str(broken), "--judged").out
+
+
 def test_an_unknown_suite_is_an_error_that_lists_those_there_are(harness: Harness) -> None:
     ran = harness.accuracy("--suite", "qwen4")
     assert ran.code == 3
