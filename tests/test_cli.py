@@ -17,19 +17,9 @@ from harness.places import ROOT, SUITES
 from harness.plan.plan import Plan
 from harness.records.run import RunRecord, read_record, write_record
 from harness.report.build import build_report
-from tests.support import (
-    GSM8K_ROWS,
-    PASSAGES,
-    boolq,
-    gsm8k,
-    make,
-    make_options,
-    run_folder,
-    write_arm,
-    write_interpreter,
-    write_rows,
-    write_run,
-)
+from tests.answers import boolq, gsm8k
+from tests.runs import write_arm, write_run
+from tests.support import GSM8K_ROWS, PASSAGES, make, make_options, run_folder, write_interpreter, write_rows
 
 # Stands for an interpreter whose SGLang takes everything.
 WILLING = """echo '{"sglang": "0.5.23", "problems": [], "settings": [], "spelled": {}, "packages": "", \

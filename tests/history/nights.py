@@ -16,15 +16,10 @@ from harness.records.run import ArmRecord, Fingerprint, read_record, write_recor
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.write import write_report
-from tests.support import (
-    FACTS,
-    MANIFEST,
-    make_choice,
-    make_options,
-    run_folder,
-    write_arm,
-    write_run,
-)
+from tests.answers import make_choice
+from tests.rank_logs import FACTS
+from tests.runs import write_arm, write_run
+from tests.support import MANIFEST, make_options, run_folder
 
 FIRST = datetime(2026, 3, 1, 1, 17, tzinfo=UTC)
 

@@ -18,25 +18,10 @@ from harness.report.model import SCHEMA_VERSION
 from harness.report.terminal import show
 from harness.report.write import write_report
 from harness.serve.answers import NoNumbers
-from tests.support import (
-    FACTS,
-    binary_kl,
-    boolq,
-    checked,
-    failed,
-    finished,
-    gsm8k,
-    make,
-    make_choice,
-    make_sample,
-    rewrite_samples,
-    run_folder,
-    tally,
-    write_arm,
-    write_engagement,
-    write_live_check,
-    write_run,
-)
+from tests.answers import binary_kl, boolq, failed, gsm8k, make_choice, make_sample, rewrite_samples
+from tests.rank_logs import FACTS, checked, tally, write_engagement, write_live_check
+from tests.runs import finished, write_arm, write_run
+from tests.support import make, run_folder
 
 ARMS = ("baseline", "compressed")
 ARM_SECONDS = {"start": 12.3, "boolq": 5.0, "gsm8k": 5.0}

@@ -10,7 +10,9 @@ from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
 from harness.report.build import build_report
 from harness.report.write import write_report
-from tests.support import boolq, finished, gsm8k, make, rewrite_samples, run_folder, write_arm, write_run
+from tests.answers import boolq, gsm8k, rewrite_samples
+from tests.runs import finished, write_arm, write_run
+from tests.support import make, run_folder
 
 
 @pytest.fixture

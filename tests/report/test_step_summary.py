@@ -6,7 +6,9 @@ from harness.plan.plan import Plan
 from harness.report.build import build_report
 from harness.report.step_summary import MOST_BYTES, VARIABLE, add_step_summary, step_summary
 from harness.report.text_plot import COLUMNS, accuracy_plot
-from tests.support import boolq, finished, make, rewrite_samples, whole_tables, write_run
+from tests.answers import boolq, rewrite_samples
+from tests.runs import finished, write_run
+from tests.support import make, whole_tables
 from tests.support import run_folder as folder_of
 
 

@@ -20,7 +20,8 @@ from harness.report.page.timeline import Timeline, timeline
 from harness.report.terminal import show
 from harness.report.time_table import time_notes, time_summary
 from harness.report.write import write_report
-from tests.support import PASSES, finished, make, run_folder, whole_tables, write_run
+from tests.runs import PASSES, finished, write_run
+from tests.support import make, run_folder, whole_tables
 
 ARMS = ("baseline", "compressed")
 
