@@ -8,10 +8,12 @@ from harness.records.run import ArmRecord, RunRecord, TaskRecord, Traffic, write
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import Sample, write_samples
 from harness.records.time_spent import Passes, Span, Spent
+from harness.report.build import build_report
 from tests.answers import boolq, gsm8k, make_compared, make_predictions
 from tests.rank_logs import FACTS, write_engagement, write_live_check
 from tests.support import NOW, run_folder
 
+ARMS = ("baseline", "compressed")
 # Of each task of a written arm: 3 of its 5 seconds are prefill, 1 is decode.
 PASSES = Passes(prefills=8, prefill_tokens=3000, prefill_seconds=3.0, decodes=9, decode_tokens=90, decode_seconds=1.0)
 
@@ -91,3 +93,9 @@ def finished(plan: Plan, **changed: Any) -> RunFolder:
     write_arm(plan, "baseline", {"boolq": boolq(3, 4), "gsm8k": gsm8k()})
     write_arm(plan, "compressed", {"boolq": boolq(4, 5), "gsm8k": gsm8k(0, 1)}, **changed)
     return run_folder(plan)
+
+
+def reasons(folder: RunFolder) -> tuple[str, int, str]:
+    """Return the verdict of a run's report, its exit code, and the reasons, one a line."""
+    report = build_report(folder)
+    return report.verdict, report.exit_code, "\n".join(report.reasons)

@@ -1,7 +1,5 @@
 from pathlib import Path
 
-import pytest
-
 from harness.plan.plan import Plan
 from harness.records.questions import keep_prompts
 from harness.records.run_folder import RunFolder
@@ -11,11 +9,6 @@ from harness.report.terminal import worst_lines
 from tests.answers import boolq, failed, gsm8k, make_choice, make_sample, rewrite_samples
 from tests.runs import finished, write_arm, write_run
 from tests.support import make, run_folder
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
 
 
 def listed(folder: RunFolder) -> list[tuple[str, str, int]]:

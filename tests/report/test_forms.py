@@ -17,12 +17,7 @@ from harness.sglang_plugin.recorder import Recorder
 from tests.answers import boolq, gsm8k
 from tests.rank_logs import FACTS
 from tests.runs import finished, write_arm, write_run
-from tests.support import make, run_folder, whole_tables
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
+from tests.support import run_folder, whole_tables
 
 
 def shown(report: Report, *, terminal: bool = False) -> str:

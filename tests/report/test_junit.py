@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
 
 from harness.plan.plan import Plan
@@ -10,12 +9,6 @@ from harness.report.write import write_report
 from tests.answers import boolq, rewrite_samples
 from tests.rank_logs import checked, tally, write_live_check
 from tests.runs import finished, write_run
-from tests.support import make
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
 
 
 def written(folder: RunFolder) -> dict[str, TestCase]:

@@ -68,11 +68,6 @@ class Parsed(HTMLParser):
         return " ".join("".join(text for tag, text in self.texts if tag not in {"script", "style"}).split())
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
-
-
 def parsed(folder_page: Path) -> Parsed:
     return Parsed(folder_page.read_text(encoding="utf-8"))
 

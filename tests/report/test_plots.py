@@ -1,9 +1,6 @@
 """The report's plots, read as what they are: text in an SVG file."""
 
 import re
-from pathlib import Path
-
-import pytest
 
 from harness.plan.plan import Plan
 from harness.records.run_folder import RunFolder
@@ -12,12 +9,7 @@ from harness.report.build import build_report
 from harness.report.write import write_report
 from tests.answers import boolq, gsm8k, rewrite_samples
 from tests.runs import finished, write_arm, write_run
-from tests.support import make, run_folder
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
+from tests.support import run_folder
 
 
 def written(folder: RunFolder) -> tuple[str, list[str]]:
