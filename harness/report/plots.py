@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.judge.live_check import Errors
+from harness.judge.live_check_errors import Errors
 from harness.judge.pairing import Pair, margin, pair
 from harness.judge.results import FidelityReport, TaskReport
 from harness.plan.plan import BASELINE, COMPRESSED

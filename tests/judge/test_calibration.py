@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from harness.config.load import load
-from harness.judge.calibration import Starts, build_calibration, missed_by, questions_for
+from harness.judge.calibration import Starts, build_calibration
+from harness.judge.margin_chances import missed_by, questions_for
 from harness.places import ROOT, THRESHOLDS
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
