@@ -10,7 +10,7 @@ from typing import Any
 from harness.judge.engagement import SHOWN_FAULTS, Engagement, first_few
 from harness.judge.live_check_errors import TOKENS, Errors, errors_table, sqnr_db
 from harness.judge.live_check_summary import in_short
-from harness.judge.rank_log import CheckedFacts, CheckedPass, must_be, read_lines
+from harness.judge.rank_log import CheckedFacts, CheckedPass, must_be, read_facts_and_lines
 from harness.sglang_plugin.policy import SITES, Policy
 from harness.stats.proportion import share_bounds
 from harness.strict import Strict
@@ -177,7 +177,7 @@ def _all(samples: list[dict[str, Any]], name: str) -> str:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    facts, rest = read_lines(file)
+    facts, rest = read_facts_and_lines(file)
     must_be(CheckedFacts, [facts], "its first line does not say what was checked")
     # A run that was resumed started another server, whose ranks add to the same logs and count from none.
     passes, before, last = [], dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, 0)
