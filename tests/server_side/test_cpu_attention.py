@@ -58,9 +58,11 @@ def test_other_masks_than_the_causal_one_stay_sglangs() -> None:
     assert torch.equal(hooked, plain)
 
 
-def test_a_decode_step_has_sglangs_bits() -> None:
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_decode_step_sees_all_of_each_prompt_or_what_its_window_shows(window: int | None) -> None:
     given = paged([40, 1, 77], [39, 0, 76])
     del given["extend_prefix_lens"], given["extend_seq_lens"]
-    given["causal"] = False
+    given |= {"causal": False, "sliding_window_size": window}
     plain = BACKEND._run_sdpa_forward_decode(**given).clone()
-    assert torch.equal(decode(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given), plain)
+    hooked = decode(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given)
+    torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)
