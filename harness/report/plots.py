@@ -1,6 +1,7 @@
 """The report drawn: accuracy, margins question by question (from the samples), predictions, the sums' errors."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from math import isfinite
 
@@ -23,6 +24,20 @@ COMPRESSED_COLOUR, NOISE_COLOUR, LOST, WON = "#0072b2", "#999999", "#d55e00", "#
 PANEL_INCHES = (4.2, 3.6)
 
 
+def style(salt: str) -> AbstractContextManager[None]:
+    """Draw as all plots are drawn; the salt names what a file draws, whose ids are the same each time."""
+    return mpl.rc_context(
+        {
+            # Text stays text: smaller files, and the same ones wherever they are drawn.
+            "svg.fonttype": "none",
+            "svg.hashsalt": salt,
+            "font.size": 8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
+
+
 def draw(report: Report, folder: RunFolder) -> bool:
     """Draw a report, the same file for the same run.
 
@@ -40,16 +55,7 @@ def draw(report: Report, folder: RunFolder) -> bool:
     if not panels:
         return False
     width, height = PANEL_INCHES
-    with mpl.rc_context(
-        {
-            # Text stays text: smaller files, and the same ones wherever they are drawn.
-            "svg.fonttype": "none",
-            "svg.hashsalt": "report",
-            "font.size": 8,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    ):
+    with style("report"):
         figure = Figure(figsize=(width * len(panels), height), layout="constrained")
         for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
             panel(axes)

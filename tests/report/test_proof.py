@@ -1,17 +1,27 @@
 """What is not proven to have run, or to have run right, is an ERROR."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from harness.judge.alike import merge_like
 from harness.plan.plan import Plan
+from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.terminal import show
 from harness.report.write import write_report
 from tests.rank_logs import checked, tally, write_engagement, write_live_check
 from tests.runs import finished, reasons, write_run
 from tests.support import make
+
+
+def rewrite_live_check(folder: RunFolder, *samples: dict[str, Any]) -> None:
+    """Have the compressed arm's ranks have checked these calls alone."""
+    engagement = folder.arm("compressed").engagement
+    for rank in (0, 1):
+        (engagement / f"live-rank-{rank}.jsonl").unlink()
+    write_live_check(engagement, samples)
 
 
 def test_a_log_that_was_cut_between_two_passes_is_no_proof(plan: Plan) -> None:
@@ -62,10 +72,7 @@ def test_a_run_without_live_check_is_warned_of_in_every_form(tmp_path: Path) -> 
 
 def test_a_wrong_sum_is_told_before_the_server_that_died_of_it(plan: Plan) -> None:
     folder = finished(plan)
-    samples = [checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0))]
-    for rank in (0, 1):
-        (folder.arm("compressed").engagement / f"live-rank-{rank}.jsonl").unlink()
-    write_live_check(folder.arm("compressed").engagement, samples)
+    rewrite_live_check(folder, checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0)))
     write_run(plan, errors=["compressed: the server ended with exit code 7 during the run"])
     report = build_report(folder)
     assert report.verdict == "ERROR"
@@ -80,9 +87,7 @@ def test_a_wrong_sum_is_told_before_the_server_that_died_of_it(plan: Plan) -> No
 
 def test_a_live_check_that_was_cut_is_no_proof(plan: Plan) -> None:
     folder = finished(plan)
-    for rank in (0, 1):
-        (folder.arm("compressed").engagement / f"live-rank-{rank}.jsonl").unlink()
-    write_live_check(folder.arm("compressed").engagement, [checked(0), checked(1)])
+    rewrite_live_check(folder, checked(0), checked(1))
     verdict, _, why = reasons(folder)
     assert verdict == "ERROR"
     assert "it is not proven that compression ran right: compressed arm: no call of layer 1, attention was" in why
@@ -130,10 +135,7 @@ def test_a_compressed_server_that_lost_the_known_answer_fails(plan: Plan) -> Non
 
 def test_a_wrong_sum_makes_the_run_an_error(plan: Plan) -> None:
     folder = finished(plan)
-    samples = [checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0))]
-    for rank in (0, 1):
-        (folder.arm("compressed").engagement / f"live-rank-{rank}.jsonl").unlink()
-    write_live_check(folder.arm("compressed").engagement, samples)
+    rewrite_live_check(folder, checked(0), checked(1, rest=tally(beyond=1, over_bound=3.0)))
     report = build_report(folder)
     assert report.verdict == "ERROR"
     start = "compression did not run right: compressed arm: "
