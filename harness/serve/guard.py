@@ -60,7 +60,8 @@ def main() -> int:
         compiled = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
         process = subprocess.Popen(
             arguments.command,
-            env={COMPILED: str(compiled), **os.environ, "TMPDIR": temporary},
+            # After the others: processes that rename themselves find their arguments by the first one, as it was.
+            env={**os.environ, COMPILED: os.environ.get(COMPILED, str(compiled)), "TMPDIR": temporary},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ step the query heads that share a key head are taken together, so that no key is
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -107,13 +108,21 @@ def extend(  # noqa: PLR0917 - see above
         tokens, end = req_to_token[request, :length], start + own
         known, told = (_picked(cache, tokens, query.dtype) for cache in (k_cache, v_cache))
         asked = query[start:end].movedim(0, 1).unsqueeze(0)
-        # Token i of these sees what is cached and those up to itself.
-        sees = torch.ones(own, length, dtype=torch.bool).tril(cached)
+        sees = _sees(own, cached, query.dtype)
         gqa, scale = kwargs.get("enable_gqa", False), kwargs.get("scaling")
         found = scaled_dot_product_attention(asked, known, told, attn_mask=sees, enable_gqa=gqa, scale=scale)
         output[start:end] = found.squeeze(0).movedim(1, 0)
         start = end
     return output
+
+
+@lru_cache(maxsize=128)
+def _sees(own: int, cached: int, dtype: torch.dtype) -> Tensor:
+    """Return what is added to the scores of own tokens: token i sees what is cached and those up to itself.
+
+    All layers need the same. As numbers: torch would make them of a bool mask, for each layer anew.
+    """
+    return torch.full((own, cached + own), -torch.inf, dtype=dtype).triu(cached + 1)
 
 
 def _plain(encoder_lens: tuple[Tensor | None, ...], kwargs: dict[str, Any]) -> bool:

@@ -51,6 +51,12 @@ def test_what_is_cached_is_seen_and_not_computed_again(cached: list[int]) -> Non
     torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)
 
 
+def test_what_is_cached_is_seen_in_16_bits_too() -> None:
+    given = paged([40, 30], [10, 20])
+    plain, hooked = both([40, 30], [10, 20], query=given["query"].bfloat16(), output=given["output"].bfloat16())
+    torch.testing.assert_close(hooked, plain, rtol=2e-2, atol=2e-2)
+
+
 def test_other_masks_than_the_causal_one_stay_sglangs() -> None:
     plain, hooked = both([40, 30], [10, 20], sliding_window_size=4)
     assert torch.equal(hooked, plain)
