@@ -6,7 +6,8 @@ where a real one can run.
 MODE is `WHAT` or `WHAT@WHEN`; `env` takes it from FAULTS_MODES, an object of one mode an arm. WHEN is `start` (before
 it listens), `known` (at the known answer), `flushN` (at the Nth flush of its cache, which comes before each task) or
 a number: from so many answers to tasks on, or with `=` before it at that one alone. WHAT is one of what stands in
-`starts.AT_START`, `replies.REPLIES`, `sglang_answers.SPOILED` and `signals.ACTIONS`, or a word below or in `rank_logs`.
+`starts.AT_START`, `replies.REPLIES`, `sglang_answers.SPOILED` and `signals.ACTIONS`, or a word below or of
+`rank_logs`.
 """
 
 import argparse
