@@ -10,7 +10,8 @@ from harness.fleet.head import Head
 from harness.fleet.records import FleetFolder, FleetPlan, FleetRun, Needs
 from harness.fleet.relocate import relocate
 from harness.plan.plan import Plan
-from tests.support import finished, make
+from tests.runs import finished
+from tests.support import make
 
 STAND_IN = ("-m", "tests.fleet.stand_in")
 SERVER = Needs(cpus=0.0, resources={"harness_cpu_server": 1.0})

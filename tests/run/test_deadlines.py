@@ -13,7 +13,7 @@ from harness.records.run_folder import ArmFolder
 from harness.records.samples import write_samples
 from harness.run import arms, pipeline
 from harness.run.display import Display
-from tests.support import failed, make_choice, make_predictions
+from tests.answers import failed, make_choice, make_predictions
 
 pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
 MakePlan = Callable[..., Plan]
