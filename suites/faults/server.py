@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
         if not self.allowed() or (server.mode.what == "refuses-key" and server.asked):
             self.reply({"error": "Unauthorized"}, UNAUTHORIZED)
         elif self.path == "/v1/tokenize":
-            tokens: Any = tokenize(body["prompt"])
+            tokens: Any = self.tokens(body["prompt"])
             if server.mode.what.startswith("tokens-") and not is_known(tokens) and self.path and server.flushed:
                 tokens = {"tokens-text": "7", "tokens-floats": [1.5], "tokens-none": [], "tokens-null": None}.get(
                     server.mode.what, tokens
@@ -157,16 +157,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.reply({})
 
+    def tokens(self, text: str) -> list[int]:
+        return tokenize(text)
+
     def generate(self, body: Answer) -> None:
-        several = not isinstance(body["input_ids"][0], int)
-        bodies = (
-            [
-                {name: entry[index] if isinstance(entry, list) else entry for name, entry in body.items()}
-                for index in range(len(body["input_ids"]))
-            ]
-            if several
-            else [body]
-        )
+        bodies, several = bodies_of(body)
         mode, server = self.server.mode, self.server
         if mode.what == "refuses-one" and any(map(is_refused, [each["input_ids"] for each in bodies])):
             # As SGLang does it: before anything of the request is computed.
@@ -232,6 +227,16 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(part)
             self.wfile.flush()
             time.sleep(pause_s)
+
+
+def bodies_of(body: Answer) -> tuple[list[Answer], bool]:
+    """Return the requests that one is made of, and whether it is of several."""
+    if isinstance(body["input_ids"][0], int):
+        return [body], False
+    return [
+        {name: entry[index] if isinstance(entry, list) else entry for name, entry in body.items()}
+        for index in range(len(body["input_ids"]))
+    ], True
 
 
 def _died_before() -> bool:
