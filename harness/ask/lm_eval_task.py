@@ -7,17 +7,21 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import datasets
 import lm_eval.api.task as lm_eval_task
+from lm_eval.api.instance import Instance
 from lm_eval.defaults import DEFAULT_OTHER_SEED
-from lm_eval.evaluator import evaluate
+from lm_eval.utils import handle_non_serializable
 
 from harness.ask.chat import Renderings
-from harness.ask.lm_eval_model import Key, Outcome, ServerModel, appending
+from harness.ask.lm_eval_model import Asked, Outcome, ServerModel, appending
 from harness.ask.load_task import check_questions, in_words, load_task, right_choice
 from harness.errors import HarnessError
 from harness.plan.order import ORDER_SEED, asking_order
@@ -62,6 +66,9 @@ class LmEvalTask:
         self._task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
         self.chat = Renderings(plan.chat) if plan.chat is not None else None
         self._rows = _shuffle(self._task)
+        self._made: list[list[Instance]] = []
+        # Of which server, and what of it is prepared beforehand.
+        self._ahead: tuple[Client | None, dict[int, Asked]] = (None, {})
         available = len(self._rows)
         if available < plan.questions:
             raise HarnessError(
@@ -156,6 +163,18 @@ class LmEvalTask:
         Raises:
             HarnessError: lm-eval cannot make them.
         """
+        return [instances[0].args[0] for instances in self._requests()]
+
+    def _requests(self) -> list[list[Instance]]:
+        """Return lm-eval's requests for each question: one, or one a choice.
+
+        Made once: what is fingerprinted is what every arm is asked.
+
+        Raises:
+            HarnessError: lm-eval cannot make them.
+        """
+        if self._made:
+            return self._made
         chat: dict[str, Any] = {}
         if self.chat is not None:
             chat = {
@@ -167,8 +186,10 @@ class LmEvalTask:
             self._task.build_all_requests(limit=self.plan.questions, rank=0, world_size=1, **chat)
         except Exception as error:
             raise HarnessError(f"{self.name}: the prompts cannot be made: {in_words(error)}") from error
-        prompts = {instance.doc_id: instance.args[0] for instance in self._task.instances}
-        return [prompts[document] for document in sorted(prompts)]
+        made = [list(own) for _, own in groupby(self._task.instances, key=attrgetter("doc_id"))]
+        if self.chat is None or self.chat.filled:
+            self._made = made
+        return made
 
     def solved(self) -> Iterator[str]:
         """Yield each question that is asked with its right answer, in the order of asking, without examples."""
@@ -183,14 +204,13 @@ class LmEvalTask:
 
     def sizes(self) -> list[tuple[str, str, int]]:
         """Return of each question, in order: its prompt, its longest choice, and how many tokens may follow."""
-        prompts = self.contents()
-        longest: dict[int, str] = dict.fromkeys(range(len(prompts)), "")
         generation = self._task.config.generation_kwargs or {}
         scored = self._task.config.output_type == "multiple_choice"
-        for instance in self._task.instances if scored else ():
-            longest[instance.doc_id] = max(longest[instance.doc_id], instance.args[1], key=len)
         follow = 1 if scored else self._max_new_tokens(generation)
-        return [(prompt, longest[number], follow) for number, prompt in enumerate(prompts)]
+        return [
+            (own[0].args[0], max((instance.args[1] for instance in own), key=len) if scored else "", follow)
+            for own in self._requests()
+        ]
 
     @property
     def special_tokens(self) -> bool:
@@ -216,44 +236,70 @@ class LmEvalTask:
 
         The samples of a part are sorted by filter and document. Args and errors are those of `Questionnaire.ask`.
         """
+        model = ServerModel(
+            client,
+            special_tokens=self.special_tokens,
+            max_new_tokens=self._max_new_tokens,
+            expected_length=lambda document: len(str(self._task.doc_to_target(document))),
+        )
+        samples: list[Sample] = []
         with appending(folder.requests) as write:
-            model = ServerModel(
-                client,
-                concurrency=self.plan.concurrency,
-                special_tokens=self.special_tokens,
-                chat=self.chat,
-                max_new_tokens=self._max_new_tokens,
-                expected_length=lambda document: len(str(self._task.doc_to_target(document))),
-                write=write,
-                after_failure=after_failure,
-                advance=advance,
-                first_document=part.start,
-            )
-            # `evaluate` filters and scores; a bootstrap of its own would only cost time.
-            results = evaluate(
-                lm=model,
-                task_dict={"tasks": {self.name: self._task}, "groups": {}},
-                samples={self.name: list(part)},
-                bootstrap_iters=0,
-                apply_chat_template=self.chat is not None,
-                system_instruction=self.chat.plan.system if self.chat is not None else None,
-            )
+            for start in range(part.start, part.stop, self.concurrency):
+                batch = range(start, min(start + self.concurrency, part.stop))
+                prepared = self._prepared(client, model, batch)
+                found = model.ask(prepared, meanwhile=partial(self._look_ahead, client, model, batch.stop))
+                for document, outcomes in zip(batch, found, strict=True):
+                    for request, outcome in enumerate(outcomes):
+                        write({"task": self.name, "doc_id": document, "request": request, **outcome})
+                    advance()
+                if any(outcomes[0]["error"] is not None for outcomes in found):
+                    after_failure()
+                samples += self._judged(batch, found)
+        write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
+
+    def _prepared(self, client: Client, model: ServerModel, batch: range) -> list[Asked]:
+        """Return questions as token ids, those of the batch before where they were made then by the same server."""
+        ahead = self._ahead[1] if self._ahead[0] is client else {}
+        missing = [document for document in batch if document not in ahead]
+        requests = self._requests()
+        made = zip(missing, model.prepare([requests[document] for document in missing]), strict=True)
+        ready = ahead | dict(made)
+        return [ready[document] for document in batch]
+
+    def _look_ahead(self, client: Client, model: ServerModel, first: int) -> None:
+        """Prepare the batch that comes next, most likely, as the server is at work on this one."""
+        following = range(first, min(first + self.concurrency, self.questions))
+        self._ahead = (client, {})
+        self._ahead = (client, dict(zip(following, self._prepared(client, model, following), strict=True)))
+
+    def _judged(self, batch: range, found: Sequence[Sequence[Outcome]]) -> Iterator[Sample]:
+        """Yield a sample for each question and filter, as lm-eval's filters and metrics have it."""
+        questions = [self._requests()[document] for document in batch]
         judged, of = self.plan.threshold.metric.split(",")
         metrics = {filter_: metric for metric, filter_ in (name.split(",") for name in self.metric_and_filter)}
         metrics |= {of: judged}
-        samples = [
-            _sample(
-                self.name,
-                found,
-                metrics[found["filter"]],
-                model.outcomes,
-                row=self._rows[found["doc_id"]],
-                cluster=self._task.config.metadata.get("cluster"),
-                worded=self._worded(found["doc"]),
-            )
-            for found in results["samples"][self.name]
-        ]
-        write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
+        for filter_ in self._task._filters:  # noqa: SLF001 - no public way
+            filter_.apply([instance for instances in questions for instance in instances])
+            for number, instances, outcomes in zip(batch, questions, found, strict=True):
+                document = instances[0].doc
+                answers = [instance.filtered_resps[filter_.name] for instance in instances]
+                metric = metrics[filter_.name]
+                yield _sample(
+                    self.name,
+                    _Judged(
+                        number=number,
+                        document=document,
+                        target=self._task.doc_to_target(document),
+                        filter=filter_.name,
+                        answer=answers[0],
+                        metric=metric,
+                        value=self._task.process_results(document, answers)[metric],
+                    ),
+                    outcomes,
+                    row=self._rows[number],
+                    cluster=self._task.config.metadata.get("cluster"),
+                    worded=self._worded(document),
+                )
 
     def _max_new_tokens(self, generation: Mapping[str, Any]) -> int:
         return self.plan.max_new_tokens or int(generation.get("max_gen_toks", MAX_NEW_TOKENS))
@@ -284,7 +330,7 @@ def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
     """Put a task's scored documents into the order of asking and return each one's number in the data."""
     documents = task.eval_docs
     rows = asking_order(len(documents))
-    # A list: lm-eval goes through all of them for every batch, and a data set takes a fifth of a second for that.
+    # A list: a data set makes a row anew each time that it is looked at.
     shuffled = list(documents.select(rows))
     # The examples that are shown come from the data itself, not from here.
     name = "test_docs" if task.has_test_docs() else "validation_docs"
@@ -292,11 +338,33 @@ def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
     return rows
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What lm-eval makes of a question's answers.
+
+    Attributes:
+        number: The question.
+        document: Its row of the data.
+        target: Its right answer, as lm-eval has it.
+        filter: The filter that read the answers.
+        answer: The first of them as it reads it.
+        metric: The metric that says whether it is right.
+        value: What that says.
+    """
+
+    number: int
+    document: Mapping[str, Any]
+    target: object
+    filter: str
+    answer: Any
+    metric: str
+    value: object
+
+
 def _sample(
     task: str,
-    found: Mapping[str, Any],
-    metric: str,
-    outcomes: Mapping[Key, Outcome],
+    judged: _Judged,
+    outcomes: Sequence[Outcome],
     *,
     row: int,
     cluster: str | None,
@@ -306,9 +374,8 @@ def _sample(
 
     Args:
         task: The task.
-        found: What lm-eval makes of it.
-        metric: The metric that says whether it is right.
-        outcomes: What the server said.
+        judged: What lm-eval makes of it.
+        outcomes: What the server said to each of its requests.
         row: Its number in the data.
         cluster: The column whose equal values make questions one cluster.
         worded: The choices as the task words them; none for a generated answer.
@@ -316,39 +383,37 @@ def _sample(
     Raises:
         HarnessError: The metric is no right or wrong.
     """
-    document = found["doc_id"]
-    own = [outcomes[document, index] for index in range(len(found["resps"]))]
-    error = next((outcome["error"] for outcome in own if outcome["error"] is not None), None)
-    choices = None if own[0]["choice"] is None else [outcome["choice"].strip() for outcome in own]
-    logprobs = [outcome["logprob"] for outcome in own] if choices and error is None else None
-    answer, target = found["filtered_resps"][0], str(found["target"])
+    error = next((outcome["error"] for outcome in outcomes if outcome["error"] is not None), None)
+    choices = None if outcomes[0]["choice"] is None else [outcome["choice"].strip() for outcome in outcomes]
+    logprobs = [outcome["logprob"] for outcome in outcomes] if choices and error is None else None
+    answer, target = judged.answer, str(judged.target)
     if choices:
-        target = choices[right_choice(found["target"], list(worded)) or 0]
+        target = choices[right_choice(judged.target, list(worded)) or 0]
     if choices and logprobs:
-        length = _LENGTHS.get(metric)
+        length = _LENGTHS.get(judged.metric)
         lengths = [length(choice) if length is not None else 1 for choice in worded]
         norms = [logprob / size for logprob, size in zip(logprobs, lengths, strict=True)]
         answer = choices[max(range(len(choices)), key=norms.__getitem__)]
-    if error is None and found[metric] not in (0, 1):
+    if error is None and judged.value not in (0, 1):
         raise HarnessError(
-            f"{task}: {metric} is {found[metric]!r} of question {document}, where right and wrong are 1 and 0, by "
-            "which arms are paired: name another metric"
+            f"{task}: {judged.metric} is {judged.value!r} of question {judged.number}, where right and wrong are 1 "
+            "and 0, by which arms are paired: name another metric"
         )
     return Sample(
         task=task,
-        filter=found["filter"],
-        doc_id=document,
+        filter=judged.filter,
+        doc_id=judged.number,
         row=row,
-        doc_hash=found["doc_hash"],
+        doc_hash=_hash(judged.document),
         target=target,
         answer=answer if error is None else None,
-        cluster=hashlib.sha256(str(found["doc"][cluster]).encode()).hexdigest() if cluster else None,
-        right=bool(found[metric]) if error is None else None,
+        cluster=hashlib.sha256(str(judged.document[cluster]).encode()).hexdigest() if cluster else None,
+        right=bool(judged.value) if error is None else None,
         choices=choices if error is None else None,
         logprobs=logprobs,
         error=error,
         **{
-            name: own[0][name]
+            name: outcomes[0][name]
             for name in (
                 "prompt_hash",
                 "prompt_tokens",
@@ -359,6 +424,12 @@ def _sample(
             )
         },
     )
+
+
+def _hash(document: Mapping[str, Any]) -> str:
+    """Return a document's hash as lm-eval's `evaluate` writes it."""
+    text = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_tasks(tasks: list[LmEvalTask]) -> None:

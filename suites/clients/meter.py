@@ -1,6 +1,5 @@
 """CPU time of the harness's own process, by what of it was at work: each part's, less that of parts within it."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -21,14 +20,13 @@ TOKENIZING, HTTP, ANSWERS, RECORDS, LOGS, LM_EVAL, REST = PARTS = (
 )
 # Where each part begins: a function as its callers find it.
 WHERE = {
-    "harness.serve.client.Client.tokenize": TOKENIZING,
+    "harness.ask.lm_eval_model.ServerModel.prepare": TOKENIZING,
     "harness.serve.client.Client.score_many": ANSWERS,
     "harness.serve.client.Client.generate_many": ANSWERS,
     "harness.serve.connection.Connection._read": HTTP,
     "harness.serve.connection.Connection.ask": HTTP,
     "harness.ask.lm_eval_task.write_samples": RECORDS,
     "harness.ask.lm_eval_task.LmEvalTask.ask": LM_EVAL,
-    "harness.ask.lm_eval_model.ServerModel._keep": RECORDS,
     "harness.run.arms.write_record": RECORDS,
     "harness.run.arms.sizes_on_disk": RECORDS,
     "harness.run.rank_logs.RankLogs.wait_for": LOGS,
@@ -63,14 +61,14 @@ class Meter:
         self._stack.close()
 
     def _timed(self, call: Callable[..., Any], part: str) -> Callable[..., Any]:
-        def timed(*args: Any, **how: Any) -> Any:  # noqa: ANN401 - of any function
+        def timed(*args: Any, **how: Any) -> Any:
             with self._within(part):
                 return call(*args, **how)
 
         return timed
 
     def _on_disk(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any) -> None:  # noqa: ANN401 - as above
+        def timed(*args: Any) -> None:
             began, busy = time.monotonic(), time.thread_time()
             call(*args)
             with self._lock:

@@ -7,11 +7,9 @@ share is what an arm takes beyond that.
 """
 
 import argparse
-import json
 import resource
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -44,11 +42,12 @@ SHOTS = 5
 """Rows of GSM8K that are shown and not asked."""
 BAR = 0.03
 GROWTH = 1.25
-"""How much more a question may take among the most questions than among the fewest: noise, and the start's share."""
+"""How much more a question may take among the most questions than among the fewest."""
 TEXT = """# The harness's own share
 
 A run's own code asks a stand-in of a server, everything else being real. Milliseconds of CPU time of the harness's
-process a question, by what they went into; and the share of an arm's time that is not the server's, at named speeds."""
+process a question, by what they went into; and the share of an arm's time that is not the server's, at named
+speeds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ make: one over a request's prompts, then one of decode for each token.
 """
 
 import argparse
-import os
 import time
 from typing import Any
 

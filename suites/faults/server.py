@@ -44,6 +44,12 @@ FOR_EVER_S = 600
 DIES_ONCE_AFTER = 20
 DRIP_S = 0.1
 HUGE_BYTES = 300_000_000
+SPOILED_TOKENS: dict[str, Any] = {
+    "tokens-text": "7",
+    "tokens-floats": [1.5],
+    "tokens-none": [],
+    "tokens-null": None,
+}
 CHUNK = b"x" * 65536
 
 
@@ -137,12 +143,11 @@ class Handler(BaseHTTPRequestHandler):
         if not self.allowed() or (server.mode.what == "refuses-key" and server.asked):
             self.reply({"error": "Unauthorized"}, UNAUTHORIZED)
         elif self.path == "/v1/tokenize":
-            tokens: Any = self.tokens(body["prompt"])
-            if server.mode.what.startswith("tokens-") and not is_known(tokens) and self.path and server.flushed:
-                tokens = {"tokens-text": "7", "tokens-floats": [1.5], "tokens-none": [], "tokens-null": None}.get(
-                    server.mode.what, tokens
-                )
-            self.reply({"tokens": tokens})
+            asked = body["prompt"]
+            found = [self.tokens(text) for text in (asked if isinstance(asked, list) else [asked])]
+            if server.mode.what in SPOILED_TOKENS and not any(map(is_known, found)) and server.flushed:
+                found = [SPOILED_TOKENS[server.mode.what] for _ in found]
+            self.reply({"tokens": found if isinstance(asked, list) else found[0]})
         elif self.path.startswith("/flush_cache"):
             with server.lock:
                 server.flushed += 1
