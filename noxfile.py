@@ -180,7 +180,10 @@ def numerics(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the collective on the CPU, its kernels (-- --device cuda), or clients of one server (-- --server)."""
+    """Time the collective on the CPU, its kernels (-- --device cuda), clients (-- --server or -- --own-share)."""
+    if "--own-share" in session.posargs:
+        rest = [argument for argument in session.posargs if argument != "--own-share"]
+        end_with(run(session, harness_environment(session), "-m", "suites.clients.own_share", *rest))
     if "--server" in session.posargs:
         python = harness_environment(session, beside="stock-client")
         server = server_cpu_environment(session)

@@ -258,7 +258,7 @@ class LmEvalTask:
         write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
 
     def _prepared(self, client: Client, model: ServerModel, batch: range) -> list[Asked]:
-        """Return questions as token ids, those of the batch before where they were made then by the same server."""
+        """Return questions as token ids: those that were made beforehand, by this server, and the others now."""
         ahead = self._ahead[1] if self._ahead[0] is client else {}
         missing = [document for document in batch if document not in ahead]
         requests = self._requests()
@@ -269,7 +269,6 @@ class LmEvalTask:
     def _look_ahead(self, client: Client, model: ServerModel, first: int) -> None:
         """Prepare the batch that comes next, most likely, as the server is at work on this one."""
         following = range(first, min(first + self.concurrency, self.questions))
-        self._ahead = (client, {})
         self._ahead = (client, dict(zip(following, self._prepared(client, model, following), strict=True)))
 
     def _judged(self, batch: range, found: Sequence[Sequence[Outcome]]) -> Iterator[Sample]:

@@ -14,10 +14,11 @@ from harness.judge.error_budget import fail_levels
 from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT, read_live_check
 from harness.judge.run import differing_settings
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
-from harness.records.predictions import FIDELITY, read_predictions
+from harness.records.predictions import FIDELITY
 from harness.records.run import ArmRecord, Checkpoint, TaskRecord, Traffic, read_record, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import NO_NUMBERS, read_samples
+from harness.records.tail import Tail
 from harness.records.time_spent import Span
 from harness.run.checkpoint import batches, legs, restore, share, sizes_on_disk
 from harness.run.deadlines import Watch
@@ -296,6 +297,8 @@ def ask_leg(
             watch.check()
             arm.server.check_process()
             failed.clear()
+            added = Tail(arm.folder.predictions if name == FIDELITY else arm.folder.samples(name))
+            added.skip()
             questionnaire.ask(
                 arm.server.client,
                 batch,
@@ -303,7 +306,7 @@ def ask_leg(
                 after_failure=lambda: failed.append(None),
                 advance=advance,
             )
-            errors = outcomes(arm.folder, name, batch) if failed else [None]
+            errors = [line["error"] for line in added.read()] if failed else [None]
             if failed:
                 arm.server.check_alive()
             # An answer without numbers is one too: it says something of the model.
@@ -329,13 +332,6 @@ def ask_leg(
     seconds = arm.record.seconds(name) + asked.seconds
     checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes, spent=spent)
     arm.keep(checkpoint=checkpoint, traffic=traffic)
-
-
-def outcomes(folder: ArmFolder, task: str, batch: range) -> list[str | None]:
-    """Return for each question of a batch that was just asked why it failed; None for one that was answered."""
-    if task == FIDELITY:
-        return [record.error for record in read_predictions(folder.predictions)[-len(batch) :]]
-    return [sample.error for sample in read_samples(folder.samples(task)) if sample.doc_id in batch]
 
 
 def asked_before(folder: RunFolder, task: str) -> int:

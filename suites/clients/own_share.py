@@ -10,10 +10,12 @@ import argparse
 import resource
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -30,6 +32,8 @@ from harness.run.arms import run_arms
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.setup import Ready
+from harness.sglang_plugin.policy import SITES
+from harness.sglang_plugin.recorder import Recorder
 from suites.clients.meter import PARTS, Meter
 from suites.faults.rank_logs import SGLANG, TP
 from suites.publish import Marked, Section, publish
@@ -41,6 +45,9 @@ METRICS = {"boolq": "acc,none", "gsm8k": "exact_match,last-number"}
 SHOTS = 5
 """Rows of GSM8K that are shown and not asked."""
 BAR = 0.03
+LOGS_BAR = 0.01
+LAYERS = 36
+LOGGED = 5000
 GROWTH = 1.25
 """How much more a question may take among the most questions than among the fewest."""
 TEXT = """# The harness's own share
@@ -217,6 +224,43 @@ def by_speed(name: str, timed: Sequence[tuple[float, Asked]]) -> Section:
     )
 
 
+def log_ms() -> dict[str, float]:
+    """Return what the line in a rank's log costs a forward pass, in milliseconds of CPU time; no live check."""
+    with tempfile.TemporaryDirectory() as scratch:
+        recorder = Recorder(Path(scratch))
+        recorder.start(0, {})
+
+        def prefill() -> None:
+            with recorder.forward("EXTEND", 8192):
+                for layer, site in product(range(LAYERS), SITES):
+                    recorder.count(
+                        site, layer=layer, how="int8_token one_shot", quantized=True, elements=2**25, wire_bytes=2**25
+                    )
+
+        def decode() -> None:
+            with recorder.forward("DECODE", 32):
+                pass
+
+        found = {}
+        for name, one in ((f"prefill, {LAYERS} layers compressed", prefill), ("decode", decode)):
+            began = time.thread_time()
+            for _ in range(LOGGED):
+                one()
+            found[name] = 1000 * (time.thread_time() - began) / LOGGED
+        return found
+
+
+def logs(costs: Mapping[str, float]) -> Section:
+    """Return the table of what a rank's log costs."""
+    rows = [[Marked(name), Marked(f"{cost:.3f}"), Marked(f"{cost / LOGS_BAR:.1f}")] for name, cost in costs.items()]
+    return Section(
+        title="The ranks' logs",
+        words=f"Bar: {LOGS_BAR:.0%} of a pass; it is met by all that take longer than the last column.",
+        head=["forward pass", "ms for its line", "bar met from, ms a pass"],
+        rows=rows,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 0, or 1 where a question costs more among many."""
     parser = argparse.ArgumentParser(prog="nox -s bench -- --own-share", description=__doc__, allow_abbrev=False)
@@ -225,7 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tasks", nargs="+", choices=list(FILES), default=list(FILES))
     parser.add_argument("--seconds", type=float, default=60.0, help="how long an arm of a named speed takes")
     chosen = parser.parse_args(arguments)
-    sections, data, grows = [], {}, False
+    sections, grows = [], False
+    data: dict[str, Any] = {}
     for name in chosen.tasks:
         asked = []
         for questions in chosen.questions:
@@ -243,6 +288,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "at once": [vars(one) for one in asked],
             "at a speed": [{"speed": speed, **vars(one)} for speed, one in timed],
         }
+    data["logs"] = log_ms()
+    sections.append(logs(data["logs"]))
     publish("bench-own-share", TEXT, data=data, sections=sections)
     return 1 if grows else 0
 
