@@ -68,7 +68,7 @@ class ServerModel:
         max_new_tokens: Callable[[Mapping[str, Any]], int],
         expected_length: Callable[[Mapping[str, Any]], int],
     ) -> None:
-        self._client = client
+        self.client = client
         self._special_tokens = special_tokens
         self._max_new_tokens = max_new_tokens
         self._expected_length = expected_length
@@ -81,7 +81,7 @@ class ServerModel:
         """
         texts = [_texts(instances) for instances in questions]
         every = [text for own in texts for text in own]
-        tokens = iter(self._client.tokenize_many(every, special=self._special_tokens))
+        tokens = iter(self.client.tokenize_many(every, special=self._special_tokens))
         return [
             _asked(instances, [next(tokens) for _ in own]) for instances, own in zip(questions, texts, strict=True)
         ]
@@ -107,7 +107,7 @@ class ServerModel:
                 {"logprob": logprob, "greedy": greedy}
                 for logprob, greedy in zip(scores.logprobs, scores.greedy, strict=True)
             ]
-            for scores in self._client.score_many(asked, meanwhile=meanwhile)
+            for scores in self.client.score_many(asked, meanwhile=meanwhile)
         ]
 
     def _generate(self, batch: list[Asked], meanwhile: Callable[[], None]) -> Answers:
@@ -119,7 +119,7 @@ class ServerModel:
         options = batch[0].instances[0].args[1]
         lengths = [self._expected_length(question.instances[0].doc) for question in batch]
         order = sorted(range(len(batch)), key=lambda index: -lengths[index])
-        answered = self._client.generate_many(
+        answered = self.client.generate_many(
             [batch[index].prompt for index in order],
             max_new_tokens=self._max_new_tokens(options),
             stop=[options["until"]] if isinstance(options["until"], str) else options["until"],

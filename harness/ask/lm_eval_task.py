@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -18,11 +17,11 @@ import datasets
 import lm_eval.api.task as lm_eval_task
 from lm_eval.api.instance import Instance
 from lm_eval.defaults import DEFAULT_OTHER_SEED
-from lm_eval.utils import handle_non_serializable
 
 from harness.ask.chat import Renderings
-from harness.ask.lm_eval_model import Asked, Outcome, ServerModel, appending
+from harness.ask.lm_eval_model import Outcome, ServerModel, appending
 from harness.ask.load_task import check_questions, in_words, load_task, right_choice
+from harness.ask.sample import Judged, Question, hash_document, sample_of
 from harness.errors import HarnessError
 from harness.plan.order import ORDER_SEED, asking_order
 from harness.plan.plan import TaskPlan
@@ -68,7 +67,7 @@ class LmEvalTask:
         self._rows = _shuffle(self._task)
         self._made: list[list[Instance]] = []
         # Of which server, and what of it is prepared beforehand.
-        self._ahead: tuple[Client | None, dict[int, Asked]] = (None, {})
+        self._ahead: tuple[Client | None, dict[int, Question]] = (None, {})
         available = len(self._rows)
         if available < plan.questions:
             raise HarnessError(
@@ -246,59 +245,58 @@ class LmEvalTask:
         with appending(folder.requests) as write:
             for start in range(part.start, part.stop, self.concurrency):
                 batch = range(start, min(start + self.concurrency, part.stop))
-                prepared = self._prepared(client, model, batch)
-                found = model.ask(prepared, meanwhile=partial(self._look_ahead, client, model, batch.stop))
+                questions = self._prepared(model, batch)
+                found = model.ask(
+                    [question.asked for question in questions], meanwhile=partial(self._look_ahead, model, batch.stop)
+                )
                 for document, outcomes in zip(batch, found, strict=True):
                     for request, outcome in enumerate(outcomes):
                         write({"task": self.name, "doc_id": document, "request": request, **outcome})
                     advance()
                 if any(outcomes[0]["error"] is not None for outcomes in found):
                     after_failure()
-                samples += self._judged(batch, found)
+                samples += self._samples(questions, found)
         write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
 
-    def _prepared(self, client: Client, model: ServerModel, batch: range) -> list[Asked]:
-        """Return questions as token ids: those that were made beforehand, by this server, and the others now."""
-        ahead = self._ahead[1] if self._ahead[0] is client else {}
-        missing = [document for document in batch if document not in ahead]
-        requests = self._requests()
-        made = zip(missing, model.prepare([requests[document] for document in missing]), strict=True)
-        ready = ahead | dict(made)
-        return [ready[document] for document in batch]
+    def _prepared(self, model: ServerModel, batch: range) -> list[Question]:
+        """Return questions with all that can be known before they are asked, some of them made so beforehand."""
+        client, ahead = self._ahead
+        ready = dict(ahead) if client is model.client else {}
+        missing = [number for number in batch if number not in ready]
+        requests, cluster = self._requests(), self._task.config.metadata.get("cluster")
+        for number, asked in zip(missing, model.prepare([requests[number] for number in missing]), strict=True):
+            document = asked.instances[0].doc
+            ready[number] = Question(
+                number=number,
+                row=self._rows[number],
+                asked=asked,
+                target=self._task.doc_to_target(document),
+                worded=self._worded(document),
+                doc_hash=hash_document(document),
+                cluster=hashlib.sha256(str(document[cluster]).encode()).hexdigest() if cluster else None,
+            )
+        return [ready[number] for number in batch]
 
-    def _look_ahead(self, client: Client, model: ServerModel, first: int) -> None:
+    def _look_ahead(self, model: ServerModel, first: int) -> None:
         """Prepare the batch that comes next, most likely, as the server is at work on this one."""
         following = range(first, min(first + self.concurrency, self.questions))
-        self._ahead = (client, dict(zip(following, self._prepared(client, model, following), strict=True)))
+        self._ahead = (model.client, dict(zip(following, self._prepared(model, following), strict=True)))
 
-    def _judged(self, batch: range, found: Sequence[Sequence[Outcome]]) -> Iterator[Sample]:
+    def _samples(self, questions: Sequence[Question], found: Sequence[Sequence[Outcome]]) -> Iterator[Sample]:
         """Yield a sample for each question and filter, as lm-eval's filters and metrics have it."""
-        questions = [self._requests()[document] for document in batch]
         judged, of = self.plan.threshold.metric.split(",")
         metrics = {filter_: metric for metric, filter_ in (name.split(",") for name in self.metric_and_filter)}
         metrics |= {of: judged}
+        every = [instance for question in questions for instance in question.asked.instances]
         for filter_ in self._task._filters:  # noqa: SLF001 - no public way
-            filter_.apply([instance for instances in questions for instance in instances])
-            for number, instances, outcomes in zip(batch, questions, found, strict=True):
-                document = instances[0].doc
+            filter_.apply(every)
+            metric = metrics[filter_.name]
+            for question, outcomes in zip(questions, found, strict=True):
+                instances = question.asked.instances
                 answers = [instance.filtered_resps[filter_.name] for instance in instances]
-                metric = metrics[filter_.name]
-                yield _sample(
-                    self.name,
-                    _Judged(
-                        number=number,
-                        document=document,
-                        target=self._task.doc_to_target(document),
-                        filter=filter_.name,
-                        answer=answers[0],
-                        metric=metric,
-                        value=self._task.process_results(document, answers)[metric],
-                    ),
-                    outcomes,
-                    row=self._rows[number],
-                    cluster=self._task.config.metadata.get("cluster"),
-                    worded=self._worded(document),
-                )
+                value = self._task.process_results(instances[0].doc, answers)[metric]
+                seen = Judged(filter=filter_.name, answer=answers[0], metric=metric, value=value)
+                yield sample_of(self.name, question, seen, outcomes)
 
     def _max_new_tokens(self, generation: Mapping[str, Any]) -> int:
         return self.plan.max_new_tokens or int(generation.get("max_gen_toks", MAX_NEW_TOKENS))
@@ -318,13 +316,6 @@ def _stop(generation: Mapping[str, Any]) -> list[str] | None:
     return [until] if isinstance(until, str) else until
 
 
-# What lm-eval divides a choice's log-probability by, where its metric is not the plain one.
-_LENGTHS: dict[str, Callable[[str], int]] = {
-    "acc_norm": str.__len__,
-    "acc_bytes": lambda choice: len(choice.encode()),
-}
-
-
 def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
     """Put a task's scored documents into the order of asking and return each one's number in the data."""
     documents = task.eval_docs
@@ -335,100 +326,6 @@ def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
     name = "test_docs" if task.has_test_docs() else "validation_docs"
     setattr(task, name, lambda: shuffled)
     return rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Judged:
-    """What lm-eval makes of a question's answers.
-
-    Attributes:
-        number: The question.
-        document: Its row of the data.
-        target: Its right answer, as lm-eval has it.
-        filter: The filter that read the answers.
-        answer: The first of them as it reads it.
-        metric: The metric that says whether it is right.
-        value: What that says.
-    """
-
-    number: int
-    document: Mapping[str, Any]
-    target: object
-    filter: str
-    answer: Any
-    metric: str
-    value: object
-
-
-def _sample(
-    task: str,
-    judged: _Judged,
-    outcomes: Sequence[Outcome],
-    *,
-    row: int,
-    cluster: str | None,
-    worded: Sequence[str],
-) -> Sample:
-    """Return the sample of a document.
-
-    Args:
-        task: The task.
-        judged: What lm-eval makes of it.
-        outcomes: What the server said to each of its requests.
-        row: Its number in the data.
-        cluster: The column whose equal values make questions one cluster.
-        worded: The choices as the task words them; none for a generated answer.
-
-    Raises:
-        HarnessError: The metric is no right or wrong.
-    """
-    error = next((outcome["error"] for outcome in outcomes if outcome["error"] is not None), None)
-    choices = None if outcomes[0]["choice"] is None else [outcome["choice"].strip() for outcome in outcomes]
-    logprobs = [outcome["logprob"] for outcome in outcomes] if choices and error is None else None
-    answer, target = judged.answer, str(judged.target)
-    if choices:
-        target = choices[right_choice(judged.target, list(worded)) or 0]
-    if choices and logprobs:
-        length = _LENGTHS.get(judged.metric)
-        lengths = [length(choice) if length is not None else 1 for choice in worded]
-        norms = [logprob / size for logprob, size in zip(logprobs, lengths, strict=True)]
-        answer = choices[max(range(len(choices)), key=norms.__getitem__)]
-    if error is None and judged.value not in (0, 1):
-        raise HarnessError(
-            f"{task}: {judged.metric} is {judged.value!r} of question {judged.number}, where right and wrong are 1 "
-            "and 0, by which arms are paired: name another metric"
-        )
-    return Sample(
-        task=task,
-        filter=judged.filter,
-        doc_id=judged.number,
-        row=row,
-        doc_hash=_hash(judged.document),
-        target=target,
-        answer=answer if error is None else None,
-        cluster=hashlib.sha256(str(judged.document[cluster]).encode()).hexdigest() if cluster else None,
-        right=bool(judged.value) if error is None else None,
-        choices=choices if error is None else None,
-        logprobs=logprobs,
-        error=error,
-        **{
-            name: outcomes[0][name]
-            for name in (
-                "prompt_hash",
-                "prompt_tokens",
-                "first_tokens",
-                "text",
-                "generated_tokens",
-                "finish_reason",
-            )
-        },
-    )
-
-
-def _hash(document: Mapping[str, Any]) -> str:
-    """Return a document's hash as lm-eval's `evaluate` writes it."""
-    text = json.dumps(document, indent=2, default=handle_non_serializable, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_tasks(tasks: list[LmEvalTask]) -> None:

@@ -139,7 +139,7 @@ def _write_data(data: Path, name: str, questions: int) -> None:
     rows = (packaged / FILES[name]).read_text(encoding="utf-8").splitlines(keepends=True)
     file = data / FILES[name]
     file.parent.mkdir(parents=True)
-    file.write_text("".join(islice(cycle(rows), questions + SHOTS)), encoding="utf-8")
+    file.write_text("".join([*rows[:SHOTS], *islice(cycle(rows[SHOTS:]), questions)]), encoding="utf-8")
 
 
 def _plan(place: Path, name: str, questions: int, speed: float) -> Plan:
