@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -177,8 +176,7 @@ def _of_prompt(prompt: Sequence[int]) -> Outcome:
 
 def _outcomes(asked: Asked, answer: list[Outcome] | RequestFailed) -> list[Outcome]:
     """Return a question's outcomes as they are kept, and put into lm-eval's requests what they say."""
-    failed = isinstance(answer, RequestFailed)
-    found: list[Outcome] = [{"error": str(answer)} for _ in asked.instances] if failed else list(answer)
+    found: list[Outcome] = answer if isinstance(answer, list) else [{"error": str(answer)}] * len(asked.instances)
     outcomes = []
     for instance, own in zip(asked.instances, found, strict=True):
         scored = instance.request_type == "loglikelihood"
@@ -200,6 +198,9 @@ def _outcomes(asked: Asked, answer: list[Outcome] | RequestFailed) -> list[Outco
 @contextmanager
 def appending(file: Path) -> Iterator[Callable[[Outcome], None]]:
     """Give a function that adds one line of JSON to `file`, and does not buffer it."""
-    encode = partial(json.dumps, ensure_ascii=False)
     with durable(file, "a") as out:
-        yield lambda outcome: out.write(f"{encode(outcome)}\n") and None
+
+        def write(outcome: Outcome) -> None:
+            out.write(json.dumps(outcome, ensure_ascii=False) + "\n")
+
+        yield write

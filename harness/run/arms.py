@@ -297,8 +297,7 @@ def ask_leg(
             watch.check()
             arm.server.check_process()
             failed.clear()
-            added = Tail(arm.folder.predictions if name == FIDELITY else arm.folder.samples(name))
-            added.skip()
+            answers = new_answers(arm.folder, name)
             questionnaire.ask(
                 arm.server.client,
                 batch,
@@ -306,7 +305,7 @@ def ask_leg(
                 after_failure=lambda: failed.append(None),
                 advance=advance,
             )
-            errors = [line["error"] for line in added.read()] if failed else [None]
+            errors = [answer["error"] for answer in answers.read()] if failed else [None]
             if failed:
                 arm.server.check_alive()
             # An answer without numbers is one too: it says something of the model.
@@ -332,6 +331,13 @@ def ask_leg(
     seconds = arm.record.seconds(name) + asked.seconds
     checkpoint = Checkpoint(task=name, questions=leg.stop, seconds=seconds, sizes=sizes, spent=spent)
     arm.keep(checkpoint=checkpoint, traffic=traffic)
+
+
+def new_answers(folder: ArmFolder, task: str) -> Tail:
+    """Return what will be added to a task's answers from here on: a line for each question, or more."""
+    tail = Tail(folder.predictions if task == FIDELITY else folder.samples(task))
+    tail.skip()
+    return tail
 
 
 def asked_before(folder: RunFolder, task: str) -> int:
