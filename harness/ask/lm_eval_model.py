@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -56,7 +55,6 @@ class ServerModel:
         client: The server.
         special_tokens: Whether the tokenizer adds its own tokens to a prompt.
         max_new_tokens: Where a generated text is cut, by lm-eval's options of it.
-        expected_length: How long a document's answer will be, beside others'.
     """
 
     def __init__(
@@ -65,12 +63,10 @@ class ServerModel:
         *,
         special_tokens: bool,
         max_new_tokens: Callable[[Mapping[str, Any]], int],
-        expected_length: Callable[[Mapping[str, Any]], int],
     ) -> None:
         self.client = client
         self._special_tokens = special_tokens
         self._max_new_tokens = max_new_tokens
-        self._expected_length = expected_length
 
     def prepare(self, questions: Sequence[list[Instance]]) -> list[Asked]:
         """Return questions as token ids, all texts made tokens by one request.
@@ -85,17 +81,25 @@ class ServerModel:
             _asked(instances, [next(tokens) for _ in own]) for instances, own in zip(questions, texts, strict=True)
         ]
 
-    def ask(self, batch: Sequence[Asked], *, meanwhile: Callable[[], None]) -> list[list[Outcome]]:
+    def ask(
+        self, batch: Sequence[Asked], *, lengths: Sequence[int], meanwhile: Callable[[], None]
+    ) -> list[list[Outcome]]:
         """Ask questions in one request; return each one's outcomes, one a request of lm-eval's, and tell lm-eval.
+
+        Generated texts that will be long begin first, where the server takes fewer at once than are sent: the last
+        ones to begin are waited for by everybody, so they should be short.
 
         Args:
             batch: The questions; those without token ids have failed already.
+            lengths: How long each one's answer will be, beside the others'.
             meanwhile: Called as the server is at work on them.
         """
-        sent = [question for question in batch if question.failed is None]
-        scored = bool(sent) and sent[0].instances[0].request_type == "loglikelihood"
-        found = iter((self._score if scored else self._generate)(sent, meanwhile) if sent else [])
-        return [_outcomes(question, question.failed or next(found)) for question in batch]
+        sent = [index for index, question in enumerate(batch) if question.failed is None]
+        scored = bool(sent) and batch[sent[0]].instances[0].request_type == "loglikelihood"
+        order = sent if scored else sorted(sent, key=lambda index: -lengths[index])
+        answer = self._score if scored else self._generate
+        found = dict(zip(order, answer([batch[index] for index in order], meanwhile) if order else (), strict=True))
+        return [_outcomes(question, question.failed or found[index]) for index, question in enumerate(batch)]
 
     def _score(self, batch: list[Asked], meanwhile: Callable[[], None]) -> Answers:
         asked = [(question.prompt, question.choices) for question in batch]
@@ -110,26 +114,19 @@ class ServerModel:
         ]
 
     def _generate(self, batch: list[Asked], meanwhile: Callable[[], None]) -> Answers:
-        """Generate texts; those that will be long begin first, where the server takes fewer at once than are sent.
-
-        The last ones to begin are waited for by everybody, so they should be short.
-        """
         # A task's options are the same for each of its questions.
         options = batch[0].instances[0].args[1]
-        lengths = [self._expected_length(question.instances[0].doc) for question in batch]
-        order = sorted(range(len(batch)), key=lambda index: -lengths[index])
         answered = self.client.generate_many(
-            [batch[index].prompt for index in order],
+            [question.prompt for question in batch],
             max_new_tokens=self._max_new_tokens(options),
             stop=[options["until"]] if isinstance(options["until"], str) else options["until"],
             meanwhile=meanwhile,
         )
-        found = [entry for _, entry in sorted(zip(order, answered, strict=True), key=itemgetter(0))]
         return [
             entry
             if isinstance(entry, RequestFailed)
             else [{"text": entry.text, "finish_reason": entry.finish_reason, "generated_tokens": entry.tokens}]
-            for entry in found
+            for entry in answered
         ]
 
 

@@ -239,7 +239,6 @@ class LmEvalTask:
             client,
             special_tokens=self.special_tokens,
             max_new_tokens=self._max_new_tokens,
-            expected_length=lambda document: len(str(self._task.doc_to_target(document))),
         )
         samples: list[Sample] = []
         with appending(folder.requests) as write:
@@ -247,7 +246,9 @@ class LmEvalTask:
                 batch = range(start, min(start + self.concurrency, part.stop))
                 questions = self._prepared(model, batch)
                 found = model.ask(
-                    [question.asked for question in questions], meanwhile=partial(self._look_ahead, model, batch.stop)
+                    [question.asked for question in questions],
+                    lengths=[len(str(question.target)) for question in questions],
+                    meanwhile=partial(self._look_ahead, model, batch.stop),
                 )
                 for document, outcomes in zip(batch, found, strict=True):
                     for request, outcome in enumerate(outcomes):

@@ -4,9 +4,10 @@ import json
 import time
 from collections.abc import Callable
 from threading import Event
-from typing import Self
+from typing import Any, Self
 
 import httpx
+from pydantic_core import to_json
 
 from harness.safety import harmless
 from harness.serve.answers import BatchRefused, Body, RequestFailed
@@ -136,8 +137,12 @@ class Connection:
                 sent.set()
 
         content = bytearray()
+        # Some thousand token ids: several times as fast as the standard library's.
+        sends: dict[str, Any] = (
+            {} if body is None else {"content": to_json(body), "headers": {"Content-Type": "application/json"}}
+        )
         try:
-            with self._http.stream(method, path, json=body, extensions={"trace": trace}) as response:
+            with self._http.stream(method, path, **sends, extensions={"trace": trace}) as response:
                 for piece in response.iter_raw():
                     content += piece
                     if len(content) > LARGEST_ANSWER:

@@ -9,8 +9,8 @@ from threading import Lock, local
 from typing import Any, Self
 from unittest import mock
 
-TOKENIZING, HTTP, ANSWERS, RECORDS, LOGS, LM_EVAL, REST = PARTS = (
-    "tokenizing",
+AHEAD, HTTP, ANSWERS, RECORDS, LOGS, LM_EVAL, REST = PARTS = (
+    "the next batch",
     "JSON and HTTP",
     "reading answers",
     "samples, checkpoints",
@@ -20,7 +20,7 @@ TOKENIZING, HTTP, ANSWERS, RECORDS, LOGS, LM_EVAL, REST = PARTS = (
 )
 # Where each part begins: a function as its callers find it.
 WHERE = {
-    "harness.ask.lm_eval_model.ServerModel.prepare": TOKENIZING,
+    "harness.ask.lm_eval_task.LmEvalTask._prepared": AHEAD,
     "harness.serve.client.Client.score_many": ANSWERS,
     "harness.serve.client.Client.generate_many": ANSWERS,
     "harness.serve.connection.Connection._read": HTTP,
@@ -32,6 +32,9 @@ WHERE = {
     "harness.run.rank_logs.RankLogs.wait_for": LOGS,
     "harness.run.arms.ask": REST,
 }
+
+
+TOKENIZE = "/v1/tokenize"
 
 
 class Meter:
@@ -62,7 +65,8 @@ class Meter:
 
     def _timed(self, call: Callable[..., Any], part: str) -> Callable[..., Any]:
         def timed(*args: Any, **how: Any) -> Any:
-            with self._within(part):
+            # Made as the server is at work on the batch before, by a request of its own.
+            with self._within(AHEAD if TOKENIZE in args else part):
                 return call(*args, **how)
 
         return timed
@@ -82,7 +86,7 @@ class Meter:
         if parts:
             self._charge(parts[-1])
         self._mine.since = time.thread_time()
-        parts.append(part)
+        parts.append(AHEAD if AHEAD in parts else part)
         try:
             yield
         finally:

@@ -36,14 +36,13 @@ def test_of_those_sent_at_once_the_long_ones_begin_and_each_keeps_its_answer() -
         cast("Client", client),
         special_tokens=True,
         max_new_tokens=lambda _options: 8,
-        expected_length=lambda document: LENGTHS[document["number"]],
     )
     instances = [
         Instance("generate_until", {"number": number}, (str(number), {"until": []}), 0, ("task", number, 1))
         for number in LENGTHS
     ]
     prepared = model.prepare([[instance] for instance in instances])
-    found = [outcome for (outcome,) in model.ask(prepared, meanwhile=lambda: None)]
+    found = [outcome for (outcome,) in model.ask(prepared, lengths=list(LENGTHS.values()), meanwhile=lambda: None)]
     # Of equally long ones the first.
     assert sent == [[1, 3, 0, 2]]
     texts = [None if number in {FAILS, HAS_NO_TOKENS} else f"answer {number}" for number in LENGTHS]
