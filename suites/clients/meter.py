@@ -1,4 +1,4 @@
-"""CPU time of the harness's own process, by what of it was at work: each part's, less that of parts within it."""
+"""CPU time of the harness in one task, by what of it was at work: each part, less the parts within it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +30,6 @@ WHERE = {
     "harness.run.arms.write_record": RECORDS,
     "harness.run.arms.sizes_on_disk": RECORDS,
     "harness.run.rank_logs.RankLogs.wait_for": LOGS,
-    "harness.run.arms.ask": REST,
 }
 
 
@@ -41,7 +40,7 @@ class Meter:
     """Measures as long as it is entered.
 
     Attributes:
-        cpu: Seconds of CPU time by part.
+        cpu: Seconds of CPU time by part, since the task began.
         disk: Seconds in which the disk was waited for, by any thread.
     """
 
@@ -57,6 +56,7 @@ class Meter:
         for name, part in WHERE.items():
             self._stack.enter_context(_replaced(name, partial(self._timed, part=part)))
         self._stack.enter_context(_replaced("os.fsync", self._on_disk))
+        self._stack.enter_context(_replaced("harness.run.arms.ask", self._whole))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,6 +68,19 @@ class Meter:
             # Made as the server is at work on the batch before, by a request of its own.
             with self._within(AHEAD if TOKENIZE in args else part):
                 return call(*args, **how)
+
+        return timed
+
+    def _whole(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Measure a task from its beginning; what is in no part, new threads for instance, is the rest."""
+
+        def timed(*args: Any, **how: Any) -> Any:
+            self.cpu, self.disk = dict.fromkeys(PARTS, 0.0), 0.0
+            began = time.process_time()
+            try:
+                return call(*args, **how)
+            finally:
+                self.cpu[REST] += time.process_time() - began - sum(self.cpu.values())
 
         return timed
 
