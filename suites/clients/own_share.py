@@ -205,7 +205,7 @@ def by_part(name: str, asked: Sequence[Asked]) -> Section:
     rows.append([Marked("memory, MB"), *(Marked(f"{one.memory:.0f}") for one in asked)])
     return Section(
         title=f"{name}, {AT_ONCE[name]} questions in a request",
-        words="The next batch is prepared as the server is at work on this one, and takes no time of a slower server.",
+        words="The next batch is prepared as the server is at work on this one: a slower one does not wait for it.",
         head=head,
         rows=rows,
     )
