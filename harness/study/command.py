@@ -4,14 +4,12 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.study.flow import FRONTIER, ROWS, SPARED
+from harness.study.flow import FRONTIER, SPARED
 from harness.study.folder import StudyFolder
+from harness.study.measurements import QUESTION_S, ROWS, START_S, TEXT_S
 from harness.study.model import StudyReport
 from harness.study.plan import MIX_CODECS, PR_CODEC, StudyPlan
 from harness.study.words import by_harm, said_time
-
-# Seen on two cores with the small model (2026-11-26): a start, a text, a question. Others differ; the order stays.
-START_S, TEXT_S, QUESTION_S = 45.0, 0.25, 0.35
 
 
 def show_plan(plan: StudyPlan, console: Console) -> None:
