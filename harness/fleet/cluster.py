@@ -26,9 +26,11 @@ def connected(address: str | None) -> "Iterator[RayCluster]":
     """Connect to a cluster, or have one of this machine alone for as long as the body takes.
 
     Args:
-        address: The cluster's, `auto` for the one that this host is in; None for one of this machine alone.
+        address: The cluster's, `auto` for the one that this host is in; None or `local` for this machine alone.
     """
-    own: dict[str, Any] = {"address": address} if address else {"address": "local", "resources": {CPU_SERVER: 1}}
+    own: dict[str, Any] = {"address": "local", "resources": {CPU_SERVER: 1}}
+    if address not in (None, "local"):
+        own = {"address": address}
     ours = signal.getsignal(signal.SIGTERM)
     context = ray.init(**own, log_to_driver=False, configure_logging=False)
     # Ray puts one of its own in its place, which would end the head without a word.
@@ -85,7 +87,7 @@ class RayCluster:
         return ray.put(files)
 
     def submit(self, order: Order, earlier: Sequence[object], needs: Needs, node: str | None) -> Hashable:
-        """Have an arm run."""
+        """Have a task done."""
         options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "resources": needs.resources}
         if needs.memory_gib:
             options["memory"] = needs.memory_gib * 2**30
@@ -140,7 +142,7 @@ class RayCluster:
 
 
 def _task(order: Order, board: Any, *earlier: Files) -> Delivery:  # noqa: ANN401 - a handle, which has no type
-    """Run an arm on the host that Ray chose."""
+    """Do a task on the host that Ray chose."""
     context = ray.get_runtime_context()
     host = socket.gethostname()
 
