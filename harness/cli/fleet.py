@@ -163,7 +163,7 @@ def run_fleet(plan: "FleetPlan", folder: "FleetFolder", address: str | None) -> 
     """Carry a fleet's plan out, or what is left of it; return the exit code.
 
     Raises:
-        HarnessError: Ray is not there.
+        HarnessError: Ray is not in this environment.
     """
     from harness.fleet.head import Head  # noqa: PLC0415
     from harness.fleet.records import resume_command  # noqa: PLC0415
@@ -194,7 +194,7 @@ def ray_cluster(address: str | None) -> "AbstractContextManager[RayCluster]":
     """Connect to a cluster as `harness.fleet.cluster.connected` does.
 
     Raises:
-        HarnessError: Ray is not there.
+        HarnessError: Ray is not in this environment.
     """
     try:
         from harness.fleet.cluster import connected  # noqa: PLC0415 - Ray is in the environment of `nox -s fleet` alone

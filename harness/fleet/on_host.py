@@ -1,7 +1,7 @@
 """What a task does on its host: an arm, or a part of a study, runs in a folder and processes of its own.
 
-Its files go back. Knows nothing of Ray. The host has this checkout, model, data and interpreter in the places that the
-plan names.
+Its files go back. Knows nothing of Ray. The host has this checkout, model, data and interpreter in the places that
+the plan names.
 """
 
 import os

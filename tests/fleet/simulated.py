@@ -11,7 +11,8 @@ from harness.fleet.on_host import ArmOrder, Delivery, Files, Order, pack
 from harness.fleet.records import Needs
 from harness.records.arm_end import DONE, ENDED, UNLIKE, ArmEnd, Outcome
 
-ONE = {"harness_cpu_server": 1.0}
+# Of each host: one server.
+ROOM = {"CPU": 1.0, "harness_cpu_server": 1.0}
 
 
 class SimulatedCluster:
@@ -52,7 +53,7 @@ class SimulatedCluster:
     def hosts(self) -> list[Host]:
         # As on this machine, where all nodes have one name, or as in a rack.
         head = Host(node="head", name=self._name or "head", resources={"CPU": 1.0})
-        return [head, *(Host(node=node, name=self._named(node), resources=ONE) for node in self.kinds)]
+        return [head, *(Host(node=node, name=self._named(node), resources=ROOM) for node in self.kinds)]
 
     def _named(self, node: str) -> str:
         return self._name or f"host of {node}"
@@ -61,7 +62,7 @@ class SimulatedCluster:
         return files
 
     def submit(self, order: Order, earlier: Sequence[object], needs: Needs, node: str | None) -> Hashable:
-        assert needs.by_name == ONE
+        assert Host(node="", name="", resources=ROOM).takes(needs) == 1
         assert not isinstance(order, ArmOrder) or len(earlier) == (order.arm != "baseline")
         handle = len(self._orders)
         self._orders[handle] = order
