@@ -444,3 +444,16 @@ def test_a_fleet_has_the_interpreter_of_each_release_that_its_matrix_names(monke
     assert noxfile.run_fleet(nothing, ["--resume", "reports/fleet", "--server-python=/theirs/python"]) == 0
     assert len(asked) == 1
     assert session.environments[1]["HARNESS_SERVER_PYTHON"] == "/theirs/python"
+
+
+@pytest.mark.parametrize(("options", "python"), [(["--ray=auto", "--parts", "2"], "fleet"), ([], "harness")])
+def test_a_study_that_is_shared_out_has_the_environment_with_ray(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], python: str
+) -> None:
+    run_accuracy = noxfile.run_accuracy
+    session = Session(monkeypatch)
+    monkeypatch.setattr(noxfile, "prepare_plugin", lambda _: None)
+    nothing: Any = None
+    arguments = ["--server-python", "/theirs/python", *options]
+    assert run_accuracy(nothing, arguments, command="study") == 0
+    assert session.ran == [(f"/{python}/python", ["-m", "harness", "study", *arguments])]
