@@ -134,7 +134,7 @@ def test_the_module_can_be_run(tmp_path: Path) -> None:
             ["--parts", "2"],
             "--parts says among how many servers a study is shared out: name their cluster with --ray",
         ),
-        (["--ray", "auto", "--parts", "0"], "0 is not in the range x>=1"),
+        (["--ray", "auto", "--parts", "0"], "Invalid value for '--parts'"),
     ],
 )
 def test_a_studys_options_are_refused_by_name(harness: Harness, options: list[str], said: str) -> None:
