@@ -89,6 +89,9 @@ def gpus(session: nox.Session, python: Path) -> int:
 
 def run_bench(session: nox.Session) -> int:
     """Time what the arguments ask for, and return its exit code."""
+    if "--own-share" in session.posargs:
+        rest = [argument for argument in session.posargs if argument != "--own-share"]
+        return run(session, harness_environment(session), "-m", "suites.clients.own_share", *rest)
     if "--server" in session.posargs:
         python = harness_environment(session, beside="stock-client")
         server = server_cpu_environment(session)

@@ -128,7 +128,7 @@ def numerics(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the collective on the CPU, its kernels (-- --device cuda), or clients of one server (-- --server)."""
+    """Time the collective on the CPU, its kernels (-- --device cuda), clients (-- --server or -- --own-share)."""
     end_with(run_bench(session))
 
 

@@ -31,7 +31,8 @@ BROKEN = "broken"
 
 def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str = "accuracy") -> int:
     """Make the environments that a suite needs, run a command of the harness on it, and return its exit code."""
-    python = harness_environment(session)
+    shared = bool(pop_option(arguments, "--ray", "")[0])
+    python = fleet_environment(session) if shared else harness_environment(session)
     if "--help" in arguments:
         return run(session, python, "-m", "harness", command, "--help")
     suite, _ = pop_option(arguments, "--suite", DEFAULT_SUITE)

@@ -60,8 +60,8 @@ class Head:
         first = get_tp_group().rank_in_group * own.shape[-1]
         own = own[:, : processor.config.vocab_size - first].float()
         largest = own.amax(dim=-1)
-        blocks = zip(_blocks(own), _blocks(largest, width=own.shape[-1]), strict=True)
-        total = torch.cat([(block - top.unsqueeze(-1)).exp_().sum(dim=-1) for block, top in blocks])
+        pairs = zip(blocks(own), blocks(largest, width=own.shape[-1]), strict=True)
+        total = torch.cat([(block - top.unsqueeze(-1)).exp_().sum(dim=-1) for block, top in pairs])
         all_largest, totals = gathered(torch.stack([largest, total])).unbind(dim=1)
         largest = all_largest.amax(dim=0)
         whole = (totals * (all_largest - largest).exp()).sum(dim=0)
@@ -103,7 +103,7 @@ def compare(baseline: Part, candidate: Part, following: Tensor) -> dict[str, lis
     Returns:
         The columns of a line of predictions.jsonl, T values each; the same on all ranks.
     """
-    kl = torch.cat([_kl(*block) for block in zip(_blocks(baseline.own), _blocks(candidate.own), strict=True)])
+    kl = torch.cat([_kl(*block) for block in zip(blocks(baseline.own), blocks(candidate.own), strict=True)])
     found = [kl]
     column = following - baseline.first
     inside = (column >= 0) & (column < baseline.own.shape[-1])
@@ -135,7 +135,8 @@ def _first_largest(largest: Tensor, place: Tensor) -> Tensor:
     return place.where(largest == largest.amax(dim=0), torch.inf).amin(dim=0)
 
 
-def _blocks(rows: Tensor, width: int | None = None) -> tuple[Tensor, ...]:
+def blocks(rows: Tensor, width: int | None = None) -> tuple[Tensor, ...]:
+    """Return rows some at a time: so many as a processor's cache holds, of that width or their own."""
     return torch.split(rows, max(1, CACHED_ELEMENTS // (width or rows.shape[-1])))
 
 

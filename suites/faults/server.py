@@ -39,6 +39,12 @@ from suites.faults.starts import AT_START
 UNAUTHORIZED = 401
 BAD_REQUEST = 400
 DIES_ONCE_AFTER = 20
+SPOILED_TOKENS: dict[str, Any] = {
+    "tokens-text": "7",
+    "tokens-floats": [1.5],
+    "tokens-none": [],
+    "tokens-null": None,
+}
 
 
 class Mode:
@@ -128,12 +134,11 @@ class Handler(Sending, BaseHTTPRequestHandler):
         if not self.allowed() or (server.mode.what == "refuses-key" and server.asked):
             self.reply({"error": "Unauthorized"}, UNAUTHORIZED)
         elif self.path == "/v1/tokenize":
-            tokens: Any = tokenize(body["prompt"])
-            if server.mode.what.startswith("tokens-") and not is_known(tokens) and self.path and server.flushed:
-                tokens = {"tokens-text": "7", "tokens-floats": [1.5], "tokens-none": [], "tokens-null": None}.get(
-                    server.mode.what, tokens
-                )
-            self.reply({"tokens": tokens})
+            asked = body["prompt"]
+            found = [self.tokens(text) for text in (asked if isinstance(asked, list) else [asked])]
+            if server.mode.what in SPOILED_TOKENS and not any(map(is_known, found)) and server.flushed:
+                found = [SPOILED_TOKENS[server.mode.what] for _ in found]
+            self.reply({"tokens": found if isinstance(asked, list) else found[0]})
         elif self.path.startswith("/flush_cache"):
             with server.lock:
                 server.flushed += 1
@@ -148,16 +153,11 @@ class Handler(Sending, BaseHTTPRequestHandler):
         else:
             self.reply({})
 
+    def tokens(self, text: str) -> list[int]:
+        return tokenize(text)
+
     def generate(self, body: Answer) -> None:
-        several = not isinstance(body["input_ids"][0], int)
-        bodies = (
-            [
-                {name: entry[index] if isinstance(entry, list) else entry for name, entry in body.items()}
-                for index in range(len(body["input_ids"]))
-            ]
-            if several
-            else [body]
-        )
+        bodies, several = bodies_of(body)
         mode, server = self.server.mode, self.server
         if mode.what == "refuses-one" and any(map(is_refused, [each["input_ids"] for each in bodies])):
             # As SGLang does it: before anything of the request is computed.
@@ -211,6 +211,16 @@ class Handler(Sending, BaseHTTPRequestHandler):
             if body.get("return_text_in_logprobs"):
                 server.ranks.predicted(body["input_ids"], following(compressed=server.compressed, mode=mode.what))
         return found, 500 if mode.what == "fails-all" and reached else OK, reached
+
+
+def bodies_of(body: Answer) -> tuple[list[Answer], bool]:
+    """Return the requests that one is made of, and whether it is of several."""
+    if isinstance(body["input_ids"][0], int):
+        return [body], False
+    return [
+        {name: entry[index] if isinstance(entry, list) else entry for name, entry in body.items()}
+        for index in range(len(body["input_ids"]))
+    ], True
 
 
 def _died_before() -> bool:

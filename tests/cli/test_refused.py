@@ -130,6 +130,11 @@ def test_the_module_can_be_run(tmp_path: Path) -> None:
         (["--ranks", "two"], "--ranks takes numbers with commas"),
         (["--budget-kl", "-1"], "--budget-kl: Input should be greater than 0"),
         (["--codecs", ","], "--codecs names none"),
+        (
+            ["--parts", "2"],
+            "--parts says among how many servers a study is shared out: name their cluster with --ray",
+        ),
+        (["--ray", "auto", "--parts", "0"], "Invalid value for '--parts'"),
     ],
 )
 def test_a_studys_options_are_refused_by_name(harness: Harness, options: list[str], said: str) -> None:

@@ -63,7 +63,7 @@ def check_accounts(head: Head) -> None:
     assert all(run.result is not None for run in head.runs)
     numbers: dict[str, list[int]] = {}
     for attempt in head.folder.attempted():
-        numbers.setdefault(attempt.arm, []).append(attempt.number)
+        numbers.setdefault(attempt.task, []).append(attempt.number)
         assert attempt.ended, attempt
         assert (attempt.number > 1) == bool(attempt.why), attempt
     assert numbers.keys() == head.arms.keys()

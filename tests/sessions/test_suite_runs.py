@@ -126,3 +126,12 @@ def test_a_fleet_has_the_interpreter_of_each_release_that_its_matrix_names(notes
     assert again.code_of(suite_runs.run_fleet, arguments) == 0
     assert (again.asked, again.ran) == ([], [("fleet", [*HARNESS, "fleet", *arguments])])
     assert interpreter(again) == "/theirs/python"
+
+
+@pytest.mark.parametrize(("options", "python"), [(["--ray=auto", "--parts", "2"], "fleet"), ([], "harness")])
+def test_a_study_that_is_shared_out_has_the_environment_with_ray(
+    notes_of: Callable[..., Notes], options: list[str], python: str
+) -> None:
+    notes, arguments = notes_of(), ["--server-python", "/theirs/python", *options]
+    assert notes.code_of(suite_runs.run_accuracy, arguments, command="study") == 0
+    assert notes.ran == [(python, [*HARNESS, "study", *arguments])]
