@@ -235,11 +235,7 @@ class LmEvalTask:
 
         The samples of a part are sorted by filter and document. Args and errors are those of `Questionnaire.ask`.
         """
-        model = ServerModel(
-            client,
-            special_tokens=self.special_tokens,
-            max_new_tokens=self._max_new_tokens,
-        )
+        model = ServerModel(client, special_tokens=self.special_tokens, max_new_tokens=self._max_new_tokens)
         samples: list[Sample] = []
         with appending(folder.requests) as write:
             for start in range(part.start, part.stop, self.concurrency):
