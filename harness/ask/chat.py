@@ -41,6 +41,11 @@ class Renderings:
             raise HarnessError(f"no text was made of the conversation that begins {key[:200]}")
         return self._texts[key]
 
+    @property
+    def filled(self) -> bool:
+        """Whether the texts were made."""
+        return self._texts is not None
+
     def fill(self, texts: Sequence[str]) -> None:
         """Take the texts of what was wanted, in its order."""
         self._texts = dict(zip(self.wanted, texts, strict=True))

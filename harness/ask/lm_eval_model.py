@@ -1,32 +1,24 @@
-"""lm-eval's model: sends its requests to one server and keeps what lm-eval does not.
+"""Sends lm-eval's requests to one server and keeps what lm-eval does not.
 
-A model class of our own, since lm-eval's API models send two requests where one will do, cut prompts at 2,047 tokens,
+Ours and none of lm-eval's API models, since these send two requests where one will do, cut prompts at 2,047 tokens,
 and give an empty answer for a failed request, which then counts as a wrong one.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypeAlias
 
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
 
-from harness.ask.chat import Renderings
-from harness.ask.concurrently import concurrently
-from harness.errors import HarnessError
 from harness.records.run import durable
 from harness.serve.answers import RequestFailed
 from harness.serve.client import Client
 from harness.sglang_plugin.study_folder import hash_tokens
 
 Outcome = dict[str, Any]
-Key = tuple[int, int]
 FIRST_TOKENS = 3
 # What lm-eval is told of a failed request, since it must be told a number. Its sample is marked as failed and no
 # result rests on it. Finite, for lm-eval takes a softmax of it.
@@ -41,168 +33,134 @@ class Asked:
         instances: lm-eval's requests that make it up: one, or one a choice.
         prompt: Token ids.
         choices: Token ids of each choice; none for a text to be generated.
+        failed: Why there are no token ids, or None.
+        known: What its outcomes say of its prompt.
     """
 
     instances: list[Instance]
     prompt: list[int]
     choices: list[list[int]]
+    failed: RequestFailed | None
+    known: Outcome
 
 
 # For each question what is known of each of its requests, or why nothing is.
 Answers: TypeAlias = list[list[Outcome] | RequestFailed]
 
 
-class ServerModel(LM):  # type: ignore[misc]  # lm-eval has no types
-    """lm-eval's model: sends requests to one server and keeps what lm-eval does not."""
+class ServerModel:
+    """What lm-eval would call a model: one server, as one task asks it.
+
+    Args:
+        client: The server.
+        special_tokens: Whether the tokenizer adds its own tokens to a prompt.
+        max_new_tokens: Where a generated text is cut, by lm-eval's options of it.
+    """
 
     def __init__(
         self,
         client: Client,
         *,
-        concurrency: int,
         special_tokens: bool,
-        chat: Renderings | None = None,
         max_new_tokens: Callable[[Mapping[str, Any]], int],
-        expected_length: Callable[[Mapping[str, Any]], int],
-        write: Callable[[Outcome], None],
-        after_failure: Callable[[], None],
-        advance: Callable[[], None],
-        first_document: int,
     ) -> None:
-        super().__init__()
-        self.outcomes: dict[Key, Outcome] = {}
-        self._client = client
-        self._concurrency = concurrency
+        self.client = client
         self._special_tokens = special_tokens
-        # lm-eval looks for it by name.
-        if chat is not None:
-            self.apply_chat_template = chat
         self._max_new_tokens = max_new_tokens
-        self._expected_length = expected_length
-        self._write = write
-        self._after_failure = after_failure
-        self._advance = advance
-        # lm-eval numbers the documents of a part from 0, and its samples by the whole.
-        self._first_document = first_document
 
-    @property
-    def tokenizer_name(self) -> str:
-        """What lm-eval would keep prompts under, in a cache that is not used."""
-        return "the server's"
+    def prepare(self, questions: Sequence[list[Instance]]) -> list[Asked]:
+        """Return questions as token ids, all texts made tokens by one request.
 
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Score continuations; those of one document and prompt are one question."""
-        documents: dict[tuple[int, str], list[Instance]] = defaultdict(list)
-        for instance in requests:
-            documents[_doc_id(instance), instance.args[0]].append(instance)
-        self._in_batches(self._score, list(documents.values()))
-        outcomes = [self.outcomes[self._key(instance)] for instance in requests]
+        Args:
+            questions: Each one's requests of lm-eval's, one or one a choice, all of one prompt.
+        """
+        texts = [_texts(instances) for instances in questions]
+        every = [text for own in texts for text in own]
+        tokens = iter(self.client.tokenize_many(every, special=self._special_tokens))
         return [
-            (outcome["logprob"], outcome["greedy"]) if outcome["error"] is None else (NO_SCORE, False)
-            for outcome in outcomes
+            _asked(instances, [next(tokens) for _ in own]) for instances, own in zip(questions, texts, strict=True)
         ]
 
-    def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Generate one text for each request."""
-        self._in_batches(self._generate, [[request] for request in requests])
-        return [self.outcomes[self._key(instance)]["text"] or "" for instance in requests]
+    def ask(
+        self, batch: Sequence[Asked], *, lengths: Sequence[int], meanwhile: Callable[[], None]
+    ) -> list[list[Outcome]]:
+        """Ask questions in one request; return each one's outcomes, one a request of lm-eval's, and tell lm-eval.
 
-    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Refuse: no task of ours asks for it."""
-        raise NotImplementedError(f"no task of the harness scores whole texts, {len(requests)} requests do")
+        Generated texts that will be long begin first, where the server takes fewer at once than are sent: the last
+        ones to begin are waited for by everybody, so they should be short.
 
-    def _in_batches(self, ask: Callable[[list[Asked]], Answers], questions: Sequence[list[Instance]]) -> None:
-        """Ask `concurrency` questions at a time, in order, each batch in one request, and keep every outcome."""
-        for start in range(0, len(questions), self._concurrency):
-            batch = questions[start : start + self._concurrency]
-            prepared = list(concurrently(self._prepared, batch, self._concurrency))
-            answered = iter(ask([question for question in prepared if not isinstance(question, RequestFailed)]))
-            answers = [question if isinstance(question, RequestFailed) else next(answered) for question in prepared]
-            for instances, asked, answer in zip(batch, prepared, answers, strict=True):
-                common = _outcome() | ({} if isinstance(asked, RequestFailed) else _of_prompt(asked.prompt))
-                if isinstance(answer, RequestFailed):
-                    found = [{"error": str(answer), "choice": _choice(instance)} for instance in instances]
-                else:
-                    found = answer
-                for instance, outcome in zip(instances, found, strict=True):
-                    self._keep(instance, common | outcome)
-                self._advance()
-            if any(isinstance(answer, RequestFailed) for answer in answers):
-                self._after_failure()
+        Args:
+            batch: The questions; those without token ids have failed already.
+            lengths: How long each one's answer will be, beside the others'.
+            meanwhile: Called as the server is at work on them.
+        """
+        sent = [index for index, question in enumerate(batch) if question.failed is None]
+        scored = bool(sent) and batch[sent[0]].instances[0].request_type == "loglikelihood"
+        order = sent if scored else sorted(sent, key=lambda index: -lengths[index])
+        answer = self._score if scored else self._generate
+        found = dict(zip(order, answer([batch[index] for index in order], meanwhile) if order else (), strict=True))
+        return [_outcomes(question, question.failed or found[index]) for index, question in enumerate(batch)]
 
-    def _prepared(self, instances: list[Instance]) -> Asked | RequestFailed:
-        """Return a question as token ids: a prompt, and its choices if it has any."""
-        scored = instances[0].request_type == "loglikelihood"
-        try:
-            context = self._tokens(instances[0].args[0])
-            if not scored:
-                return Asked(instances=instances, prompt=context, choices=[])
-            wholes = [self._tokens(choice.args[0] + choice.args[1]) for choice in instances]
-        except RequestFailed as error:
-            return error
-        # A tokenizer may merge the end of the prompt with the choice: both are cut where all agree.
-        shared = min(_shared(context, whole) for whole in wholes)
-        return Asked(instances=instances, prompt=context[:shared], choices=[whole[shared:] for whole in wholes])
-
-    def _score(self, batch: list[Asked]) -> Answers:
-        found = self._client.score_many([(question.prompt, question.choices) for question in batch])
+    def _score(self, batch: list[Asked], meanwhile: Callable[[], None]) -> Answers:
+        asked = [(question.prompt, question.choices) for question in batch]
         return [
             scores
             if isinstance(scores, RequestFailed)
             else [
-                {"choice": _choice(choice), "logprob": logprob, "greedy": greedy}
-                for choice, logprob, greedy in zip(asked.instances, scores.logprobs, scores.greedy, strict=True)
+                {"logprob": logprob, "greedy": greedy}
+                for logprob, greedy in zip(scores.logprobs, scores.greedy, strict=True)
             ]
-            for asked, scores in zip(batch, found, strict=True)
+            for scores in self.client.score_many(asked, meanwhile=meanwhile)
         ]
 
-    def _generate(self, batch: list[Asked]) -> Answers:
-        """Generate texts; those that will be long begin first, where the server takes fewer at once than are sent.
-
-        The last ones to begin are waited for by everybody, so they should be short.
-        """
-        if not batch:
-            return []
+    def _generate(self, batch: list[Asked], meanwhile: Callable[[], None]) -> Answers:
         # A task's options are the same for each of its questions.
         options = batch[0].instances[0].args[1]
-        lengths = [self._expected_length(question.instances[0].doc) for question in batch]
-        order = sorted(range(len(batch)), key=lambda index: -lengths[index])
-        answered = self._client.generate_many(
-            [batch[index].prompt for index in order],
+        answered = self.client.generate_many(
+            [question.prompt for question in batch],
             max_new_tokens=self._max_new_tokens(options),
             stop=[options["until"]] if isinstance(options["until"], str) else options["until"],
+            meanwhile=meanwhile,
         )
-        found = [entry for _, entry in sorted(zip(order, answered, strict=True), key=itemgetter(0))]
         return [
             entry
             if isinstance(entry, RequestFailed)
             else [{"text": entry.text, "finish_reason": entry.finish_reason, "generated_tokens": entry.tokens}]
-            for entry in found
+            for entry in answered
         ]
 
-    def _tokens(self, text: str) -> list[int]:
-        return self._client.tokenize(text, special=self._special_tokens)
 
-    def _keep(self, instance: Instance, outcome: Outcome) -> None:
-        document, request = key = self._key(instance)
-        self.outcomes[key] = outcome
-        self._write({"task": instance.task_name, "doc_id": document, "request": request, **outcome})
-
-    def _key(self, instance: Instance) -> Key:
-        return (self._first_document + _doc_id(instance), instance.idx)
+def _texts(instances: Sequence[Instance]) -> list[str]:
+    """Return what a question's token ids are made of: its prompt, and its prompt with each choice."""
+    scored = instances[0].request_type == "loglikelihood"
+    return [instances[0].args[0], *(instance.args[0] + instance.args[1] for instance in instances if scored)]
 
 
-def _outcome() -> Outcome:
-    return {
-        "error": None,
-        "prompt_hash": "",
-        "prompt_tokens": 0,
-        "first_tokens": [],
-        "choice": None,
-        "text": None,
-        "generated_tokens": None,
-        "finish_reason": None,
-    }
+def _asked(instances: list[Instance], tokens: Sequence[list[int] | RequestFailed]) -> Asked:
+    whole = [entry for entry in tokens if not isinstance(entry, RequestFailed)]
+    failed = next((entry for entry in tokens if isinstance(entry, RequestFailed)), None)
+    prompt, choices = ([], []) if failed else _cut(whole[0], whole[1:])
+    known = _of_prompt(prompt) if failed is None else {"prompt_hash": "", "prompt_tokens": 0, "first_tokens": []}
+    return Asked(instances=instances, prompt=prompt, choices=choices, failed=failed, known=known)
+
+
+def _cut(context: list[int], wholes: Sequence[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """Return a prompt and its choices: a tokenizer may merge the end of the one with the other.
+
+    All are cut where all agree.
+    """
+    if not wholes:
+        return context, []
+    shared = min(_shared(context, whole) for whole in wholes)
+    return context[:shared], [whole[shared:] for whole in wholes]
+
+
+def _shared(context: list[int], whole: list[int]) -> int:
+    """Return how many leading tokens of `context` also lead `whole`, leaving at least one of `whole`."""
+    limit = min(len(context), len(whole) - 1)
+    if context[:limit] == whole[:limit]:
+        return limit
+    return next(index for index in range(limit) if context[index] != whole[index])
 
 
 def _of_prompt(prompt: Sequence[int]) -> Outcome:
@@ -213,31 +171,33 @@ def _of_prompt(prompt: Sequence[int]) -> Outcome:
     }
 
 
-def _shared(context: Sequence[int], whole: Sequence[int]) -> int:
-    """Return how many leading tokens of `context` also lead `whole`, leaving at least one of `whole`."""
-    limit = min(len(context), len(whole) - 1)
-    return next((index for index in range(limit) if context[index] != whole[index]), limit)
-
-
-def _choice(instance: Instance) -> str | None:
-    """Return the choice that a request scores; None where it asks for a text."""
-    return str(instance.args[1]) if instance.request_type == "loglikelihood" else None
-
-
-def _doc_id(instance: Instance) -> int:
-    if instance.doc_id is None:
-        raise HarnessError("lm-eval built a request without a document number")
-    return int(instance.doc_id)
+def _outcomes(asked: Asked, answer: list[Outcome] | RequestFailed) -> list[Outcome]:
+    """Return a question's outcomes as they are kept, and put into lm-eval's requests what they say."""
+    found: list[Outcome] = answer if isinstance(answer, list) else [{"error": str(answer)}] * len(asked.instances)
+    outcomes = []
+    for instance, own in zip(asked.instances, found, strict=True):
+        scored = instance.request_type == "loglikelihood"
+        outcome = {
+            "error": None,
+            **asked.known,
+            "choice": str(instance.args[1]) if scored else None,
+            "text": None,
+            "generated_tokens": None,
+            "finish_reason": None,
+            **own,
+        }
+        said = (outcome.get("logprob", NO_SCORE), outcome.get("greedy", False)) if scored else outcome["text"] or ""
+        instance.resps, instance.filtered_resps = [said], {}
+        outcomes.append(outcome)
+    return outcomes
 
 
 @contextmanager
 def appending(file: Path) -> Iterator[Callable[[Outcome], None]]:
-    """Give a function that adds one line of JSON to `file`, from any thread, and does not buffer it."""
-    lock = Lock()
+    """Give a function that adds one line of JSON to `file`, and does not buffer it."""
     with durable(file, "a") as out:
 
         def write(outcome: Outcome) -> None:
-            with lock:
-                out.write(json.dumps(outcome, ensure_ascii=False) + "\n")
+            out.write(json.dumps(outcome, ensure_ascii=False) + "\n")
 
         yield write

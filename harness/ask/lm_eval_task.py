@@ -8,17 +8,20 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import datasets
 import lm_eval.api.task as lm_eval_task
+from lm_eval.api.instance import Instance
 from lm_eval.defaults import DEFAULT_OTHER_SEED
-from lm_eval.evaluator import evaluate
 
 from harness.ask.chat import Renderings
-from harness.ask.lm_eval_model import Key, Outcome, ServerModel, appending
+from harness.ask.lm_eval_model import Outcome, ServerModel, appending
 from harness.ask.load_task import check_questions, in_words, load_task, right_choice
+from harness.ask.sample import Judged, Question, hash_document, sample_of
 from harness.errors import HarnessError
 from harness.plan.order import ORDER_SEED, asking_order
 from harness.plan.plan import TaskPlan
@@ -62,6 +65,9 @@ class LmEvalTask:
         self._task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
         self.chat = Renderings(plan.chat) if plan.chat is not None else None
         self._rows = _shuffle(self._task)
+        self._made: list[list[Instance]] = []
+        # Of which server, and what of it is prepared beforehand.
+        self._ahead: tuple[Client | None, dict[int, Question]] = (None, {})
         available = len(self._rows)
         if available < plan.questions:
             raise HarnessError(
@@ -156,6 +162,18 @@ class LmEvalTask:
         Raises:
             HarnessError: lm-eval cannot make them.
         """
+        return [instances[0].args[0] for instances in self._requests()]
+
+    def _requests(self) -> list[list[Instance]]:
+        """Return lm-eval's requests for each question: one, or one a choice.
+
+        Made once: what is fingerprinted is what every arm is asked.
+
+        Raises:
+            HarnessError: lm-eval cannot make them.
+        """
+        if self._made:
+            return self._made
         chat: dict[str, Any] = {}
         if self.chat is not None:
             chat = {
@@ -167,8 +185,10 @@ class LmEvalTask:
             self._task.build_all_requests(limit=self.plan.questions, rank=0, world_size=1, **chat)
         except Exception as error:
             raise HarnessError(f"{self.name}: the prompts cannot be made: {in_words(error)}") from error
-        prompts = {instance.doc_id: instance.args[0] for instance in self._task.instances}
-        return [prompts[document] for document in sorted(prompts)]
+        made = [list(own) for _, own in groupby(self._task.instances, key=attrgetter("doc_id"))]
+        if self.chat is None or self.chat.filled:
+            self._made = made
+        return made
 
     def solved(self) -> Iterator[str]:
         """Yield each question that is asked with its right answer, in the order of asking, without examples."""
@@ -183,14 +203,13 @@ class LmEvalTask:
 
     def sizes(self) -> list[tuple[str, str, int]]:
         """Return of each question, in order: its prompt, its longest choice, and how many tokens may follow."""
-        prompts = self.contents()
-        longest: dict[int, str] = dict.fromkeys(range(len(prompts)), "")
         generation = self._task.config.generation_kwargs or {}
         scored = self._task.config.output_type == "multiple_choice"
-        for instance in self._task.instances if scored else ():
-            longest[instance.doc_id] = max(longest[instance.doc_id], instance.args[1], key=len)
         follow = 1 if scored else self._max_new_tokens(generation)
-        return [(prompt, longest[number], follow) for number, prompt in enumerate(prompts)]
+        return [
+            (own[0].args[0], max((instance.args[1] for instance in own), key=len) if scored else "", follow)
+            for own in self._requests()
+        ]
 
     @property
     def special_tokens(self) -> bool:
@@ -216,44 +235,65 @@ class LmEvalTask:
 
         The samples of a part are sorted by filter and document. Args and errors are those of `Questionnaire.ask`.
         """
+        model = ServerModel(client, special_tokens=self.special_tokens, max_new_tokens=self._max_new_tokens)
+        samples: list[Sample] = []
         with appending(folder.requests) as write:
-            model = ServerModel(
-                client,
-                concurrency=self.plan.concurrency,
-                special_tokens=self.special_tokens,
-                chat=self.chat,
-                max_new_tokens=self._max_new_tokens,
-                expected_length=lambda document: len(str(self._task.doc_to_target(document))),
-                write=write,
-                after_failure=after_failure,
-                advance=advance,
-                first_document=part.start,
+            for start in range(part.start, part.stop, self.concurrency):
+                batch = range(start, min(start + self.concurrency, part.stop))
+                questions = self._prepared(model, batch)
+                found = model.ask(
+                    [question.asked for question in questions],
+                    lengths=[len(str(question.target)) for question in questions],
+                    meanwhile=partial(self._look_ahead, model, batch.stop),
+                )
+                for document, outcomes in zip(batch, found, strict=True):
+                    for request, outcome in enumerate(outcomes):
+                        write({"task": self.name, "doc_id": document, "request": request, **outcome})
+                    advance()
+                if any(outcomes[0]["error"] is not None for outcomes in found):
+                    after_failure()
+                samples += self._samples(questions, found)
+        write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
+
+    def _prepared(self, model: ServerModel, batch: range) -> list[Question]:
+        """Return questions with all that can be known before they are asked, some of them made so beforehand."""
+        client, ahead = self._ahead
+        ready = dict(ahead) if client is model.client else {}
+        missing = [number for number in batch if number not in ready]
+        requests, cluster = self._requests(), self._task.config.metadata.get("cluster")
+        for number, asked in zip(missing, model.prepare([requests[number] for number in missing]), strict=True):
+            document = asked.instances[0].doc
+            ready[number] = Question(
+                number=number,
+                row=self._rows[number],
+                asked=asked,
+                target=self._task.doc_to_target(document),
+                worded=self._worded(document),
+                doc_hash=hash_document(document),
+                cluster=hashlib.sha256(str(document[cluster]).encode()).hexdigest() if cluster else None,
             )
-            # `evaluate` filters and scores; a bootstrap of its own would only cost time.
-            results = evaluate(
-                lm=model,
-                task_dict={"tasks": {self.name: self._task}, "groups": {}},
-                samples={self.name: list(part)},
-                bootstrap_iters=0,
-                apply_chat_template=self.chat is not None,
-                system_instruction=self.chat.plan.system if self.chat is not None else None,
-            )
+        return [ready[number] for number in batch]
+
+    def _look_ahead(self, model: ServerModel, first: int) -> None:
+        """Prepare the batch that comes next, most likely, as the server is at work on this one."""
+        following = range(first, min(first + self.concurrency, self.questions))
+        self._ahead = (model.client, dict(zip(following, self._prepared(model, following), strict=True)))
+
+    def _samples(self, questions: Sequence[Question], found: Sequence[Sequence[Outcome]]) -> Iterator[Sample]:
+        """Yield a sample for each question and filter, as lm-eval's filters and metrics have it."""
         judged, of = self.plan.threshold.metric.split(",")
         metrics = {filter_: metric for metric, filter_ in (name.split(",") for name in self.metric_and_filter)}
         metrics |= {of: judged}
-        samples = [
-            _sample(
-                self.name,
-                found,
-                metrics[found["filter"]],
-                model.outcomes,
-                row=self._rows[found["doc_id"]],
-                cluster=self._task.config.metadata.get("cluster"),
-                worded=self._worded(found["doc"]),
-            )
-            for found in results["samples"][self.name]
-        ]
-        write_samples(folder.samples(self.name), sorted(samples, key=lambda sample: sample.key))
+        every = [instance for question in questions for instance in question.asked.instances]
+        for filter_ in self._task._filters:  # noqa: SLF001 - no public way
+            filter_.apply(every)
+            metric = metrics[filter_.name]
+            for question, outcomes in zip(questions, found, strict=True):
+                instances = question.asked.instances
+                answers = [instance.filtered_resps[filter_.name] for instance in instances]
+                value = self._task.process_results(instances[0].doc, answers)[metric]
+                seen = Judged(filter=filter_.name, answer=answers[0], metric=metric, value=value)
+                yield sample_of(self.name, question, seen, outcomes)
 
     def _max_new_tokens(self, generation: Mapping[str, Any]) -> int:
         return self.plan.max_new_tokens or int(generation.get("max_gen_toks", MAX_NEW_TOKENS))
@@ -273,92 +313,16 @@ def _stop(generation: Mapping[str, Any]) -> list[str] | None:
     return [until] if isinstance(until, str) else until
 
 
-# What lm-eval divides a choice's log-probability by, where its metric is not the plain one.
-_LENGTHS: dict[str, Callable[[str], int]] = {
-    "acc_norm": str.__len__,
-    "acc_bytes": lambda choice: len(choice.encode()),
-}
-
-
 def _shuffle(task: Any) -> list[int]:  # noqa: ANN401 - lm-eval's task
     """Put a task's scored documents into the order of asking and return each one's number in the data."""
     documents = task.eval_docs
     rows = asking_order(len(documents))
-    # A list: lm-eval goes through all of them for every batch, and a data set takes a fifth of a second for that.
+    # A list: a data set makes a row anew each time that it is looked at.
     shuffled = list(documents.select(rows))
     # The examples that are shown come from the data itself, not from here.
     name = "test_docs" if task.has_test_docs() else "validation_docs"
     setattr(task, name, lambda: shuffled)
     return rows
-
-
-def _sample(
-    task: str,
-    found: Mapping[str, Any],
-    metric: str,
-    outcomes: Mapping[Key, Outcome],
-    *,
-    row: int,
-    cluster: str | None,
-    worded: Sequence[str],
-) -> Sample:
-    """Return the sample of a document.
-
-    Args:
-        task: The task.
-        found: What lm-eval makes of it.
-        metric: The metric that says whether it is right.
-        outcomes: What the server said.
-        row: Its number in the data.
-        cluster: The column whose equal values make questions one cluster.
-        worded: The choices as the task words them; none for a generated answer.
-
-    Raises:
-        HarnessError: The metric is no right or wrong.
-    """
-    document = found["doc_id"]
-    own = [outcomes[document, index] for index in range(len(found["resps"]))]
-    error = next((outcome["error"] for outcome in own if outcome["error"] is not None), None)
-    choices = None if own[0]["choice"] is None else [outcome["choice"].strip() for outcome in own]
-    logprobs = [outcome["logprob"] for outcome in own] if choices and error is None else None
-    answer, target = found["filtered_resps"][0], str(found["target"])
-    if choices:
-        target = choices[right_choice(found["target"], list(worded)) or 0]
-    if choices and logprobs:
-        length = _LENGTHS.get(metric)
-        lengths = [length(choice) if length is not None else 1 for choice in worded]
-        norms = [logprob / size for logprob, size in zip(logprobs, lengths, strict=True)]
-        answer = choices[max(range(len(choices)), key=norms.__getitem__)]
-    if error is None and found[metric] not in (0, 1):
-        raise HarnessError(
-            f"{task}: {metric} is {found[metric]!r} of question {document}, where right and wrong are 1 and 0, by "
-            "which arms are paired: name another metric"
-        )
-    return Sample(
-        task=task,
-        filter=found["filter"],
-        doc_id=document,
-        row=row,
-        doc_hash=found["doc_hash"],
-        target=target,
-        answer=answer if error is None else None,
-        cluster=hashlib.sha256(str(found["doc"][cluster]).encode()).hexdigest() if cluster else None,
-        right=bool(found[metric]) if error is None else None,
-        choices=choices if error is None else None,
-        logprobs=logprobs,
-        error=error,
-        **{
-            name: own[0][name]
-            for name in (
-                "prompt_hash",
-                "prompt_tokens",
-                "first_tokens",
-                "text",
-                "generated_tokens",
-                "finish_reason",
-            )
-        },
-    )
 
 
 def check_tasks(tasks: list[LmEvalTask]) -> None:

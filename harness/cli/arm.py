@@ -1,15 +1,18 @@
-"""`arm`: one arm alone, for whoever shares out arms over hosts."""
+"""`arm` and `study-part`: one arm, or one part of a study, alone, for whoever shares them out over hosts."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from harness.cli.app import ERROR, app, console
 from harness.plan.plan import Plan
-from harness.records.arm_end import DONE
+from harness.records.arm_end import DONE, ArmEnd
 from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from harness.run.display import Display
 
 
 @app.command(hidden=True)
@@ -22,8 +25,24 @@ def arm(
     from harness.run.display import Display  # noqa: PLC0415 - lm-eval takes seconds to import
     from harness.run.one_arm import run_arm  # noqa: PLC0415
 
-    plan = read_record(RunFolder(folder).plan, Plan)
-    end = run_arm(plan, name, Display(console()), before=before)
+    plan, display = read_record(RunFolder(folder).plan, Plan), Display(console())
+    _exit(run_arm(plan, name, display, before=before), display)
+
+
+@app.command(hidden=True)
+def study_part(
+    folder: Annotated[Path, typer.Argument(help="A folder with the part's plan.json, made for it.")],
+) -> None:
+    """Measure a part of a study in the plan's folder; how it ended is in ended.json there. Exit code 0 or 3."""
+    from harness.run.display import Display  # noqa: PLC0415 - as above
+    from harness.study.part import measure_part  # noqa: PLC0415
+    from harness.study.plan import StudyPlan  # noqa: PLC0415
+
+    plan, display = read_record(RunFolder(folder).plan, StudyPlan), Display(console())
+    _exit(measure_part(plan, display), display)
+
+
+def _exit(end: ArmEnd, display: "Display") -> NoReturn:
     if end.error:
-        Display(console()).say(end.error)
+        display.say(end.error)
     raise SystemExit(0 if end.outcome == DONE else ERROR)

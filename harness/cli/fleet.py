@@ -17,7 +17,10 @@ from harness.records.run import read_record, write_record
 from harness.records.run_folder import PRIVATE
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from harness.config.yaml_file import YamlFile
+    from harness.fleet.cluster import RayCluster
     from harness.fleet.matrix import Matrix, Wanted
     from harness.fleet.records import FleetFolder, FleetPlan, FleetRun
 
@@ -160,12 +163,8 @@ def run_fleet(plan: "FleetPlan", folder: "FleetFolder", address: str | None) -> 
     """Carry a fleet's plan out, or what is left of it; return the exit code.
 
     Raises:
-        HarnessError: Ray is not there, or cannot be reached.
+        HarnessError: Ray is not in this environment.
     """
-    try:
-        from harness.fleet.cluster import connected  # noqa: PLC0415 - Ray is in the environment of `nox -s fleet` alone
-    except ModuleNotFoundError as error:
-        raise HarnessError(f"Ray is not in this environment ({error}): start through `nox -s fleet`") from error
     from harness.fleet.head import Head  # noqa: PLC0415
     from harness.fleet.records import resume_command  # noqa: PLC0415
     from harness.fleet.table import live_table  # noqa: PLC0415
@@ -175,7 +174,7 @@ def run_fleet(plan: "FleetPlan", folder: "FleetFolder", address: str | None) -> 
     display = Display(terminal)
     done = False
     try:
-        with connected(address) as cluster, live_table(terminal) as table:
+        with ray_cluster(address) as cluster, live_table(terminal) as table:
             display.say(f"{plan.fleet_id}: {len(plan.runs)} runs; {len(cluster.hosts())} hosts")
             if cluster.dashboard:
                 display.say(f"Ray's dashboard: {cluster.dashboard}")
@@ -189,3 +188,18 @@ def run_fleet(plan: "FleetPlan", folder: "FleetFolder", address: str | None) -> 
         display.say(run.line)
     display.say(f"{report.verdict}: {folder.page}")
     return report.exit_code
+
+
+def ray_cluster(address: str | None) -> "AbstractContextManager[RayCluster]":
+    """Connect to a cluster as `harness.fleet.cluster.connected` does.
+
+    Raises:
+        HarnessError: Ray is not in this environment.
+    """
+    try:
+        from harness.fleet.cluster import connected  # noqa: PLC0415 - Ray is in the environment of `nox -s fleet` alone
+    except ModuleNotFoundError as error:
+        raise HarnessError(
+            f"Ray is not in this environment ({error}): start through `nox -s fleet`, or `nox -s study` with --ray"
+        ) from error
+    return connected(address)

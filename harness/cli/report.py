@@ -1,20 +1,20 @@
 """`report`: the report of a run, a calibration or a study, built again from its files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.app import ERROR, app, console
 from harness.errors import HarnessError
-from harness.history.sync import is_judged
-from harness.judge.calibration import CalibrationReport
-from harness.judge.other_thresholds import with_thresholds
 from harness.plan.make import moment
 from harness.plan.plan import Plan
 from harness.records.run import read_record, write_whole
 from harness.records.run_folder import RunFolder
 from harness.study.folder import StudyFolder
+
+if TYPE_CHECKING:
+    from harness.judge.calibration import CalibrationReport
 
 
 @app.command()
@@ -25,7 +25,9 @@ def report(
     ] = None,
 ) -> None:
     """Build the report of a run, a calibration or a study again from its own files, and end with its exit code."""
-    from harness.report.build import build_report  # noqa: PLC0415 - see above
+    from harness.history.sync import is_judged  # noqa: PLC0415 - scipy takes a second to import
+    from harness.judge.other_thresholds import with_thresholds  # noqa: PLC0415
+    from harness.report.build import build_report  # noqa: PLC0415
     from harness.report.step_summary import add_step_summary  # noqa: PLC0415
     from harness.report.terminal import show  # noqa: PLC0415
     from harness.report.write import write_report  # noqa: PLC0415
@@ -61,7 +63,7 @@ def report(
     raise SystemExit(built.exit_code)
 
 
-def show_found(found: CalibrationReport, folder: RunFolder) -> int:
+def show_found(found: "CalibrationReport", folder: RunFolder) -> int:
     """Show a calibration and return its exit code."""
     from harness.report.calibration import show_calibration  # noqa: PLC0415 - see above
 

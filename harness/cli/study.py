@@ -1,7 +1,9 @@
 """`study`: many policies measured on one server of virtual ranks."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +24,10 @@ from harness.config.suite import Source
 from harness.errors import HarnessError
 from harness.plan.make import default_reports, make_plan, repeat_command
 from harness.plan.options import Options
+
+if TYPE_CHECKING:
+    from harness.run.display import Display
+    from harness.study.setup import ReadyStudy
 
 
 @app.command()
@@ -48,6 +54,13 @@ def study(  # noqa: PLR0917 - see above
         str, typer.Option(help="What joins the ranks, for predicted times: nvlink4, pcie5, hccs, or 25GB/s,10us.")
     ] = "nvlink4",
     prefill: Annotated[int, typer.Option(min=1, help="Tokens of the prefill whose time is predicted.")] = 8192,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Share it out over a Ray cluster: its address, `auto`, or `local` for this machine alone."),
+    ] = None,
+    parts: Annotated[
+        int | None, typer.Option(min=1, help="Among how many servers; default: as many as the hosts have room for.")
+    ] = None,
     *,
     sites: Annotated[bool, typer.Option(help="Measure every site alone, and mixes by site.")] = True,
     confirm: Annotated[bool, typer.Option("--confirm", help="Run the recommended policy for real, in full.")] = False,
@@ -69,6 +82,8 @@ def _study(
     data_folder: Path | None,
     ranks: str,
     codecs: str | None,
+    ray: str | None,
+    parts: int | None,
     confirm: bool,
     dry_run: bool,
     **chosen: Any,  # noqa: ANN401 - checked by StudyOptions
@@ -79,6 +94,8 @@ def _study(
     from harness.study.make import StudyOptions, make_study, split_list, split_ranks  # noqa: PLC0415
     from harness.study.run import run_study  # noqa: PLC0415
 
+    if parts is not None and ray is None:
+        raise HarnessError("--parts says among how many servers a study is shared out: name their cluster with --ray")
     if plugin_path is None:
         raise HarnessError(UNKNOWN_PLACES)
     python = interpreter(server_python)
@@ -101,10 +118,12 @@ def _study(
     plan = make_study(content, options, data=place, data_manifest=manifest, repeat=repeat_command())
     terminal = console()
     if dry_run:
-        show_plan(plan, terminal)
+        show_plan(plan, terminal, shared=ray is not None, parts=parts)
         return 0
     display = Display(terminal)
-    report, folder = run_study(plan, display)
+    with ExitStack() as cluster:
+        share = None if ray is None else _sharing(ray, parts, display, cluster)
+        report, folder = run_study(plan, display, share=share)
     if confirm and report.recommended is not None:
         real = Options(
             suite=suite,
@@ -119,3 +138,24 @@ def _study(
         report = confirm_study(plan, folder, run_plan, display)
     show_study(report, folder, terminal)
     return exit_code(report)
+
+
+def _sharing(
+    address: str, parts: int | None, display: "Display", cluster: ExitStack
+) -> "Callable[[ReadyStudy], None]":
+    """Connect to a cluster until a study is shared out over it, and return what does that.
+
+    Raises:
+        HarnessError: Ray is not there, or cannot be reached.
+    """
+    from harness.cli.fleet import ray_cluster  # noqa: PLC0415 - see above
+    from harness.fleet.study_parts import share_study  # noqa: PLC0415
+
+    engine = cluster.enter_context(ray_cluster(address))
+
+    def share(ready: "ReadyStudy") -> None:
+        share_study(ready, engine, parts=parts, say=display.say)
+        # This host is not to wait for Ray while it measures the rest.
+        cluster.close()
+
+    return share

@@ -10,7 +10,7 @@ import typer
 from harness.cli.app import DEFAULT_SUITE, app, console
 from harness.cli.options import Limit, ServerPython, SuiteName
 from harness.cli.ready import interpreter
-from harness.config.load import load, read_suite, suite_names
+from harness.config.load import judges, load, read_suite, suite_names
 from harness.config.new_suite import write_new_suite
 from harness.config.suite import Source
 from harness.errors import HarnessError
@@ -63,6 +63,8 @@ def new(
 def suites(
     named: Annotated[list[str] | None, typer.Argument(help="Names or files; default: all.")] = None,
     device: Annotated[str | None, typer.Option(help="Only those of this device.")] = None,
+    *,
+    judged: Annotated[bool, typer.Option("--judged", help="Only those whose thresholds judge anything.")] = False,
 ) -> None:
     """List the suites, or those named: name, device, model, description. A broken one's device is `broken`."""
     for one in named or suite_names():
@@ -72,5 +74,5 @@ def suites(
             sys.stderr.write(f"{error}\n")
             typer.echo(f"{one}\t{BROKEN}\t-\tcannot be read")
             continue
-        if device in (None, content.device):
+        if device in (None, content.device) and (not judged or judges(one)):
             typer.echo(f"{one}\t{content.device}\t{content.model.path}\t{content.description}")

@@ -63,6 +63,17 @@ def read_suite(suite: str) -> Suite:
     return YamlFile(suite_file(suite), Suite).content
 
 
+def judges(suite: str) -> bool:
+    """Return whether a suite's thresholds judge anything; True too where they are wrong, as its run will say."""
+    try:
+        content, thresholds = load(suite)
+    except ConfigError:
+        return True
+    rows = thresholds.models[content.model.name]
+    predictions = content.fidelity is not None and rows.fidelity is not None and rows.fidelity.judges
+    return predictions or not all(rows.tasks[task].report_only for task in content.tasks)
+
+
 def default_thresholds(suite: str) -> Path:
     """Return a suite's thresholds where none are named: those beside a suite's own file, or the project's."""
     beside = Path(suite).absolute().parent / OWN_THRESHOLDS

@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from harness.errors import HarnessError
 from harness.fleet.engine import Host, LostError, Said
 from harness.fleet.matrix import CPU_SERVER
 from harness.fleet.on_host import Delivery, Files, Order, carry_out
@@ -26,11 +27,20 @@ def connected(address: str | None) -> "Iterator[RayCluster]":
     """Connect to a cluster, or have one of this machine alone for as long as the body takes.
 
     Args:
-        address: The cluster's, `auto` for the one that this host is in; None for one of this machine alone.
+        address: The cluster's, `auto` for the one that this host is in; None or `local` for this machine alone.
+
+    Raises:
+        HarnessError: Ray did not start, or cannot be reached.
     """
-    own: dict[str, Any] = {"address": address} if address else {"address": "local", "resources": {CPU_SERVER: 1}}
+    own: dict[str, Any] = {"address": "local", "resources": {CPU_SERVER: 1}}
+    if address not in (None, "local"):
+        own = {"address": address}
     ours = signal.getsignal(signal.SIGTERM)
-    context = ray.init(**own, log_to_driver=False, configure_logging=False)
+    try:
+        context = ray.init(**own, log_to_driver=False, configure_logging=False)
+    except Exception as error:  # Ray has no type of its own for this
+        where = "started on this machine" if own["address"] == "local" else f"reached at {address}"
+        raise HarnessError(f"Ray cannot be {where}: {error}") from error
     # Ray puts one of its own in its place, which would end the head without a word.
     signal.signal(signal.SIGTERM, ours)
     cluster = RayCluster(dashboard=context.dashboard_url or "")
@@ -85,7 +95,7 @@ class RayCluster:
         return ray.put(files)
 
     def submit(self, order: Order, earlier: Sequence[object], needs: Needs, node: str | None) -> Hashable:
-        """Have an arm run."""
+        """Have a task done."""
         options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "resources": needs.resources}
         if needs.memory_gib:
             options["memory"] = needs.memory_gib * 2**30
@@ -140,7 +150,7 @@ class RayCluster:
 
 
 def _task(order: Order, board: Any, *earlier: Files) -> Delivery:  # noqa: ANN401 - a handle, which has no type
-    """Run an arm on the host that Ray chose."""
+    """Do a task on the host that Ray chose."""
     context = ray.get_runtime_context()
     host = socket.gethostname()
 

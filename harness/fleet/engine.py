@@ -37,13 +37,13 @@ class Host:
     resources: dict[str, float]
 
     def takes(self, needs: Needs) -> int:
-        """Return how many arms of such needs it can have at once."""
+        """Return how many tasks of such needs it can have at once."""
         return floor(min(self.resources.get(name, 0.0) / count for name, count in needs.by_name.items()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What an arm under way said last.
+    """What a task under way said last.
 
     Attributes:
         host: Its host's name.
@@ -66,7 +66,7 @@ class Engine(Protocol):
         """Return a reference to files, for `submit`."""
 
     def submit(self, order: Order, earlier: Sequence[object], needs: Needs, node: str | None) -> Hashable:
-        """Have an arm run on a host, on the one named if any, and return a handle."""
+        """Have a task done on a host, on the one named if any, and return a handle."""
 
     def wait(self, handles: Sequence[Hashable], timeout_s: float) -> Hashable | None:
         """Return one that ended, None where none did in time."""
@@ -75,4 +75,4 @@ class Engine(Protocol):
         """Return what one that ended left; LostError where it left nothing."""
 
     def said(self) -> dict[str, Said]:
-        """Return what each arm said last, by its key."""
+        """Return what each task said last, by its key."""

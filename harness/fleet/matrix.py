@@ -173,13 +173,15 @@ def read_matrix(file: Path) -> tuple[YamlFile[Matrix], list[Wanted]]:
 
 def needs_of(plan: Plan, row: Row) -> Needs:
     """Return what a host must have free for an arm of a plan."""
-    ranks = 1 if plan.arms[0].settings.one_gpu else plan.tp
-    of_device = {"cpu": {CPU_SERVER: 1.0}, "npu": {"NPU": float(ranks)}}.get(plan.device, {})
-    return Needs(
-        gpus=float(ranks) if plan.device == "cuda" else 0.0,
-        memory_gib=row.memory_gib,
-        resources=of_device | row.resources,
-    )
+    needs = device_needs(plan.device, 1 if plan.arms[0].settings.one_gpu else plan.tp)
+    more = {"memory_gib": row.memory_gib, "resources": needs.resources | row.resources}
+    return needs.model_copy(update=more)
+
+
+def device_needs(device: str, count: int) -> Needs:
+    """Return what a host must have free for a server on so many devices: on a CPU, room for one server."""
+    of_device = {"cpu": {CPU_SERVER: 1.0}, "npu": {"NPU": float(count)}}.get(device, {})
+    return Needs(gpus=float(count) if device == "cuda" else 0.0, resources=of_device)
 
 
 def baseline_key(plan: Plan, shards: int) -> str:

@@ -1,6 +1,7 @@
-"""What a task does on its host: one arm runs in a folder and processes of its own, and its files go back.
+"""What a task does on its host: an arm, or a part of a study, runs in a folder and processes of its own.
 
-Knows nothing of Ray. The host has this checkout, model, data and interpreter in the places that the plan names.
+Its files go back. Knows nothing of Ray. The host has this checkout, model, data and interpreter in the places that
+the plan names.
 """
 
 import os
@@ -20,6 +21,7 @@ from harness.plan.plan import Plan
 from harness.records.arm_end import DIED, ENDED, ArmEnd
 from harness.records.run import read_record, write_record
 from harness.records.run_folder import RunFolder
+from harness.study.plan import StudyPlan
 
 # A folder's files by their place in it.
 Files = dict[str, bytes]
@@ -32,23 +34,42 @@ SET_BY_RAY = "OMP_NUM_THREADS"
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One arm to be run.
+    """One task to be done.
 
     Attributes:
-        key: What the fleet calls it.
-        plan: The run's plan, in whatever folder.
-        arm: The arm's name there.
-        before: Seconds that the run's earlier arms took.
+        key: What it is called.
+        plan: The plan that it is of, in whatever folder.
         fingerprint: The fingerprint that the host must have, as its file holds it; None for any host.
-        command: The interpreter's arguments that run an arm, before the folder.
+        command: The interpreter's arguments that do it, before the folder.
     """
 
     key: str
-    plan: Plan
+    plan: Plan | StudyPlan
+    fingerprint: bytes | None = None
+    command: Sequence[str]
+
+    @property
+    def options(self) -> Sequence[str]:
+        """The interpreter's arguments behind the folder."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmOrder(Order):
+    """One arm to be run.
+
+    Attributes:
+        arm: The arm's name in the plan.
+        before: Seconds that the run's earlier arms took.
+    """
+
     arm: str
     before: float = 0.0
-    fingerprint: bytes | None = None
-    command: Sequence[str] = ARM_COMMAND
+
+    @property
+    def options(self) -> Sequence[str]:
+        """Which arm, and when."""
+        return (f"--arm={self.arm}", f"--before={self.before}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +79,8 @@ class Delivery:
     Attributes:
         host: The host's name.
         node: What Ray calls it.
-        end: How the arm ended.
-        files: What it left, arm and run: the arms that it was given are not among it.
+        end: How the task ended.
+        files: What it left: the arms that it was given are not among it.
     """
 
     host: str
@@ -69,14 +90,14 @@ class Delivery:
 
 
 def carry_out(order: Order, earlier: Sequence[Files], *, node: str, tell: Callable[[str], None]) -> Delivery:
-    """Run an arm and return what it left; nothing of it stays on the host.
+    """Do a task and return what it left; nothing of it stays in the folder that the host had for it.
 
     Args:
-        order: The arm.
+        order: The task.
         earlier: The folders of the run's earlier arms, each under its arm's name: predictions are compared with the
             baseline's states, and the baseline again is asked what the compressed arm was.
         node: What Ray calls this host.
-        tell: Called with what the arm says last, at most once a second.
+        tell: Called with what the task says last, at most once a second.
 
     Raises:
         OSError: The host has no room for its files.
@@ -90,13 +111,13 @@ def carry_out(order: Order, earlier: Sequence[Files], *, node: str, tell: Callab
             unpack(files, folder.path)
         if order.fingerprint is not None:
             folder.fingerprint.write_bytes(order.fingerprint)
-        log = Path(place) / "arm.log"
+        log = Path(place) / "task.log"
         code = _guarded(order, folder.path, log, tell)
         try:
             end = read_record(folder.path / ENDED, ArmEnd)
         except HarnessError:
             said = _end_of(log)
-            error = f"the arm's process ended with exit code {code}\n{said}"
+            error = f"the task's process ended with exit code {code}\n{said}"
             end = ArmEnd(outcome=DIED, error=error, seconds=0.0, versions={})
         for files in earlier:
             for name in {Path(name).parts[0] for name in files}:
@@ -105,9 +126,9 @@ def carry_out(order: Order, earlier: Sequence[Files], *, node: str, tell: Callab
 
 
 def _guarded(order: Order, folder: Path, log: Path, tell: Callable[[str], None]) -> int:
-    """Run the arm's process, which does not outlive this one, and return its exit code."""
-    arm = [sys.executable, *order.command, str(folder), f"--arm={order.arm}", f"--before={order.before}"]
-    guard = [sys.executable, "-m", "harness.serve.guard", f"--log={log}", "--", *arm]
+    """Run the task's process, which does not outlive this one, and return its exit code."""
+    task = [sys.executable, *order.command, str(folder), *order.options]
+    guard = [sys.executable, "-m", "harness.serve.guard", f"--log={log}", "--", *task]
     with log.open("ab") as words:
         process = subprocess.Popen(
             guard, cwd=ROOT, env=host_environment(), stdin=subprocess.PIPE, stdout=words, stderr=words

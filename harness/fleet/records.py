@@ -17,7 +17,7 @@ from harness.strict import Positive, Strict
 
 
 class Needs(Strict):
-    """What a host must have free for one arm, in Ray's terms.
+    """What a host must have free for one task, in Ray's terms.
 
     Attributes:
         cpus: Of Ray's CPUs: the harness's own share.
@@ -79,10 +79,10 @@ class FleetPlan(Strict):
 
 
 class Attempt(Strict):
-    """One start of an arm somewhere: a line when it is given to Ray, another when it ended.
+    """One start of a task somewhere: a line when it is given to Ray, another when it ended.
 
     Attributes:
-        arm: The arm's key in the fleet.
+        task: The arm's key in the fleet, or the part of a study.
         number: Counted from 1.
         why: Why there is a second attempt or a later one; empty for the first.
         host: Where it was; empty as long as that is not known.
@@ -91,7 +91,7 @@ class Attempt(Strict):
         error: What ended it early; empty for one that is done.
     """
 
-    arm: str
+    task: str
     number: Positive
     why: str = ""
     host: str = ""
@@ -101,7 +101,7 @@ class Attempt(Strict):
 
 
 class ArmPlace(Strict):
-    """Where an arm that is done was measured.
+    """Where an arm or a part of a study was measured.
 
     Attributes:
         host: The host's name.
@@ -155,9 +155,7 @@ class FleetFolder:
         Raises:
             OSError: It cannot be written.
         """
-        with partial_folder(self.arm(key)) as folder:
-            unpack(delivery.files, folder)
-            write_record(folder / PLACE, ArmPlace(host=delivery.host, node=delivery.node))
+        keep_whole(self.arm(key), delivery)
 
     def forget(self, key: str) -> None:
         """Take away what an arm left: it is to be measured anew."""
@@ -185,7 +183,18 @@ class FleetFolder:
         if not self.attempts.exists():
             return []
         found = read_lines(self.attempts, Attempt, "an attempt")
-        return list({(attempt.arm, attempt.number): attempt for attempt in found}.values())
+        return list({(attempt.task, attempt.number): attempt for attempt in found}.values())
+
+
+def keep_whole(place: Path, delivery: Delivery) -> None:
+    """Keep what a task left in a folder, which is there as a whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with partial_folder(place) as folder:
+        unpack(delivery.files, folder)
+        write_record(folder / PLACE, ArmPlace(host=delivery.host, node=delivery.node))
 
 
 def resume_command(folder: Path) -> str:

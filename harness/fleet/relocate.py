@@ -1,11 +1,15 @@
 """A plan in another folder: hosts write where they have room, the head where reports lie."""
 
 from pathlib import Path
+from typing import TypeVar, cast
 
 from harness.plan.plan import Plan
+from harness.study.plan import StudyPlan
+
+PlanT = TypeVar("PlanT", bound=Plan | StudyPlan)
 
 
-def relocate(plan: Plan, folder: Path) -> Plan:
+def relocate(plan: PlanT, folder: Path) -> PlanT:
     """Return a plan whose run is in another folder: the same servers, asked the same, that write elsewhere.
 
     What the plan names outside its run's folder (model, data, interpreter, plugin) stays where it is.
@@ -24,4 +28,4 @@ def relocate(plan: Plan, folder: Path) -> Plan:
         )
         for arm in plan.arms
     ]
-    return plan.model_copy(update={"folder": str(new), "arms": arms})
+    return cast("PlanT", plan.model_copy(update={"folder": str(new), "arms": arms}))

@@ -44,10 +44,10 @@ def notes_of(run: RunState, runs: Sequence[RunState], attempts: Sequence[Attempt
 def _again(run: RunState, attempts: Sequence[Attempt]) -> list[str]:
     labels = {arm.key: arm.label for arm in run.arms}
     return [
-        f"{labels[attempt.arm]}: attempt {attempt.number}, since attempt {attempt.number - 1} failed: "
+        f"{labels[attempt.task]}: attempt {attempt.number}, since attempt {attempt.number - 1} failed: "
         f"{attempt.why.splitlines()[0]}"
         for attempt in attempts
-        if attempt.number > 1 and attempt.arm in labels
+        if attempt.number > 1 and attempt.task in labels
     ]
 
 

@@ -3,63 +3,38 @@
 import time
 from dataclasses import dataclass, field
 
-from harness.fleet.records import Attempt, FleetRun
+from harness.fleet.dispatch import Task
+from harness.fleet.records import FleetRun
 from harness.fleet.report import RunResult
 from harness.plan.plan import Shard
 
-# An arm's needs.
-Kind = tuple[tuple[str, float], ...]
-
 
 @dataclass(kw_only=True, eq=False)
-class ArmState:
+class ArmState(Task):
     """Where an arm is.
 
     Attributes:
-        key: What the fleet calls it.
         name: Its name in the plan.
         run: The run whose plan it is of; of a shared baseline the first.
         shard: The part that it is asked; None for the whole.
         earlier: The arms that it needs, in order, of its own shard.
         order: Its place among all arms.
-        state: `waiting`, `given`, `done`, or `given up`.
-        failures: How often it failed, since the fleet was last started.
-        attempt: The attempt under way or the last one; None before the first.
         against: The attempts of those that it was given with: it is worth nothing beside another baseline.
-        why: Why it has to run again.
-        host: Where it was done.
-        node: What Ray calls that.
         wanted: The node that it has to run on, for a baseline that was moved.
-        since: When it could first have been given to a host and none was there.
-        error: Why it was given up.
     """
 
-    key: str
     name: str
     run: FleetRun
     shard: Shard | None
     earlier: list["ArmState"]
     order: int
-    state: str = "waiting"
-    failures: int = 0
-    attempt: Attempt | None = None
     against: list[int] = field(default_factory=list)
-    why: str = ""
-    host: str = ""
-    node: str = ""
     wanted: str | None = None
-    since: float | None = None
-    error: str = ""
 
     @property
     def label(self) -> str:
         """Its name within its run."""
         return f"{self.name} (shard {self.shard.number})" if self.shard else self.name
-
-    @property
-    def kind(self) -> "Kind":
-        """What arms have in common of which a host takes one in another's place."""
-        return tuple(self.run.needs.by_name.items())
 
     @property
     def ready(self) -> bool:
@@ -92,12 +67,10 @@ class Times:
 
     Attributes:
         started: When it began, on the monotonic clock.
-        waited: In which it waited for hosts.
         judging: In which it judged and wrote reports.
         arms: How long each arm took that is done.
     """
 
     started: float = field(default_factory=time.monotonic)
-    waited: float = 0.0
     judging: float = 0.0
     arms: list[float] = field(default_factory=list)

@@ -49,7 +49,9 @@ def fleet_table(head: Head) -> Table:
     verdicts = {arm.key: run.result.verdict for run in head.runs if run.result for arm in run.arms}
     count = {state: sum(arm.state == state for arm in arms) for state in IN_ORDER}
     title = ", ".join(f"{number} {state}" for state, number in count.items() if number)
-    title += f"; {len(head.hosts())} hosts" + (f"; about {left / 60:.0f} min left" if left is not None else "")
+    title += f"; {len(head.dispatcher.hosts())} hosts" + (
+        f"; about {left / 60:.0f} min left" if left is not None else ""
+    )
     table = Table(title=title, caption=head.engine.dashboard or None)
     for column in ("suite", "compression", "SGLang", "arm", "host", "attempt", "state", "verdict"):
         table.add_column(column)

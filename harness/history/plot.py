@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
@@ -12,7 +11,7 @@ from harness.history.show import figure_rows
 from harness.history.trend import SHOWN, Chart, Trend
 from harness.plan.plan import BASELINE, COMPRESSED
 from harness.records.predictions import FIDELITY
-from harness.report.plots import COMPRESSED_COLOUR, LOST, NOISE_COLOUR
+from harness.report.plots import COMPRESSED_COLOUR, LOST, NOISE_COLOUR, style
 
 PANEL_INCHES = (7.0, 2.2)
 
@@ -32,15 +31,7 @@ def draw_trend(trend: Trend, file: Path) -> None:
     charts = {task: [chart for chart in trend.charts if chart.task == task] for task in tasks}
     runs = trend.runs[-SHOWN:]
     width, height = PANEL_INCHES
-    with mpl.rc_context(
-        {
-            "svg.fonttype": "none",
-            "svg.hashsalt": "history",
-            "font.size": 8,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    ):
+    with style("history"):
         drawing = Drawing(figsize=(2 * width, height * max(len(tasks), 1)), layout="constrained")
         panels = drawing.subplots(max(len(tasks), 1), 2, squeeze=False)
         places = {run.run_id: number for number, run in enumerate(runs)}

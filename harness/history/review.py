@@ -11,9 +11,10 @@ import numpy as np
 from harness.history.good_nights import GoodNights, good_nights
 from harness.history.record import POOLED, Figure
 from harness.history.store import Run, Store
-from harness.judge.calibration import FEWEST_STARTS, Starts, missed_by, propose_floor
+from harness.judge.calibration import FEWEST_STARTS, Starts, propose_floor
 from harness.judge.drop import check_drop
 from harness.judge.error_budget import fail_levels
+from harness.judge.margin_chances import missed_by
 from harness.plan.plan import BASELINE, COMPRESSED, Plan, TaskPlan
 from harness.records.predictions import FIDELITY
 from harness.stats import PairedCounts

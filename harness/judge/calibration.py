@@ -7,7 +7,6 @@ proposal is read and taken by a person; nothing is written to thresholds.yaml.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 from math import floor, sqrt
 from pathlib import Path
@@ -17,52 +16,25 @@ from scipy.stats import norm, t
 
 from harness.config.thresholds import Calibration, Threshold
 from harness.errors import HarnessError
+from harness.judge.margin_chances import (
+    ASSUMED_DISCORDANCE,
+    DISCORDANCES,
+    MarginChances,
+    margin_chances,
+    margin_reasons,
+)
 from harness.judge.pairing import pair, paired_counts
 from harness.judge.threshold_patch import thresholds_patch
 from harness.plan.plan import Plan, TaskPlan
 from harness.records.run import ArmRecord, RunRecord, read_record
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
-from harness.stats.planning import drop_outcomes
 from harness.strict import Strict
 
 # One false alarm in a hundred nights.
 FALSE_ALARM = 0.01
-# Shares of questions that turn from right to wrong or back under compression that costs no accuracy: 2 to 4 % is what
-# 8-bit codes come to, 8 % what published comparisons of quantized models show. What the baseline turns by itself is
-# added to them.
-DISCORDANCES = (0.02, 0.04, 0.08)
-ASSUMED_DISCORDANCE = 0.04
-# Margins that are looked at beside the row's own.
-MARGINS = (0.01, 0.02, 0.03, 0.05)
-DECIDES = 0.95
 # From fewer starts nobody knows by how much starts differ.
 FEWEST_STARTS = 3
-MOST_QUESTIONS = 50_000
-STEPS = 7
-
-
-class MarginChances(Strict):
-    """What one margin takes, and what it misses.
-
-    Attributes:
-        max_drop: The margin.
-        own: Whether it is the row's.
-        discordance: Share of questions that compression turns, half of them each way, beside what turns by itself.
-        passes: Chance that harmless compression PASSes, with the run's questions.
-        fails: Chance that it FAILs: the false-alarm rate.
-        questions: Of the row's own margin: with how many it PASSes in DECIDES of runs; None for more than
-            MOST_QUESTIONS.
-        missed: The largest true drop that still PASSes in every second run; None where not even no drop does.
-    """
-
-    max_drop: float
-    own: bool
-    discordance: float
-    passes: float
-    fails: float
-    questions: int | None
-    missed: float | None
 
 
 class TaskCalibration(Strict):
@@ -165,7 +137,7 @@ def _calibrate(folder: RunFolder, plan: Plan, name: str, task: TaskPlan, run: Ru
     starts = Starts(n=n, accuracies=[right / n for right in rights], noise=max(noises, default=None))
     row = task.threshold
     proposed, why = propose_floor(row, starts, allow_wider=plan.allow_wider)
-    margins = _margins(row, n, starts.noise or 0.0)
+    margins = margin_chances(row, n, starts.noise or 0.0)
     record = read_record(folder.arm(plan.arms[0].name).record, ArmRecord)
     return TaskCalibration(
         n=n,
@@ -179,7 +151,7 @@ def _calibrate(folder: RunFolder, plan: Plan, name: str, task: TaskPlan, run: Ru
         margins=margins,
         protocol=record.tasks[name].protocol_text,
         calibration=Calibration(questions=n, sglang=run.versions["sglang"], date=run.started[:10]),
-        reasons=[why, *_of_margin(row, n, margins)],
+        reasons=[why, *margin_reasons(row, n, margins)],
     )
 
 
@@ -249,92 +221,6 @@ def propose_floor(row: Threshold, starts: Starts, *, allow_wider: bool) -> tuple
     if row.floor is not None and found < row.floor and not allow_wider:
         return None, f"{stays}: {why}; that is wider than today's, which takes --allow-wider"
     return found, why
-
-
-def _margins(row: Threshold, n: int, noise: float) -> list[MarginChances]:
-    found = []
-    own = [] if row.max_drop is None else [row.max_drop]
-    for max_drop in sorted({*own, *MARGINS}):
-        for assumed in DISCORDANCES:
-            discordance = round(assumed + noise, 6)
-            chances = drop_outcomes(n, discordance, 0.0, max_drop)
-            found.append(
-                MarginChances(
-                    max_drop=max_drop,
-                    own=max_drop == row.max_drop,
-                    discordance=discordance,
-                    passes=min(chances.passes, 1.0),
-                    fails=chances.fails,
-                    questions=questions_for(max_drop, discordance) if max_drop in own else None,
-                    missed=missed_by(n, max_drop, discordance),
-                )
-            )
-    return found
-
-
-@lru_cache
-def questions_for(max_drop: float, discordance: float, chance: float = DECIDES) -> int | None:
-    """Return with how many questions harmless compression PASSes with a chance; None for more than MOST_QUESTIONS.
-
-    Args:
-        max_drop: The margin, above 0.
-        discordance: Share of questions that turn, half of them each way.
-        chance: The chance, exact; the number is rounded up by 2 % at most.
-    """
-    if max_drop <= 0:
-        return None
-    # The normal approximation's number, which is a little too small.
-    n = max(1.0, (float(norm.isf(0.05)) + float(norm.isf(1 - chance))) ** 2 * discordance / max_drop**2)
-    while n <= MOST_QUESTIONS:
-        if drop_outcomes(round(n), discordance, 0.0, max_drop).passes >= chance:
-            return round(n)
-        n = max(n * 1.02, n + 1)
-    return None
-
-
-@lru_cache
-def missed_by(n: int, max_drop: float, discordance: float) -> float | None:
-    """Return the largest true drop that still PASSes in every second run, to a hundredth of the margin.
-
-    Args:
-        n: Questions.
-        max_drop: The margin.
-        discordance: Share of questions that turn; where the drop is more, as many as that.
-
-    Returns:
-        The drop; None where not even no drop passes in every second run.
-    """
-
-    def passes(drop: float) -> bool:
-        return drop_outcomes(n, max(discordance, drop), drop, max_drop).passes >= 0.5  # noqa: PLR2004 - every second
-
-    if not passes(0.0):
-        return None
-    low, high = 0.0, max_drop
-    for _ in range(STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if passes(middle) else (low, middle)
-    return low
-
-
-def _of_margin(row: Threshold, n: int, margins: Sequence[MarginChances]) -> list[str]:
-    """Say what the row's own margin takes and misses; it is the owner's, and no other is proposed."""
-    if row.max_drop is None:
-        return []
-    own = [chances for chances in margins if chances.own]
-    takes = ", ".join(f"{_count(chances.questions)} where {chances.discordance:.1%} of them turn" for chances in own)
-    usual = own[DISCORDANCES.index(ASSUMED_DISCORDANCE)]
-    missed = "nothing" if usual.missed is None else f"a true drop of {usual.missed * 100:.1f} points"
-    return [
-        f"max_drop stays {row.max_drop:g}, which is the owner's: harmless compression PASSes in {DECIDES:.0%} of "
-        f"runs with {takes}; with these {n} it does in "
-        + ", ".join(f"{chances.passes:.0%}" for chances in own)
-        + f", and {missed} PASSes in every second"
-    ]
-
-
-def _count(questions: int | None) -> str:
-    return f"more than {MOST_QUESTIONS} questions" if questions is None else f"{questions} questions"
 
 
 def _diff(model: str, tasks: dict[str, TaskCalibration], file: Path) -> str:

@@ -3,14 +3,14 @@
 See harness.sglang_plugin.live_check and .measure for what is sampled and measured.
 """
 
-import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from harness.judge.engagement import SHOWN_FAULTS, Engagement, first_few
+from harness.judge.live_check_errors import TOKENS, Errors, errors_table, sqnr_db
 from harness.judge.live_check_summary import in_short
-from harness.judge.rank_log import CheckedFacts, CheckedPass, must_be, read_lines
+from harness.judge.rank_log import CheckedFacts, CheckedPass, must_be, read_facts_and_lines
 from harness.sglang_plugin.policy import SITES, Policy
 from harness.stats.proportion import share_bounds
 from harness.strict import Strict
@@ -21,36 +21,9 @@ from harness.strict import Strict
 TOLERANCE_DB = 3.0
 # Beyond it errors are roundings of fp32 sums, whose order nobody promises.
 FP32_DB = 100.0
-TOKENS = ("token0", "rest")
 NOT_RIGHT = "compression did not run right"
 NOT_CHECKED = "it is not proven that compression ran right"
 COUNTED = ("calls", "pass_seconds", "check_seconds")
-
-
-class Errors(Strict):
-    """The errors of some calls' sums, over all ranks.
-
-    Attributes:
-        site: `attention` or `ffn`.
-        layer: The layer, from 0; None for all of them.
-        tokens: `token0` (at position 0 of their sequence) or `rest`.
-        calls: Checked calls.
-        over_bound: Largest error in units of its element's bound; more than 1 is beyond it.
-        sqnr_db: Signal to quantization noise of what was served, dB; infinite for no error, None for no signal.
-        claimed_db: The same of what the claimed codec makes of the same inputs.
-        crest: Largest crest factor (peak over root mean square) of a message's token.
-        flushed: Share of the messages' elements other than zero that are encoded as zero; None without any.
-    """
-
-    site: str
-    layer: int | None
-    tokens: str
-    calls: int
-    over_bound: float
-    sqnr_db: float | None
-    claimed_db: float | None
-    crest: float
-    flushed: float | None
 
 
 class CheckedSums(Strict):
@@ -159,8 +132,8 @@ def read_live_check(
         nonfinite=sum(sample["nonfinite"] for sample in every_sample),
         seconds=seconds,
         share=seconds / pass_seconds if pass_seconds else None,
-        sites=_table(every_sample, [None]),
-        layers=_table(every_sample, layers),
+        sites=errors_table(every_sample, [None]),
+        layers=errors_table(every_sample, layers),
         wrong=wrong,
         faults=faults,
         warnings=_nonfinite(samples.get(0, [])),
@@ -204,7 +177,7 @@ def _all(samples: list[dict[str, Any]], name: str) -> str:
 
 
 def _read(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    facts, rest = read_lines(file)
+    facts, rest = read_facts_and_lines(file)
     must_be(CheckedFacts, [facts], "its first line does not say what was checked")
     # A run that was resumed started another server, whose ranks add to the same logs and count from none.
     passes, before, last = [], dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, 0)
@@ -254,7 +227,7 @@ def _wrong(rank: int, samples: list[dict[str, Any]]) -> list[str]:
 
 
 def _noise_faults(where: str, tally: dict[str, Any], claimed: str) -> list[str]:
-    served, own = _sqnr_db([tally], "error"), _sqnr_db([tally], "claimed")
+    served, own = sqnr_db([tally], "error"), sqnr_db([tally], "claimed")
     if served is None or own is None or own > FP32_DB or abs(served - own) <= TOLERANCE_DB:
         return []
     text = f"{where}: an SQNR of {served:.1f} dB, where {claimed} makes {own:.1f} dB of the same inputs"
@@ -265,39 +238,3 @@ def _element(worst: dict[str, Any], beside: str) -> str:
     text = f"row {worst['row']}, column {worst['column']}: served {worst['served']:.6g}, {beside} "
     bound = f", bound {worst['allowed']:.3g}" if worst["allowed"] else ""
     return f"{text}{worst['expected']:.6g}{bound}"
-
-
-def _sqnr_db(tallies: list[dict[str, Any]], error: str) -> float | None:
-    signal, power = sum(tally["signal"] for tally in tallies), sum(tally[error] for tally in tallies)
-    if not signal:
-        return None
-    if not power or math.isinf(power):
-        return math.inf if not power else -math.inf
-    return 10 * math.log10(signal / power)
-
-
-def _table(samples: list[dict[str, Any]], layers: list[int] | list[None]) -> list[Errors]:
-    rows = []
-    for layer in layers:
-        for site in SITES:
-            here = [sample for sample in samples if sample["site"] == site and layer in (None, sample["layer"])]
-            for tokens in TOKENS:
-                chosen = [sample for sample in here if sample[tokens]["tokens"]]
-                rows += [_errors(site, layer, tokens, chosen)] if chosen else []
-    return rows
-
-
-def _errors(site: str, layer: int | None, tokens: str, samples: list[dict[str, Any]]) -> Errors:
-    tallies = [sample[tokens] for sample in samples]
-    nonzero = sum(tally["nonzero"] for tally in tallies)
-    return Errors(
-        site=site,
-        layer=layer,
-        tokens=tokens,
-        calls=len({sample["call"] for sample in samples}),
-        over_bound=max(tally["over_bound"] for tally in tallies),
-        sqnr_db=_sqnr_db(tallies, "error"),
-        claimed_db=_sqnr_db(tallies, "claimed"),
-        crest=max(tally["crest"] for tally in tallies),
-        flushed=sum(tally["flushed"] for tally in tallies) / nonzero if nonzero else None,
-    )

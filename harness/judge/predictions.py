@@ -15,11 +15,7 @@ from harness.strict import Strict
 
 # Compression errs most where activations are largest: at the first token, then at the few after it.
 FIRST = 8
-
-
 TOKEN_0, FIRST_TOKENS, LATER = "token 0", f"tokens 1-{FIRST - 1}", f"from token {FIRST}"
-
-
 PERCENTILES = (50, 90, 99)
 WORST = 10
 WORDS_BEFORE = 8

@@ -133,7 +133,7 @@ def read_rank(file: Path) -> RankLog:
         OSError: It is not there.
         ValueError: It is no such log.
     """
-    facts, rest = read_lines(file)
+    facts, rest = read_facts_and_lines(file)
     must_be(Facts, [facts], "its first line lacks the rank's facts")
     # A run that was resumed started another server, whose ranks add to the same logs.
     passes = [line for line in rest if line != facts]
@@ -141,7 +141,7 @@ def read_rank(file: Path) -> RankLog:
     return RankLog(facts, passes)
 
 
-def read_lines(file: Path) -> tuple[Any, list[Any]]:
+def read_facts_and_lines(file: Path) -> tuple[Any, list[Any]]:
     """Return a log's first line and the others, each whatever its JSON says.
 
     Raises:

@@ -51,6 +51,17 @@ def folder_problems(folder: Path) -> list[Problem]:
     return problems + shard_problems(folder / "model.safetensors.index.json")
 
 
+def layers_of(path: str) -> int | None:
+    """Return how many decoder layers a model's config.json names; None where it names none, or is not there."""
+    try:
+        config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+        # Of a model that takes more than text, the language model's own part.
+        found = {**config, **config.get("text_config", {})}.get("num_hidden_layers")
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return found if isinstance(found, int) else None
+
+
 def shard_problems(index: Path) -> list[Problem]:
     """Return which files of weights that the index names are missing; nothing without an index."""
     if not index.exists():

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
@@ -11,9 +10,9 @@ from rich.table import Table
 from harness.judge.calibration import CalibrationReport, build_calibration
 from harness.records.run import write_record, write_whole
 from harness.records.run_folder import RunFolder
-from harness.report.markdown import share
+from harness.report.markdown import filled, share
 
-TEMPLATE = "calibration.md.jinja"
+TEMPLATE = Path(__file__).with_name("calibration.md.jinja")
 
 
 def write_calibration(folder: RunFolder) -> CalibrationReport:
@@ -24,17 +23,8 @@ def write_calibration(folder: RunFolder) -> CalibrationReport:
     """
     found = build_calibration(folder)
     write_record(folder.calibration, found)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML
-    )
-    environment.filters["share"] = share
-    environment.filters["alarms"] = alarms
-    environment.filters["cents"] = cents
-    write_whole(folder.calibration_markdown, environment.get_template(TEMPLATE).render(found=found))
+    text = filled(TEMPLATE, {"found": found}, (share, alarms, cents))
+    write_whole(folder.calibration_markdown, text)
     return found
 
 

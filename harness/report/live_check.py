@@ -2,7 +2,8 @@
 
 import math
 
-from harness.judge.live_check import CheckedSums, Errors
+from harness.judge.live_check import CheckedSums
+from harness.judge.live_check_errors import Errors
 
 SHOWN_LAYERS = 6
 

@@ -1,5 +1,6 @@
 """report.md: the report for a person who has two minutes, and for a CI step summary."""
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -12,7 +13,7 @@ from harness.report.live_check import decibels, live_check_line, worst_layers
 from harness.report.model import Report
 from harness.report.time_table import HEAD, time_notes, time_rows, time_summary
 
-TEMPLATE = "report.md.jinja"
+TEMPLATE = Path(__file__).with_name("report.md.jinja")
 # Two one-sided bounds of 95 % each leave out 5 % on either side.
 INTERVALS = "intervals: 90 %; each bound by itself holds with 95 %"
 
@@ -24,32 +25,33 @@ def markdown(report: Report, *, plots: str | None = None) -> str:
         report: The report.
         plots: The file of its plots beside it, if there is one.
     """
+    filters = (
+        *(item, live_check_line, traffic_line, worst_layers, decibels, cell, share, points, size, interval, small),
+        *(limit, quoted, data_line),
+    )
+    shown = {"time_head": HEAD, "time_notes": time_notes, "time_rows": time_rows, "time_summary": time_summary}
+    given = {"report": report, "plots": plots, "shifts": shifts, "judged_drops": judged_drops, **shown}
+    return filled(TEMPLATE, given, filters)
+
+
+def filled(template: Path, given: Mapping[str, object], filters: Iterable[Callable[..., object]] = ()) -> str:
+    """Return a template of Markdown, filled in.
+
+    Args:
+        template: Its file.
+        given: What it shows, by name.
+        filters: The functions that it pipes values through, by their own names.
+    """
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(template.parent),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,  # noqa: S701 - Markdown, not HTML
     )
-    environment.filters["item"] = item
-    environment.filters["live_check_line"] = live_check_line
-    environment.filters["traffic_line"] = traffic_line
-    environment.filters["worst_layers"] = worst_layers
-    environment.filters["decibels"] = decibels
-    environment.filters["cell"] = cell
-    environment.filters["share"] = share
-    environment.filters["points"] = points
-    environment.filters["size"] = size
-    environment.filters["interval"] = interval
-    environment.filters["small"] = small
-    environment.filters["limit"] = limit
-    environment.filters["quoted"] = quoted
-    environment.filters["data_line"] = data_line
-    environment.globals |= {"time_head": HEAD, "time_notes": time_notes, "time_rows": time_rows}
-    environment.globals["time_summary"] = time_summary
-    environment.globals["shifts"] = shifts
-    environment.globals["judged_drops"] = judged_drops
-    return environment.get_template(TEMPLATE).render(report=report, plots=plots)
+    environment.filters |= {function.__name__: function for function in filters}
+    environment.globals |= given
+    return environment.get_template(template.name).render()
 
 
 def item(text: str) -> str:

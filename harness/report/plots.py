@@ -1,6 +1,7 @@
 """The report drawn: accuracy, margins question by question (from the samples), predictions, the sums' errors."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from math import isfinite
 
@@ -8,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.judge.live_check import Errors
+from harness.judge.live_check_errors import Errors
 from harness.judge.pairing import Pair, margin, pair
 from harness.judge.results import FidelityReport, TaskReport
 from harness.plan.plan import BASELINE, COMPRESSED
@@ -21,6 +22,20 @@ Panel = Callable[[Axes], None]
 # Of a colour-blind-safe palette (Okabe and Ito, 2008).
 COMPRESSED_COLOUR, NOISE_COLOUR, LOST, WON = "#0072b2", "#999999", "#d55e00", "#009e73"
 PANEL_INCHES = (4.2, 3.6)
+
+
+def style(salt: str) -> AbstractContextManager[None]:
+    """Draw as all plots are drawn; the salt names what a file draws, whose ids are the same each time."""
+    return mpl.rc_context(
+        {
+            # Text stays text: smaller files, and the same ones wherever they are drawn.
+            "svg.fonttype": "none",
+            "svg.hashsalt": salt,
+            "font.size": 8,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
 
 
 def draw(report: Report, folder: RunFolder) -> bool:
@@ -40,16 +55,7 @@ def draw(report: Report, folder: RunFolder) -> bool:
     if not panels:
         return False
     width, height = PANEL_INCHES
-    with mpl.rc_context(
-        {
-            # Text stays text: smaller files, and the same ones wherever they are drawn.
-            "svg.fonttype": "none",
-            "svg.hashsalt": "report",
-            "font.size": 8,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    ):
+    with style("report"):
         figure = Figure(figsize=(width * len(panels), height), layout="constrained")
         for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
             panel(axes)

@@ -14,10 +14,11 @@ from harness.judge.error_budget import fail_levels
 from harness.judge.live_check import NOT_CHECKED, NOT_RIGHT, read_live_check
 from harness.judge.run import differing_settings
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, Arm, Plan
-from harness.records.predictions import FIDELITY, read_predictions
+from harness.records.predictions import FIDELITY
 from harness.records.run import ArmRecord, Checkpoint, TaskRecord, Traffic, read_record, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import NO_NUMBERS, read_samples
+from harness.records.tail import Tail
 from harness.records.time_spent import Span
 from harness.run.checkpoint import batches, legs, restore, share, sizes_on_disk
 from harness.run.deadlines import Watch
@@ -296,6 +297,7 @@ def ask_leg(
             watch.check()
             arm.server.check_process()
             failed.clear()
+            answers = new_answers(arm.folder, name)
             questionnaire.ask(
                 arm.server.client,
                 batch,
@@ -303,7 +305,7 @@ def ask_leg(
                 after_failure=lambda: failed.append(None),
                 advance=advance,
             )
-            errors = outcomes(arm.folder, name, batch) if failed else [None]
+            errors = [answer["error"] for answer in answers.read()] if failed else [None]
             if failed:
                 arm.server.check_alive()
             # An answer without numbers is one too: it says something of the model.
@@ -331,11 +333,11 @@ def ask_leg(
     arm.keep(checkpoint=checkpoint, traffic=traffic)
 
 
-def outcomes(folder: ArmFolder, task: str, batch: range) -> list[str | None]:
-    """Return for each question of a batch that was just asked why it failed; None for one that was answered."""
-    if task == FIDELITY:
-        return [record.error for record in read_predictions(folder.predictions)[-len(batch) :]]
-    return [sample.error for sample in read_samples(folder.samples(task)) if sample.doc_id in batch]
+def new_answers(folder: ArmFolder, task: str) -> Tail:
+    """Return what will be added to a task's answers from here on: a line for each question, or more."""
+    tail = Tail(folder.predictions if task == FIDELITY else folder.samples(task))
+    tail.skip()
+    return tail
 
 
 def asked_before(folder: RunFolder, task: str) -> int:

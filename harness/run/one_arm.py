@@ -1,6 +1,7 @@
 """One arm alone, in a run's folder made for it: what a fleet's task starts on the host that the arm was given to."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import HarnessError
@@ -29,15 +30,33 @@ def run_arm(plan: Plan, name: str, display: Display, *, before: float) -> ArmEnd
     Raises:
         OSError: The folder cannot be written.
     """
-    started, versions, folder = time.monotonic(), dict[str, str](), RunFolder(Path(plan.folder))
-    outcome, error = DONE, ""
-    try:
+    folder = RunFolder(Path(plan.folder))
+
+    def work(versions: dict[str, str]) -> None:
         ready = set_up(plan, display)
-        versions = harness_versions(ready.sglang.version)
+        versions |= harness_versions(ready.sglang.version)
         write_record(folder.plan, ready.plan)
         begin(ready, display)
         watch = Watch(plan.deadlines, before=before)
         run_arms(ready, [ready.plan.arm(name)], display, watch, before_end=lambda _error: None)
+
+    return end_of(work, folder)
+
+
+def end_of(work: Callable[[dict[str, str]], None], folder: RunFolder) -> ArmEnd:
+    """Do a task that was given to this host, and write down in its folder how it ended.
+
+    Args:
+        work: The task; given a mapping to which it adds the versions of what takes part.
+        folder: Its folder.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    started, versions = time.monotonic(), dict[str, str]()
+    outcome, error = DONE, ""
+    try:
+        work(versions)
     except UnlikeError as unlike:
         outcome, error = UNLIKE, in_words(unlike)
     except HarnessError as broken:

@@ -11,7 +11,7 @@ from harness.records.time_spent import Passes
 TIMEOUT_S = 2.0
 # At a server's start nobody knows what it prefilled by itself: its logs are read when nothing more came for so long.
 QUIET_S = 0.7
-POLL_S = 0.02
+POLL_S = 0.002
 
 
 class RankLogs:

@@ -147,13 +147,31 @@ def read_answer(answer: object, sent: Body) -> Answer:
 
 
 def read_tokens(answer: object) -> list[int]:
-    """Read an answer of `/v1/tokenize`.
+    """Read an answer of `/v1/tokenize` to one text.
 
     Raises:
         RequestFailed: It is none.
     """
-    tokens: list[Any] = _field(answer, "tokens", list)
-    if any(type(token) is not int or token < 0 for token in tokens):
+    return _ids(_field(answer, "tokens", list))
+
+
+def read_token_lists(answer: object, texts: int) -> list[list[int]]:
+    """Read an answer of `/v1/tokenize` to a list of so many texts.
+
+    Raises:
+        BatchRefused: It is none.
+    """
+    try:
+        lists: list[Any] = _field(answer, "tokens", list)
+        if len(lists) != texts:
+            _malformed(f"{texts} texts were sent, the tokens of {len(lists)} came")
+        return [_ids(tokens) for tokens in lists]
+    except RequestFailed as error:
+        raise BatchRefused(str(error)) from error
+
+
+def _ids(tokens: object) -> list[int]:
+    if not isinstance(tokens, list) or not set(map(type, tokens)) <= {int} or min(tokens, default=0) < 0:
         _malformed(f"tokens are no ids: {_shown(tokens)}")
     return tokens
 

@@ -6,9 +6,9 @@ one request are asked one by one, once, so that each is blamed for itself alone;
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count, takewhile
+from itertools import count, starmap, takewhile
 from typing import Any, Self, TypeAlias, TypeVar
 
 from harness.records.run import Traffic
@@ -24,6 +24,7 @@ from harness.serve.answers import (
     read_answer,
     read_predictions,
     read_scores,
+    read_token_lists,
     read_tokens,
 )
 from harness.serve.connection import REACHABLE_TIMEOUT_S, Connection
@@ -37,6 +38,9 @@ OF_ALL = frozenset({"return_text_in_logprobs"})
 
 # Tokens. What prompts share is worth a request of its own from here on: the examples of a few-shot task, say.
 SHARED_PREFIX = 64
+
+# Letters. A server does nothing else as it makes tokens of a request's texts: about a tenth of a second for so many.
+TOKENIZED_AT_ONCE = 2**18
 
 Question: TypeAlias = tuple[Sequence[int], Sequence[Sequence[int]]]
 AnswerT = TypeVar("AnswerT")
@@ -112,6 +116,30 @@ class Client:
             self._connection.ask("POST", "/v1/tokenize", {"prompt": text, "add_special_tokens": special})
         )
 
+    def tokenize_many(self, texts: Sequence[str], *, special: bool = True) -> list[list[int] | RequestFailed]:
+        """Return the token ids of each text, as `tokenize` does; many go out as one request.
+
+        Returns:
+            For each text its token ids, or why there are none. Where a request was refused as a whole, each of its
+            texts is asked for once more, alone.
+        """
+        return [entry for several in _portions(texts) for entry in self._tokens(several, special=special)]
+
+    def _tokens(self, texts: Sequence[str], *, special: bool) -> list[list[int] | RequestFailed]:
+        body = {"prompt": list(texts), "add_special_tokens": special}
+        try:
+            return [*read_token_lists(self._connection.ask("POST", "/v1/tokenize", body), len(texts))]
+        except BatchRefused:
+            return [self._tokens_alone(text, special=special) for text in texts]
+        except RequestFailed as error:
+            return [error for _ in texts]
+
+    def _tokens_alone(self, text: str, *, special: bool) -> list[int] | RequestFailed:
+        try:
+            return self.tokenize(text, special=special)
+        except RequestFailed as error:
+            return error
+
     def score(self, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> Scores:
         """Return the log-probability of each choice after `prompt`: `score_many` of one question.
 
@@ -120,7 +148,9 @@ class Client:
         """
         return _one(self.score_many([(prompt, choices)]))
 
-    def score_many(self, questions: Sequence[Question]) -> list[Scores | RequestFailed]:
+    def score_many(
+        self, questions: Sequence[Question], *, meanwhile: Callable[[], None] | None = None
+    ) -> list[Scores | RequestFailed]:
         """Return the log-probability of each question's choices; all go out as one request.
 
         One request reaches SGLang's scheduler as one message, so that the questions are batched in the same
@@ -129,12 +159,13 @@ class Client:
 
         Args:
             questions: For each a prompt and its choices, each of at least one token, as token ids.
+            meanwhile: Called as the server is at work on them.
 
         Returns:
             For each question its scores, or why there are none.
         """
         requests = [_scoring(prompt, choices) for prompt, choices in questions]
-        answers = iter(self._generate_many([body for bodies in requests for body in bodies]))
+        answers = iter(self._generate_many([body for bodies in requests for body in bodies], meanwhile))
         return [
             _read([next(answers) for _ in bodies], partial(read_scores, choices))
             for (_prompt, choices), bodies in zip(questions, requests, strict=True)
@@ -149,16 +180,27 @@ class Client:
         return _one(self.generate_many([prompt], max_new_tokens=max_new_tokens, stop=stop))
 
     def generate_many(
-        self, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop: Sequence[str]
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str],
+        meanwhile: Callable[[], None] | None = None,
     ) -> list[Generation | RequestFailed]:
         """Continue each prompt greedily; all go out as one request, for the reason given at `score_many`.
+
+        Args:
+            prompts: Token ids.
+            max_new_tokens: Tokens after which each is cut.
+            stop: Texts that end each.
+            meanwhile: Called as the server is at work on them.
 
         Returns:
             For each prompt its continuation, or why there is none.
         """
         sampling = {"temperature": 0.0, "max_new_tokens": max_new_tokens, "stop": list(stop)}
         answers = self._generate_many(
-            [{"input_ids": list(prompt), "sampling_params": sampling} for prompt in prompts]
+            [{"input_ids": list(prompt), "sampling_params": sampling} for prompt in prompts], meanwhile
         )
         return [
             answer
@@ -198,7 +240,9 @@ class Client:
             for tokens, answer in zip(texts, answers, strict=True)
         ]
 
-    def _generate_many(self, bodies: Sequence[Body]) -> list[Answer | RequestFailed]:
+    def _generate_many(
+        self, bodies: Sequence[Body], meanwhile: Callable[[], None] | None = None
+    ) -> list[Answer | RequestFailed]:
         """Send requests of the same form as one; an abort is of one of them, any other failure of all.
 
         All of a request that was refused as a whole are asked once more, one by one, from an empty cache.
@@ -210,7 +254,8 @@ class Client:
         for form in forms.values():
             together = [bodies[index] for index in form]
             self._prefill_shared(together)
-            answers |= zip(form, self._send(together), strict=True)
+            answers |= zip(form, self._send(together, meanwhile), strict=True)
+            meanwhile = None
         return [answers[index] for index in range(len(bodies))]
 
     def _prefill_shared(self, bodies: Sequence[Body]) -> None:
@@ -227,11 +272,12 @@ class Client:
         if len(shared) >= SHARED_PREFIX:
             self._send([{"input_ids": shared, "sampling_params": {"temperature": 0.0, "max_new_tokens": 0}}])
 
-    def _send(self, bodies: Sequence[Body]) -> list[Answer | RequestFailed]:
+    def _send(
+        self, bodies: Sequence[Body], meanwhile: Callable[[], None] | None = None
+    ) -> list[Answer | RequestFailed]:
         sent = [{**body, "rid": f"{self._name}-{next(self._numbers)}"} for body in bodies]
-        answers = self._answers(sent)
-        for body, answer in zip(sent, answers, strict=True):
-            self.traffic += _traffic(body, answer)
+        answers = self._answers(sent, meanwhile)
+        self.traffic += sum(starmap(_traffic, zip(sent, answers, strict=True)), Traffic())
         if len(sent) > 1 and isinstance(answers[0], BatchRefused):
             try:
                 # Some of them may have been prefilled: from an empty cache each is computed whole, in every arm.
@@ -242,11 +288,11 @@ class Client:
             self.traffic += Traffic(alone=len(bodies))
         return answers
 
-    def _answers(self, sent: Sequence[Body]) -> list[Answer | RequestFailed]:
+    def _answers(self, sent: Sequence[Body], meanwhile: Callable[[], None] | None) -> list[Answer | RequestFailed]:
         alone = len(sent) == 1
         body = {name: sent[0][name] if name in OF_ALL else [body[name] for body in sent] for name in sent[0]}
         try:
-            answered = self._connection.ask("POST", "/generate", sent[0] if alone else body)
+            answered = self._connection.ask("POST", "/generate", sent[0] if alone else body, meanwhile=meanwhile)
         except RequestFailed as error:
             return [error for _ in sent]
         found = [answered] if alone else answered
@@ -255,6 +301,20 @@ class Client:
             wrong = BatchRefused(f"{len(sent)} prompts were sent as one request, {came} answers came")
             return [wrong for _ in sent]
         return [_checked(entry, body) for entry, body in zip(found, sent, strict=True)]
+
+
+def _portions(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Split texts into what goes out as one request: as long as the server's other work may wait for it."""
+    portion: list[str] = []
+    letters = 0
+    for text in texts:
+        if portion and letters + len(text) > TOKENIZED_AT_ONCE:
+            yield portion
+            portion, letters = [], 0
+        portion.append(text)
+        letters += len(text)
+    if portion:
+        yield portion
 
 
 def _traffic(sent: Body, answer: Answer | RequestFailed) -> Traffic:

@@ -5,25 +5,33 @@
 SGLang's server is a tree of processes, and killing its root leaves the rest behind, holding ports, memory
 and devices. The guard sits between: it holds the reading end of a pipe whose writing end is the harness's
 alone, so the kernel tells it when the harness ends, by Ctrl-C, crash or SIGKILL. It is the tree's
-sub-reaper, so that processes whose parent died stay its descendants and are found.
+sub-reaper, so that processes whose parent died stay its descendants and are found. Nor do files stay where other
+programs have theirs: the tree has a folder of its own for temporary ones, and of its shared memory, which SGLang
+leaves behind, whatever was mapped at the end is removed, but for what was there before the tree.
 """
 
 import argparse
 import ctypes
+import getpass
 import os
 import select
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 POLL_S = 0.2
-TERM_GRACE_S = 10.0
+ASKED_GRACE_S = 10.0
 KILL_GRACE_S = 10.0
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing is made there
+# torch keeps compiled kernels beside its temporary files, for the next time.
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,9 +55,13 @@ def main() -> int:
         if os.getppid() != guard:
             os._exit(1)
 
-    with arguments.log.open("ab") as log:
+    others = shared_memory()
+    with arguments.log.open("ab") as log, tempfile.TemporaryDirectory(prefix="harness-") as temporary:
+        compiled = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
         process = subprocess.Popen(
             arguments.command,
+            # After the others: processes that rename themselves find their arguments by the first one, as it was.
+            env={**os.environ, COMPILED: os.environ.get(COMPILED, str(compiled)), "TMPDIR": temporary},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -62,24 +74,28 @@ def main() -> int:
                     break
         finally:
             code = process.poll()
-            end_descendants(process)
+            end_descendants(process, keep=others)
     return 0 if code is None else code if code >= 0 else 128 - code
 
 
-def end_descendants(root: subprocess.Popen[bytes]) -> None:
+def end_descendants(root: subprocess.Popen[bytes], *, keep: set[Path]) -> None:
     """End every descendant of this process: ask first, then kill until none is left.
 
     Args:
-        root: The command, asked first so that it can end its own children in its own order.
+        root: The command, asked first so that it can end its own children in its own order. As by Ctrl-C: at SIGTERM
+            SGLang looks every five seconds.
+        keep: Shared memory that is others'.
     """
+    me = psutil.Process()
+    maps = "".join(_maps(process) for process in me.children(recursive=True))
+    own = [file for file in shared_memory() - keep if f" {file}\n" in maps]
     if root.poll() is None:
-        root.terminate()
+        root.send_signal(signal.SIGINT)
         try:
-            root.wait(TERM_GRACE_S)
+            root.wait(ASKED_GRACE_S)
         except subprocess.TimeoutExpired:
             root.kill()
             root.wait()
-    me = psutil.Process()
     while left := me.children(recursive=True):
         for process in left:
             try:
@@ -91,6 +107,22 @@ def end_descendants(root: subprocess.Popen[bytes]) -> None:
             # Only the kernel can hold a killed process; saying so beats waiting for ever.
             sys.stderr.write(f"these processes could not be ended: {[process.pid for process in left]}\n")
             return
+    for file in own:
+        with suppress(OSError):
+            file.unlink()
+
+
+def shared_memory() -> set[Path]:
+    """Return the files of shared memory that there are."""
+    return set(SHARED_MEMORY.iterdir()) if SHARED_MEMORY.is_dir() else set()
+
+
+def _maps(process: psutil.Process) -> str:
+    """Return what a process has mapped, a line each that ends in the file's path; nothing of one that is gone."""
+    try:
+        return Path(f"/proc/{process.pid}/maps").read_text()
+    except OSError:
+        return ""
 
 
 if __name__ == "__main__":

@@ -8,6 +8,20 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def started(call: Callable[[], T]) -> Future[T]:
+    """Return what a call will return; it runs in a thread that the process does not wait for at its end."""
+    outcome: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+            outcome.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return outcome
+
+
 def within(seconds: float, call: Callable[[], T]) -> T:
     """Return what a call returns.
 
@@ -19,13 +33,4 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     Raises:
         TimeoutError: It took longer.
     """
-    outcome: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
-            outcome.set_exception(error)
-
-    Thread(target=work, daemon=True).start()
-    return outcome.result(seconds)
+    return started(call).result(seconds)

@@ -1,11 +1,13 @@
 """SGLang's attention in plain torch, the one that a CPU without AMX has, less what it computes for nothing.
 
 Both arms have it alike. Keys and values are picked from the cache row by row instead of number by number: the same
-bits. And of a prompt whose beginning is cached SGLang computes the beginning's queries again and throws them away
-(`TODO` in its torch_native_backend.py): here they are left out, which may change the last bit.
+bits. Two things may change the last bit. Of a prompt whose beginning is cached SGLang computes the beginning's
+queries again and throws them away (`TODO` in its torch_native_backend.py): here they are left out. And in a decode
+step the query heads that share a key head are taken together, so that no key is copied for each of them.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -40,11 +42,29 @@ def decode(  # noqa: PLR0917 - SGLang passes them by position
     output: Tensor,
     k_cache: Tensor,
     v_cache: Tensor,
-    *args: Any,  # noqa: ANN401 - SGLang's
+    req_to_token: Tensor,
+    req_pool_indices: Tensor,
+    seq_lens: Tensor,
+    *encoder_lens: Tensor | None,
     **kwargs: Any,  # noqa: ANN401 - SGLang's
 ) -> Tensor:
-    """Run around SGLang's attention of one new token a prompt."""
-    return original(backend, query, output, Rows(k_cache), Rows(v_cache), *args, **kwargs)
+    """Run in place of SGLang's attention of one new token a prompt, which sees all of its prompt.
+
+    Args are those of `extend`, but for the lengths of what is cached.
+    """
+    if kwargs.get("causal") or kwargs.get("is_cross_attn") or not _plain(encoder_lens, kwargs):
+        rows = Rows(k_cache), Rows(v_cache)
+        return original(
+            backend, query, output, *rows, req_to_token, req_pool_indices, seq_lens, *encoder_lens, **kwargs
+        )
+    # Head h of the queries looks at key head h // group.
+    asked = query.view(query.shape[0], k_cache.shape[1], -1, query.shape[2])
+    for place, (request, length) in enumerate(zip(req_pool_indices.tolist(), seq_lens.tolist(), strict=True)):
+        tokens = req_to_token[request, :length]
+        known, told = (_picked(cache, tokens, query.dtype) for cache in (k_cache, v_cache))
+        found = scaled_dot_product_attention(asked[place : place + 1], known, told, scale=kwargs.get("scaling"))
+        output[place] = found[0].flatten(0, 1)
+    return output
 
 
 def extend(  # noqa: PLR0917 - see above
@@ -80,23 +100,36 @@ def extend(  # noqa: PLR0917 - see above
         kwargs: As in SGLang.
     """
     lengths = req_pool_indices, seq_lens, extend_prefix_lens, extend_seq_lens
-    plainly_causal = (
-        kwargs.get("causal")
-        and kwargs.get("sliding_window_size") is None
-        and not any(given is not None for given in encoder_lens)
-    )
-    if not plainly_causal or not int(extend_prefix_lens.max()):
+    if not kwargs.get("causal") or not _plain(encoder_lens, kwargs) or not int(extend_prefix_lens.max()):
         rows = Rows(k_cache), Rows(v_cache)
         return original(backend, query, output, *rows, req_to_token, *lengths, *encoder_lens, **kwargs)
     start = 0
     for request, length, cached, own in zip(*(column.tolist() for column in lengths), strict=True):
         tokens, end = req_to_token[request, :length], start + own
-        keys, values = (torch.index_select(cache, 0, tokens).to(query.dtype) for cache in (k_cache, v_cache))
-        asked, known, told = (part.movedim(0, 1).unsqueeze(0) for part in (query[start:end], keys, values))
-        # Token i of these sees what is cached and those up to itself.
-        sees = torch.ones(own, length, dtype=torch.bool).tril(cached)
+        known, told = (_picked(cache, tokens, query.dtype) for cache in (k_cache, v_cache))
+        asked = query[start:end].movedim(0, 1).unsqueeze(0)
+        sees = _sees(own, cached, query.dtype)
         gqa, scale = kwargs.get("enable_gqa", False), kwargs.get("scaling")
         found = scaled_dot_product_attention(asked, known, told, attn_mask=sees, enable_gqa=gqa, scale=scale)
         output[start:end] = found.squeeze(0).movedim(1, 0)
         start = end
     return output
+
+
+@lru_cache(maxsize=128)
+def _sees(own: int, cached: int, dtype: torch.dtype) -> Tensor:
+    """Return what is added to the scores of own tokens: token i sees what is cached and those up to itself.
+
+    All layers need the same. As numbers: torch would make them of a bool mask, for each layer anew.
+    """
+    return torch.full((own, cached + own), -torch.inf, dtype=dtype).triu(cached + 1)
+
+
+def _plain(encoder_lens: tuple[Tensor | None, ...], kwargs: dict[str, Any]) -> bool:
+    """Return whether there is neither a window nor an encoder."""
+    return kwargs.get("sliding_window_size") is None and not any(given is not None for given in encoder_lens)
+
+
+def _picked(cache: Tensor, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the rows of those tokens as attention takes them, `[1, heads, len(tokens), head size]`."""
+    return torch.index_select(cache, 0, tokens).to(dtype).movedim(0, 1).unsqueeze(0)

@@ -5,8 +5,8 @@ texts.json in the study's folder; each must come as a request of its own whole t
 cache. What is done with their predictions, the policy says, or for all policies that do not, the settings.
 `reference`: the final hidden states of each text are kept, as reference/HASH.pt: `{"policy": 1, "tokens": [ids],
 "hidden": [T, hidden size] of the model's dtype}`. `compare`: both its and the kept ones, which may be another
-server's, go through SGLang's own head, in fp32. Every text of a prefill gets a line in predictions.jsonl, which rank
-0 writes; HASH is that of `harness.sglang_plugin.study_folder.hash_tokens`:
+server's, go through SGLang's own head, in fp32 (harness.sglang_plugin.vocabulary). Every text of a prefill gets a
+line in predictions.jsonl, which rank 0 writes; HASH is that of `harness.sglang_plugin.study_folder.hash_tokens`:
 
     {"policy": 1, "text": HASH, "kept": 115}
     {"policy": 2, "text": HASH, "reference": 1, "kl": [T - 1], "baseline": [T - 1], "candidate": [T - 1],
@@ -17,60 +17,56 @@ for the predictions of tokens 1 to T - 1: the Kullback-Leibler divergence of the
 the log-probability of the token that follows in either, and whether both find the same token most likely.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from sglang.srt.layers.logits_processor import LogitsMetadata
 from torch import Tensor
 
 from harness.sglang_plugin.policy import Policy
 from harness.sglang_plugin.recorder import Log
-from harness.sglang_plugin.releases import logits
 from harness.sglang_plugin.settings import Settings
 from harness.sglang_plugin.study_folder import REFERENCE, TextsFile, hash_tokens
+from harness.sglang_plugin.vocabulary import Head, Part, compare, join
 
 CACHE_BYTES = 2 * 2**30
 """Reference log-probabilities that are kept in memory: computing them takes as long as the candidate's."""
 CHUNK_ELEMENTS = 2**26
 """Logits that are made at once, in elements."""
-CACHED_ELEMENTS = 2**20
-"""Elements whose temporaries a processor's cache holds: then this costs a quarter of the time."""
 FILE = "predictions.jsonl"
 FP32_BYTES = 4
 
 
-@dataclass(frozen=True)
-class Head:
-    """SGLang's own way from final hidden states to logits, in one prefill.
+@dataclass(kw_only=True)
+class Pair:
+    """One text in a prefill, beside its kept reference.
 
     Attributes:
-        processor: SGLang's LogitsProcessor.
-        lm_head: The model's head.
-        batch: SGLang's ForwardBatch.
+        text: The hash of its tokens.
+        tokens: Its tokens.
+        states: Its final hidden states.
+        kept: The reference's.
+        policy: The number of the reference's policy.
+        baseline: The reference's log-probabilities, one part for each that was computed, or all of it from before.
+        cached: Whether they are from before.
+        columns: What was found, as a line of predictions.jsonl.
     """
 
-    processor: Any
-    lm_head: Any
-    batch: Any
+    text: str
+    tokens: tuple[int, ...]
+    states: Tensor
+    kept: Tensor
+    policy: int
+    baseline: list[Part] = field(default_factory=list)
+    cached: bool = False
+    columns: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
-    def vocabulary(self) -> int:
-        """How many tokens there are."""
-        return int(self.processor.config.vocab_size)
-
-    def log_probabilities(self, states: Tensor) -> Tensor:
-        """Return `[T, vocabulary]`, fp32, of `[T, hidden size]`; all ranks must ask, each has a part of the head."""
-        metadata = LogitsMetadata.from_forward_batch(self.batch)
-        asked = self.processor.use_fp32_lm_head
-        self.processor.use_fp32_lm_head = True
-        try:
-            own = logits(self.processor, states, self.lm_head, metadata)
-        finally:
-            self.processor.use_fp32_lm_head = asked
-        return torch.log_softmax(own.float(), dim=-1)
+    def predictions(self) -> int:
+        """How many there are: of the last token's nobody knows what follows."""
+        return len(self.tokens) - 1
 
 
 class Predictions:
@@ -89,9 +85,8 @@ class Predictions:
         self._policy: Policy | None = None
         self._mode: str | None = None
         self._texts: dict[tuple[int, ...], str] = {}
-        # Of references, by text. Only rank 0 holds them, but all ranks must agree on what need not be computed. A run
-        # compares each text once, a study with every policy.
-        self._cached: dict[str, Tensor | None] = {}
+        # Of references, by text. A run compares each text once, a study with every policy.
+        self._cached: dict[str, Part] = {}
         self._cache_bytes = CACHE_BYTES if settings.predictions is None else 0
         self._free_bytes = self._cache_bytes
         self._log: Log | None = None
@@ -127,20 +122,23 @@ class Predictions:
 
     def _look(self, policy: Policy, ids: list[int], states: Tensor, head: Head) -> None:
         start = 0
+        found: list[tuple[str, dict[str, object] | Pair]] = []
         for prefix, length in zip(head.batch.extend_prefix_lens_cpu, head.batch.extend_seq_lens_cpu, strict=True):
             tokens, own = tuple(ids[start : start + length]), states[start : start + length]
             start += length
             if prefix == 0 and tokens in self._texts:
                 text = self._texts[tokens]
-                if self._mode == "reference":
-                    self._write(policy, text, self._keep(policy, text, tokens, own))
-                else:
-                    self._write(policy, text, self._compare(text, tokens, own, head))
+                seen = self._keep if self._mode == "reference" else self._pair
+                found.append((text, seen(policy, text, tokens, own)))
                 continue
             for whole, text in self._texts.items():
                 if tokens and whole[prefix : prefix + length] == tokens:
                     why = f"of its {len(whole)} tokens, {length} from token {prefix} on were prefilled by themselves"
-                    self._write(policy, text, {"not_measured": why})
+                    found.append((text, {"not_measured": why}))
+        self._compare([pair for _, pair in found if isinstance(pair, Pair)], head)
+        for text, entry in found:
+            line = {"reference": entry.policy, **entry.columns} if isinstance(entry, Pair) else entry
+            self._write(policy, text, line)
 
     def _keep(self, policy: Policy, text: str, tokens: tuple[int, ...], states: Tensor) -> dict[str, object]:
         self._cached.clear()
@@ -153,7 +151,7 @@ class Predictions:
             draft.replace(file)
         return {"kept": len(tokens)}
 
-    def _compare(self, text: str, tokens: tuple[int, ...], states: Tensor, head: Head) -> dict[str, object]:
+    def _pair(self, _policy: Policy, text: str, tokens: tuple[int, ...], states: Tensor) -> Pair | dict[str, object]:
         file = self._reference(text)
         if not file.exists():
             return {"not_measured": f"no reference of it is kept: {file} is not there"}
@@ -161,29 +159,42 @@ class Predictions:
         kept = reference["hidden"]
         if (kept.shape, kept.dtype) != (states.shape, states.dtype):
             return {"not_measured": f"{file} was kept from another model"}
-        # Of the last token's prediction nobody knows what follows.
-        predictions = len(tokens) - 1
-        is_cached, baselines = text in self._cached, self._cached.get(text)
-        is_kept = is_cached or predictions * head.vocabulary * FP32_BYTES <= self._free_bytes
-        following = torch.tensor(tokens[1:], device=states.device)
-        columns: dict[str, list[Any]] = {}
-        pieces: list[Tensor] = []
-        rows = max(1, CHUNK_ELEMENTS // head.vocabulary)
-        for start in range(0, predictions, rows):
-            chunk = slice(start, min(start + rows, predictions))
-            candidate = head.log_probabilities(states[chunk])
-            if not is_cached:
-                pieces.append(head.log_probabilities(kept[chunk].to(states.device)))
-            if self._rank == 0:
-                baseline = pieces[-1] if baselines is None else baselines[chunk]
-                for name, column in compare(baseline, candidate, following[chunk]).items():
-                    columns.setdefault(name, []).extend(column)
-            if not is_kept or self._rank != 0:
-                pieces.clear()
-        if is_kept and not is_cached:
-            self._free_bytes -= predictions * head.vocabulary * FP32_BYTES
-            self._cached[text] = torch.cat(pieces) if pieces else None
-        return {"reference": reference["policy"], **columns}
+        return Pair(text=text, tokens=tokens, states=states, kept=kept, policy=reference["policy"])
+
+    def _compare(self, pairs: Sequence[Pair], head: Head) -> None:
+        for pair in pairs:
+            if pair.text in self._cached:
+                pair.baseline, pair.cached = [self._cached[pair.text]], True
+        for together in _at_once(pairs, max(1, CHUNK_ELEMENTS // head.columns)):
+            candidates = head.log_probabilities(torch.cat([pair.states[rows] for pair, rows in together]))
+            new = [pair.kept[rows] for pair, rows in together if not pair.cached]
+            references = head.log_probabilities(torch.cat(new).to(candidates.own.device)) if new else None
+            start = start_of_new = 0
+            for pair, rows in together:
+                count = rows.stop - rows.start
+                candidate = candidates[start : start + count]
+                start += count
+                if pair.cached:
+                    baseline = pair.baseline[0][rows]
+                else:
+                    assert references is not None  # noqa: S101 - this is one of the new ones
+                    baseline = references[start_of_new : start_of_new + count]
+                    start_of_new += count
+                    if self._has_room(pair, head):
+                        pair.baseline.append(baseline)
+                following = torch.tensor(pair.tokens[1:][rows], device=pair.states.device)
+                for name, column in compare(baseline, candidate, following).items():
+                    pair.columns.setdefault(name, []).extend(column)
+                if rows.stop == pair.predictions and pair.baseline and not pair.cached:
+                    self._free_bytes -= self._bytes(pair, head)
+                    self._cached[pair.text] = join(pair.baseline)
+                    pair.baseline = []
+
+    def _has_room(self, pair: Pair, head: Head) -> bool:
+        return self._bytes(pair, head) <= self._free_bytes
+
+    def _bytes(self, pair: Pair, head: Head) -> int:
+        return pair.predictions * head.columns * FP32_BYTES
 
     def _reference(self, text: str) -> Path:
         return self._kept / f"{text}.pt"
@@ -194,36 +205,19 @@ class Predictions:
             self._log.write({"policy": policy.number, "text": text, **found})
 
 
-def compare(baseline: Tensor, candidate: Tensor, following: Tensor) -> dict[str, list[Any]]:
-    """Compare two servers' predictions.
-
-    Args:
-        baseline: Log-probabilities, `[T, V]`, fp32.
-        candidate: Log-probabilities, likewise.
-        following: The token that follows each, `[T]`.
-
-    Returns:
-        The columns of a line of predictions.jsonl, T values each.
-    """
-    rows = max(1, CACHED_ELEMENTS // baseline.shape[-1])
-    blocks = zip(torch.split(baseline, rows), torch.split(candidate, rows), strict=True)
-    kl = torch.cat([_kl(*block) for block in blocks])
-    # `argmax` takes three times as long on a CPU.
-    likely, top = (own.max(dim=-1).indices for own in (baseline, candidate))
-    following = following.unsqueeze(-1)
-    return {
-        "kl": _short(kl),
-        "baseline": _short(baseline.gather(-1, following).squeeze(-1)),
-        "candidate": _short(candidate.gather(-1, following).squeeze(-1)),
-        "same_top": (likely == top).tolist(),
-    }
-
-
-def _kl(baseline: Tensor, candidate: Tensor) -> Tensor:
-    # Not exp(b) b - exp(b) c: where both are alike, that is a difference of large numbers; this is exactly 0.
-    return (baseline.exp() * (baseline - candidate)).sum(dim=-1)
-
-
-def _short(values: Tensor) -> list[float]:
-    """Return what of fp32 values means anything, in few digits."""
-    return [float(f"{value:.7g}") for value in values.tolist()]
+def _at_once(pairs: Sequence[Pair], most: int) -> Iterator[list[tuple[Pair, slice]]]:
+    """Yield the predictions of texts, as many at once as there may be: a text and its rows."""
+    together: list[tuple[Pair, slice]] = []
+    room = most
+    for pair in pairs:
+        start = 0
+        while start < pair.predictions:
+            stop = min(start + room, pair.predictions)
+            together.append((pair, slice(start, stop)))
+            room -= stop - start
+            start = stop
+            if not room:
+                yield together
+                together, room = [], most
+    if together:
+        yield together

@@ -1,21 +1,29 @@
 """A study on screen: what would be measured, and what was found."""
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.table import Table
 
 from harness.judge.verdict import EXIT_CODES, Verdict
-from harness.study.flow import FRONTIER, ROWS, SPARED
+from harness.plan.model_folder import layers_of
+from harness.study.flow import FRONTIER, SPARED
 from harness.study.folder import StudyFolder
+from harness.study.measurements import QUESTION_S, ROWS, START_S, TEXT_S, cut, independent, seconds_of
 from harness.study.model import StudyReport
 from harness.study.plan import MIX_CODECS, PR_CODEC, StudyPlan
 from harness.study.words import by_harm, said_time
 
-# Seen on two cores with the small model (2026-11-26): a start, a text, a question. Others differ; the order stays.
-START_S, TEXT_S, QUESTION_S = 45.0, 0.25, 0.35
 
+def show_plan(plan: StudyPlan, console: Console, *, shared: bool = False, parts: int | None = None) -> None:
+    """Print what a study would measure, and about how long it would take on two cores with the small model.
 
-def show_plan(plan: StudyPlan, console: Console) -> None:
-    """Print what a study would measure, and about how long it would take on two cores with the small model."""
+    Args:
+        plan: The study.
+        console: Where to.
+        shared: Whether it would be shared out over Ray's hosts.
+        parts: Among how many servers; None for as many as these have room for.
+    """
 
     def say(text: str = "") -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -41,6 +49,26 @@ def show_plan(plan: StudyPlan, console: Console) -> None:
         + (f", and {plan.site_texts * TEXT_S:.0f} s for each site and codec" if plan.sites else "")
         + "; what an earlier study measured is taken from it"
     )
+    if shared:
+        _show_sharing(plan, parts, say)
+
+
+def _show_sharing(plan: StudyPlan, parts: int | None, say: Callable[[str], None]) -> None:
+    """Say how a study would be shared out, as if nothing of it had been measured before."""
+    layers = layers_of(plan.model_path) or 0
+    wanted = independent(plan, layers)
+    sites = (
+        "" if layers or not plan.sites else ", and every site, of which there is no knowing before the model is here"
+    )
+    say(f"\nshared out over Ray's hosts: {len(wanted)} measurements that depend on no other result{sites}")
+    if parts is None:
+        say("  in as many parts as the hosts that are up have room for servers at once")
+    for number, share in enumerate(cut(wanted, parts) if parts else [], start=1):
+        ranks = dict.fromkeys(one.ranks for one in share)
+        minutes = (len(ranks) * (START_S + plan.all_texts * TEXT_S) + sum(map(seconds_of, share))) / 60
+        servers = ", ".join(map(str, ranks))
+        say(f"  part-{number}: {len(share)} measurements at {servers} ranks, about {minutes:.0f} minutes")
+    say("the rest (sites left plain in turn, mixes, what a real run is compared with) is measured here afterwards")
 
 
 def show_study(report: StudyReport, folder: StudyFolder, console: Console) -> None:

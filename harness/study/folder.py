@@ -30,6 +30,15 @@ class StudyFolder(RunFolder):
         """What a real run said of it; not there without one."""
         return self.path / "confirmation.json"
 
+    @property
+    def attempts(self) -> Path:
+        """Every attempt at a part, an Attempt of the fleet's a line; not there where nothing was shared."""
+        return self.path / "attempts.jsonl"
+
+    def part(self, key: str) -> Path:
+        """What another host left of a part that it measured, as a folder of the study's own form."""
+        return self.path / "parts" / key
+
 
 def virtual_folder(virtual: ArmFolder, name: str) -> ArmFolder:
     """Return where a policy's predictions are kept as a run keeps them."""

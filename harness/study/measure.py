@@ -17,14 +17,13 @@ from harness.records.samples import Sample, read_samples
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.serve.server import Start, running
-from harness.sglang_plugin.policy import Rule
+from harness.sglang_plugin.policy import Rule, parse
 from harness.study.folder import virtual_folder
-from harness.study.plan import StudyPlan
+from harness.study.measurements import UNCOMPRESSED_RULES
+from harness.study.plan import Measurement, StudyPlan
 from harness.study.records import Measured, add_measured
 from harness.study.server import BATCH, VirtualServer
 from harness.study.store import ModelFacts, Store
-
-UNCOMPRESSED_RULES = (Rule(choice=None),)
 
 
 class Measurer:
@@ -74,62 +73,40 @@ class Measurer:
         assert known is not None  # noqa: S101 - _running keeps it
         return known.layers
 
-    def measure(
-        self,
-        purpose: str,
-        name: str,
-        rules: Sequence[Rule],
-        *,
-        texts: int | None = None,
-        scored: bool = False,
-        stop_above: float | None = None,
-    ) -> Measured:
+    def measure(self, wanted: Measurement) -> Measured:
         """Measure a policy and keep it.
-
-        Args:
-            purpose: What for: see `Measured`.
-            name: What people call it.
-            rules: The policy's rules.
-            texts: On how many texts; None for all.
-            scored: Whether it answers the scored task too.
-            stop_above: Nats: a policy that surely does more harm on the first texts is not measured on the others.
 
         Raises:
             HarnessError: The server did not come up, failed, or cannot prove that the policy was in force.
         """
-        count = texts or len(self._texts)
-        questions = self._plan.questions if scored and self._task is not None else 0
-        content = [rule.content() for rule in rules]
-        key = self._store.key(purpose, content, texts=count, questions=questions, stop_above=stop_above)
-        measured = self._store.get(key)
+        measured = self._store.get(wanted.key)
         if measured is None:
-            measured = self._measure(purpose, name, rules, count=count, scored=bool(questions), stop_above=stop_above)
-            self._store.put(key, measured)
-        measured = measured.model_copy(update={"purpose": purpose, "name": name})
+            measured = self._measure(wanted)
+            self._store.put(wanted.key, measured)
+        measured = measured.model_copy(update={"purpose": wanted.purpose, "name": wanted.name})
         add_measured(self._folder.path, measured)
         return measured
 
-    def _measure(
-        self, purpose: str, name: str, rules: Sequence[Rule], *, count: int, scored: bool, stop_above: float | None
-    ) -> Measured:
+    def _measure(self, wanted: Measurement) -> Measured:
         server = self._running()
         clock = time.monotonic()
-        server.under(rules, name, predictions="compare")
-        texts, dropped = self._tokens[:count], ""
-        with self._display.counting(f"{self._ranks} ranks, {purpose} {name}", count) as advance:
-            first = min(BATCH, count)
+        name, stop_above = wanted.name, wanted.stop_above
+        server.under(parse({"rules": wanted.rules}).rules, name, predictions="compare")
+        texts, dropped = self._tokens[: wanted.texts], ""
+        with self._display.counting(f"{self._ranks} ranks, {wanted.purpose} {name}", wanted.texts) as advance:
+            first = min(BATCH, wanted.texts)
             found = server.predict(texts[:first], advance)
-            if stop_above is not None and first < count and (low := _surely(found)) > stop_above:
+            if stop_above is not None and first < wanted.texts and (low := _surely(found)) > stop_above:
                 dropped = f"surely above {stop_above:g} nats after {first} texts: its mean KL is above {low:.3g}"
                 texts = texts[:first]
             else:
                 found += server.predict(texts[first:], advance)
-        samples = self._scored(server, name) if scored else []
+        samples = self._scored(server, name) if wanted.questions else []
         return Measured(
-            purpose=purpose,
+            purpose=wanted.purpose,
             name=name,
             ranks=self._ranks,
-            rules=[rule.content() for rule in rules],
+            rules=wanted.rules,
             texts=found,
             traffic=server.proven_traffic(sum(map(len, texts))),
             samples=samples,

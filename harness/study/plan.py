@@ -1,6 +1,10 @@
 """A study's plan: pure data that says which policies are measured, on what, and within which budget."""
 
+import hashlib
+import json
 from typing import Any
+
+from pydantic import Field
 
 from harness.config.suite import Deadlines, KnownAnswer
 from harness.plan.plan import Arm, FidelityPlan, TaskPlan
@@ -63,6 +67,34 @@ class Candidate(Strict):
         return Choice(codec=self.codec, algorithm=self.algorithm)
 
 
+class Measurement(Strict):
+    """One policy that is to be measured.
+
+    Attributes:
+        purpose: What for: see `harness.study.records.Measured`.
+        name: What people call it.
+        ranks: Virtual ranks.
+        rules: The policy's rules, as policy.yaml has them.
+        texts: On how many of the fixed texts, from the first on.
+        questions: On how many questions of the scored task; 0 for none.
+        stop_above: Nats a token: a policy that surely does more harm on the first texts is measured on no others.
+    """
+
+    purpose: str
+    name: str
+    ranks: int
+    rules: list[dict[str, Any]]
+    texts: int
+    questions: int
+    stop_above: float | None = None
+
+    @property
+    def key(self) -> str:
+        """What it is kept under; the same for all purposes but `again`, which is to be another."""
+        what = [self.purpose == "again", self.rules, self.texts, self.questions, self.stop_above]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
+
+
 class StudyPlan(Strict):
     """Everything a study does, and nothing that it finds out.
 
@@ -94,6 +126,7 @@ class StudyPlan(Strict):
         request_timeout_s: Seconds until a request counts as failed.
         deadlines: When the study is given up.
         repeat: The command that repeats the study.
+        part: What a part of a study that is shared out is to measure; empty for a whole study.
     """
 
     run_id: str
@@ -123,6 +156,12 @@ class StudyPlan(Strict):
     request_timeout_s: int
     deadlines: Deadlines = Deadlines()
     repeat: str
+    part: list[Measurement] = Field(default_factory=list)
+
+    @property
+    def all_texts(self) -> int:
+        """How many fixed texts there are, of all sources."""
+        return sum(self.texts.texts.values())
 
     @property
     def gpus(self) -> dict[str, int] | None:

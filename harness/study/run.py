@@ -1,69 +1,65 @@
 """A whole study, as one sentence: plan, setup, measurements at each number of ranks, report, confirmation."""
 
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
-from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.predictions import FixedTexts
-from harness.ask.questionnaire import Questionnaire, hash_contents
 from harness.errors import HarnessError
-from harness.plan.preflight import Sglang, check_sglang
 from harness.records.run import RunRecord, write_record
 from harness.records.run_folder import PRIVATE, ArmFolder
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.journal import Journal
-from harness.run.reuse_baseline import server_facts
 from harness.run.versions import harness_versions
 from harness.sglang_plugin.policy import parse
 from harness.study.build import build_study, policies, recommend
 from harness.study.flow import study_ranks
 from harness.study.folder import RECOMMENDED, UNCOMPRESSED, StudyFolder
-from harness.study.measure import UNCOMPRESSED_RULES, Measurer
+from harness.study.measure import Measurer
+from harness.study.measurements import UNCOMPRESSED_RULES
 from harness.study.model import StudyReport
 from harness.study.plan import StudyPlan, arm_name
 from harness.study.records import read_measured
-from harness.study.store import Store
+from harness.study.setup import ReadyStudy, set_up_study
 from harness.study.write import write_study
 
 
-def run_study(plan: StudyPlan, display: Display) -> tuple[StudyReport, StudyFolder]:
+def run_study(
+    plan: StudyPlan, display: Display, *, share: Callable[[ReadyStudy], None] | None = None
+) -> tuple[StudyReport, StudyFolder]:
     """Do what the plan says and report on it.
 
     What was measured stays: a study that was interrupted goes on where it was when it is started again.
 
+    Args:
+        plan: The plan.
+        display: Where progress is shown.
+        share: Has other servers measure what depends on no other result and puts it into the study's store, where it
+            is found; None: this study's own server measures everything.
+
     Raises:
         HarnessError: The plan cannot be carried out, a server failed, or a measurement cannot be proven.
     """
-    display.say(f"asking {plan.server_python} whether its SGLang takes the plan")
-    candidates = [(one.codec, one.algorithm, one.ranks) for one in plan.candidates]
-    sglang = check_sglang(plan.server_python, plan.arms, candidates=candidates, gpus=plan.gpus)
-    plan = plan.model_copy(update={"arms": sglang.arms(plan.arms)})
-    # Before the folder: what is refused leaves none behind.
-    texts, task = _questionnaires(plan)
-    folder, watch = StudyFolder(Path(plan.folder)), Watch(plan.deadlines)
+    ready = set_up_study(plan, display)
+    plan, folder = ready.plan, ready.folder
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         folder.path.mkdir(mode=PRIVATE, parents=True)
         write_record(folder.plan, plan)
-        versions = harness_versions(sglang.version)
+        versions = harness_versions(ready.sglang.version)
         journal = Journal(folder, RunRecord(started=started, seconds=0.0, errors=[], versions=versions))
     except OSError as error:
         raise HarnessError(f"{folder.path} cannot be written: {error}") from error
     try:
+        if share is not None:
+            share(ready)
+        watch = Watch(plan.deadlines)
         for ranks in plan.ranks:
-            with ExitStack() as stack:
-                store = Store(_facts(plan, ranks, texts, task, sglang))
-                files = folder.arm(arm_name(ranks))
-                measurer = stack.enter_context(
-                    Measurer(
-                        plan, ranks, folder=files, store=store, texts=texts, task=task, display=display, watch=watch
-                    )
-                )
+            with ready.measurer(ranks, display, watch) as measurer:
                 study_ranks(plan, measurer, ranks, display)
                 if plan.confirm and ranks == plan.ranks[0]:
-                    _predict_for_confirmation(plan, measurer, files, texts, display)
+                    _predict_for_confirmation(plan, measurer, folder.arm(arm_name(ranks)), ready.texts, display)
         journal.finished()
         report = build_study(folder)
         write_study(report, folder)
@@ -87,21 +83,3 @@ def _predict_for_confirmation(
     display.say(f"{best.name}: predictions to compare a real run with")
     for name, rules in ((UNCOMPRESSED, UNCOMPRESSED_RULES), (RECOMMENDED, parse({"rules": best.policy}).rules)):
         measurer.predictions(name, rules, texts)
-
-
-def _questionnaires(plan: StudyPlan) -> tuple[FixedTexts, LmEvalTask | None]:
-    """Load the fixed texts, and the task that candidates are scored on."""
-    data = Path(plan.data)
-    tasks = {name: LmEvalTask(name, task, data) for name, task in plan.tasks.items()}
-    texts = FixedTexts(plan.texts, data, list(tasks.values()))
-    return texts, tasks[plan.scored_task] if plan.questions else None
-
-
-def _facts(plan: StudyPlan, ranks: int, texts: FixedTexts, task: LmEvalTask | None, sglang: Sglang) -> dict[str, str]:
-    """Return everything that a policy's figures depend on."""
-    facts = server_facts(plan.arm(ranks), plan.model_path, sglang)
-    asked: list[Questionnaire] = [texts, *([task] if task else [])]
-    return facts | {
-        "ranks": str(ranks),
-        **{one.name: f"{one.protocol_text()}; {hash_contents(one.contents())}" for one in asked},
-    }

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from secrets import token_hex
+
+from pydantic import BaseModel
 
 from harness.errors import HarnessError
 from harness.places import cache
@@ -25,7 +27,11 @@ class ModelFacts(Strict):
 
 
 class Store:
-    """The measurements of one fingerprint, a file each."""
+    """The measurements of one fingerprint, a file each.
+
+    Attributes:
+        kept: Whether anything is: a model by its name on a hub may be another one tomorrow.
+    """
 
     def __init__(self, facts: Mapping[str, str]) -> None:
         """Find them.
@@ -33,32 +39,17 @@ class Store:
         Args:
             facts: Everything that the figures depend on, beside the policy itself.
         """
-        # A model by its name on a hub may be another one tomorrow.
-        self._kept = UNKNOWN not in facts.values()
+        self.kept = UNKNOWN not in facts.values()
         digest = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode()).hexdigest()
         self._folder = cache() / "studies" / digest[:24]
 
-    def key(
-        self,
-        purpose: str,
-        rules: Sequence[Mapping[str, Any]],
-        *,
-        texts: int,
-        questions: int,
-        stop_above: float | None,
-    ) -> str:
-        """Return the name of a measurement; the same for all purposes but `again`, which is to be another."""
-        what = [purpose == "again", list(rules), texts, questions, stop_above]
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:24]
-
     def get(self, key: str) -> Measured | None:
-        """Return a measurement, or None where there is none that this version can read."""
-        return _read(self._folder / f"{key}.json", Measured) if self._kept else None
+        """Return what was measured under a `Measurement`'s key; None for nothing that this version can read."""
+        return _read(self._folder / f"{key}.json", Measured) if self.kept else None
 
     def put(self, key: str, measured: Measured) -> None:
-        """Keep a measurement."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_record(self._folder / f"{key}.json", measured)
+        """Keep what was measured."""
+        self._write(key, measured)
 
     @property
     def model(self) -> ModelFacts | None:
@@ -67,8 +58,14 @@ class Store:
 
     def keep_model(self, facts: ModelFacts) -> None:
         """Keep what a server said of its model."""
+        self._write("model", facts)
+
+    def _write(self, name: str, record: BaseModel) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_record(self._folder / "model.json", facts)
+        # Under a name of its own until it is whole: the parts of a study may share a disk.
+        own = self._folder / f"{name}.{token_hex(4)}"
+        write_record(own, record)
+        own.replace(self._folder / f"{name}.json")
 
 
 def _read(file: Path, kind: type[RecordT]) -> RecordT | None:

@@ -3,11 +3,11 @@
 from io import StringIO
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ruamel.yaml import YAML
 
 from harness.places import point_latest
 from harness.records.run import write_record, write_whole
+from harness.report.markdown import filled
 from harness.study.folder import StudyFolder
 from harness.study.model import StudyReport
 from harness.study.page import page
@@ -16,7 +16,7 @@ from harness.study.plots import draw
 from harness.study.words import by_harm, said_time
 
 LATEST = "latest-study"
-TEMPLATE = "study.md.jinja"
+TEMPLATE = Path(__file__).with_name("study.md.jinja")
 
 
 def write_study(report: StudyReport, folder: StudyFolder, *, latest: bool = True) -> None:
@@ -49,12 +49,5 @@ def write_study(report: StudyReport, folder: StudyFolder, *, latest: bool = True
 
 def markdown(report: StudyReport) -> str:
     """Return the report for people."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - Markdown, not HTML
-    )
-    environment.globals |= {"by_harm": by_harm, "said_time": said_time, "pr_codec": PR_CODEC}
-    return environment.get_template(TEMPLATE).render(report=report)
+    shown = {"by_harm": by_harm, "said_time": said_time, "pr_codec": PR_CODEC}
+    return filled(TEMPLATE, {"report": report, **shown})

@@ -106,7 +106,7 @@ def _traces() -> set[str]:
         for folder in (Path(os.environ.get("TMPDIR", "/tmp")), Path("/dev/shm"))  # noqa: S108 - looked at, not used
         if folder.is_dir()
         for path in folder.iterdir()
-        if own not in path.name and path.name.startswith(("harness", "sglang", "lm", "psm_", "sem."))
+        if own not in path.name and path.name.startswith(("harness", "sglang", "sgl_", "lm", "psm_", "sem."))
     }
 
 

@@ -15,34 +15,6 @@ TP = 2
 LAYERS = 2
 WIDTH = 64
 SGLANG = "fake"
-# The ways to falsify logs. "secretly": the flag says otherwise than what is done.
-FAULTS = (
-    "secretly-compressed",
-    "secretly-plain",
-    "plain-under-flag",
-    "rank-missing",
-    "rank-stops",
-    "rank-cut",
-    "says-none",
-    "says-three-ranks",
-    "says-another-version",
-    "says-another-flag",
-    "fifty-fold",
-    "half-elements",
-    "fell-back",
-    "in-decode",
-    "ranks-differ",
-    "late-rank",
-    "late",
-    "much-too-late",
-    "live-missing",
-    "live-layer-missing",
-    "live-nonfinite",
-    "live-swallowed",
-    "live-beyond",
-    "live-differing",
-    "garbage-in-log",
-)
 LATE_RANK_S = 0.3
 LATE_S = {"late": 0.5, "much-too-late": 60.0}
 
@@ -51,7 +23,8 @@ class Ranks:
     """What every rank writes of each forward pass.
 
     Attributes:
-        fault: One of `FAULTS`, or another word for none.
+        fault: How the logs are falsified; `secretly-...`: the flag says otherwise than what is done. A word that
+            nothing below knows is none.
     """
 
     def __init__(self, settings: Settings, *, flag: bool, fault: str, sglang: str = SGLANG) -> None:

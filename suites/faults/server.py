@@ -6,25 +6,23 @@ where a real one can run.
 MODE is `WHAT` or `WHAT@WHEN`; `env` takes it from FAULTS_MODES, an object of one mode an arm. WHEN is `start` (before
 it listens), `known` (at the known answer), `flushN` (at the Nth flush of its cache, which comes before each task) or
 a number: from so many answers to tasks on, or with `=` before it at that one alone. WHAT is one of what stands in
-`_AT_START`, `_REPLIES`, `SPOILED`, `rank_logs.FAULTS` and `signals.ACTIONS`, or a word below.
+`starts.AT_START`, `replies.REPLIES`, `sglang_answers.SPOILED` and `signals.ACTIONS`, or a word below or of
+`rank_logs`.
 """
 
 import argparse
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from harness.sglang_plugin.settings import Settings
 from suites.faults.rank_logs import TP, Ranks
+from suites.faults.replies import FOR_EVER_S, OK, REPLIES, Sending
 from suites.faults.sglang_answers import (
     SPOILED,
     Answer,
@@ -36,15 +34,17 @@ from suites.faults.sglang_answers import (
     tokenize,
 )
 from suites.faults.signals import ACTIONS, Family
+from suites.faults.starts import AT_START
 
-OK = 200
 UNAUTHORIZED = 401
 BAD_REQUEST = 400
-FOR_EVER_S = 600
 DIES_ONCE_AFTER = 20
-DRIP_S = 0.1
-HUGE_BYTES = 300_000_000
-CHUNK = b"x" * 65536
+SPOILED_TOKENS: dict[str, Any] = {
+    "tokens-text": "7",
+    "tokens-floats": [1.5],
+    "tokens-none": [],
+    "tokens-null": None,
+}
 
 
 class Mode:
@@ -99,11 +99,8 @@ class Server(ThreadingHTTPServer):
         """Say nothing of clients that went away."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Sending, BaseHTTPRequestHandler):
     server: Server
-
-    def log_message(self, *_: object) -> None:
-        return
 
     def allowed(self) -> bool:
         key = self.server.key
@@ -137,12 +134,11 @@ class Handler(BaseHTTPRequestHandler):
         if not self.allowed() or (server.mode.what == "refuses-key" and server.asked):
             self.reply({"error": "Unauthorized"}, UNAUTHORIZED)
         elif self.path == "/v1/tokenize":
-            tokens: Any = tokenize(body["prompt"])
-            if server.mode.what.startswith("tokens-") and not is_known(tokens) and self.path and server.flushed:
-                tokens = {"tokens-text": "7", "tokens-floats": [1.5], "tokens-none": [], "tokens-null": None}.get(
-                    server.mode.what, tokens
-                )
-            self.reply({"tokens": tokens})
+            asked = body["prompt"]
+            found = [self.tokens(text) for text in (asked if isinstance(asked, list) else [asked])]
+            if server.mode.what in SPOILED_TOKENS and not any(map(is_known, found)) and server.flushed:
+                found = [SPOILED_TOKENS[server.mode.what] for _ in found]
+            self.reply({"tokens": found if isinstance(asked, list) else found[0]})
         elif self.path.startswith("/flush_cache"):
             with server.lock:
                 server.flushed += 1
@@ -157,16 +153,11 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.reply({})
 
+    def tokens(self, text: str) -> list[int]:
+        return tokenize(text)
+
     def generate(self, body: Answer) -> None:
-        several = not isinstance(body["input_ids"][0], int)
-        bodies = (
-            [
-                {name: entry[index] if isinstance(entry, list) else entry for name, entry in body.items()}
-                for index in range(len(body["input_ids"]))
-            ]
-            if several
-            else [body]
-        )
+        bodies, several = bodies_of(body)
         mode, server = self.server.mode, self.server
         if mode.what == "refuses-one" and any(map(is_refused, [each["input_ids"] for each in bodies])):
             # As SGLang does it: before anything of the request is computed.
@@ -187,8 +178,8 @@ class Handler(BaseHTTPRequestHandler):
             if several and mode.what == "other-order":
                 answers.reverse()
             mode.acts(server.family)
-            if mode.what in _REPLIES:
-                _REPLIES[mode.what](self, answers if several else answers[0])
+            if mode.what in REPLIES:
+                REPLIES[mode.what](self, answers if several else answers[0])
                 return
         self.reply({"error": "out of luck"} if status != OK else answers if several else answers[0], status)
         journal("answered", server.asked)
@@ -221,17 +212,15 @@ class Handler(BaseHTTPRequestHandler):
                 server.ranks.predicted(body["input_ids"], following(compressed=server.compressed, mode=mode.what))
         return found, 500 if mode.what == "fails-all" and reached else OK, reached
 
-    def reply(self, content: Any, status: int = OK) -> None:
-        self.send([json.dumps(content).encode()], status)
 
-    def send(self, parts: list[bytes], status: int = OK, *, length: int | None = None, pause_s: float = 0) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(sum(map(len, parts)) if length is None else length))
-        self.end_headers()
-        for part in parts:
-            self.wfile.write(part)
-            self.wfile.flush()
-            time.sleep(pause_s)
+def bodies_of(body: Answer) -> tuple[list[Answer], bool]:
+    """Return the requests that one is made of, and whether it is of several."""
+    if isinstance(body["input_ids"][0], int):
+        return [body], False
+    return [
+        {name: entry[index] if isinstance(entry, list) else entry for name, entry in body.items()}
+        for index in range(len(body["input_ids"]))
+    ], True
 
 
 def _died_before() -> bool:
@@ -241,115 +230,6 @@ def _died_before() -> bool:
         return True
     note.touch()
     return False
-
-
-def _drip(handler: Handler, content: Any) -> None:
-    """No pause is long enough for a timeout between two reads; all of them together are."""
-    handler.send([bytes([byte]) for byte in json.dumps(content).encode()], pause_s=DRIP_S)
-
-
-def _drip_headers(handler: Handler, _content: Any) -> None:
-    for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * int(FOR_EVER_S / DRIP_S):
-        handler.wfile.write(bytes([byte]))
-        handler.wfile.flush()
-        time.sleep(DRIP_S)
-
-
-def _endless(handler: Handler, _content: Any) -> None:
-    handler.send_response(OK)
-    handler.send_header("Connection", "close")
-    handler.end_headers()
-    while True:
-        handler.wfile.write(CHUNK)
-
-
-def _huge(handler: Handler, content: Any) -> None:
-    """A right answer with 300 MB of text in it."""
-    whole = json.dumps(content).encode()
-    start = b'{"padding": "'
-    handler.send_response(OK)
-    handler.send_header("Content-Length", str(len(start) + HUGE_BYTES + len(b'"}') + len(whole)))
-    handler.end_headers()
-    handler.wfile.write(start)
-    for _ in range(0, HUGE_BYTES, len(CHUNK)):
-        handler.wfile.write(CHUNK)
-    handler.close_connection = True
-
-
-def _hang(_handler: Handler, _content: Any) -> None:
-    time.sleep(FOR_EVER_S)
-
-
-def _reset(handler: Handler, _content: Any) -> None:
-    """End the connection without an answer."""
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-    handler.connection.close()
-
-
-def _cut(handler: Handler, content: Any) -> None:
-    """Half of what was announced, then the end."""
-    whole = json.dumps(content).encode()
-    handler.send([whole[: len(whole) // 2]], length=len(whole))
-    handler.close_connection = True
-
-
-def _text(text: bytes, status: int = OK) -> Callable[[Handler, Any], None]:
-    return lambda handler, _content: handler.send([text], status)
-
-
-# What becomes of a good answer on its way.
-_REPLIES: dict[str, Callable[[Handler, Any], None]] = {
-    "hangs": _hang,
-    "drips": _drip,
-    "drips-headers": _drip_headers,
-    "endless": _endless,
-    "huge": _huge,
-    "resets": _reset,
-    "cut": _cut,
-    "garbage": _text(b"\x00\xff\x1b]0;\x07 garbage"),
-    "html": _text(b"<html>Bad Gateway</html>"),
-    "empty": _text(b""),
-    "deep": _text(b"[" * 100_000),
-    "other-object": _text(b"{}"),
-    "redirects": _text(b"", 302),
-    "gateway": _text(b"\x1b[31m::error::Bad Gateway", 502),
-    "no-content": _text(b"", 204),
-}
-
-
-def _die(text: str, code: int = 3) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
-    sys.exit(code)
-
-
-def _hold_port() -> None:
-    # As uvicorn words it; SGLang's other processes then keep it from ending.
-    sys.stdout.write("ERROR:    [Errno 98] error while attempting to bind on address ('127.0.0.1', 1)\n")
-    sys.stdout.flush()
-    time.sleep(FOR_EVER_S)
-
-
-def _leave_orphan() -> None:
-    # A grandchild in a session of its own, whose parent is gone: the process group alone would miss it.
-    script = "import os, time; os.fork() or (os.setsid(), time.sleep(600))"
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def _flood() -> None:
-    sys.stdout.write("::error::not a word of SGLang's\n\x1b[31mred\x1b]0;title\x07\x00\n" * 200_000)
-
-
-_AT_START: dict[str, Callable[[], None]] = {
-    "dies-at-once": lambda: _die("loading weights\nRuntimeError: no such weights\n"),
-    "dies-with-control-characters": lambda: _die("\x1b[31m::error::\x1b]0;t\x07 no\r\n::error::such weights\x00\n"),
-    "dies-with-code-0": lambda: _die("nothing to do\n", 0),
-    "port-taken": _hold_port,
-    "leaves-orphans": _leave_orphan,
-    "ignores-sigterm": lambda: (signal.signal(signal.SIGTERM, signal.SIG_IGN), None)[1],
-    "floods-its-log": _flood,
-    "starts-never": lambda: time.sleep(FOR_EVER_S),
-}
 
 
 def arm() -> str:
@@ -391,8 +271,8 @@ def main() -> None:
     journal("key in a command line", int(Family.mine().key_is_seen(key)))
     if mode.when == "start":
         mode.acts(Family.mine())
-    if mode.what in _AT_START:
-        _AT_START[mode.what]()
+    if mode.what in AT_START:
+        AT_START[mode.what]()
     server = Server(arguments.port, mode, key=key, compressed=arguments.enable_quant_communications)
     sys.stdout.write(f"listening since {time.time()}\n")
     sys.stdout.flush()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 from lm_eval.api.instance import Instance
 
@@ -12,11 +12,11 @@ from harness.serve.client import Client
 
 LENGTHS = {0: 3, 1: 9, 2: 3, 3: 7, 4: 1}
 FAILS = 3
+HAS_NO_TOKENS = 4
 
 
 def test_of_those_sent_at_once_the_long_ones_begin_and_each_keeps_its_answer() -> None:
     sent: list[list[int]] = []
-    written: list[dict[str, Any]] = []
 
     def generate_many(prompts: Sequence[Sequence[int]], **_how: object) -> list[object]:
         numbers = [prompt[0] for prompt in prompts]
@@ -28,27 +28,25 @@ def test_of_those_sent_at_once_the_long_ones_begin_and_each_keeps_its_answer() -
             for number in numbers
         ]
 
-    client = SimpleNamespace(tokenize=lambda text, **_how: [int(text)], generate_many=generate_many)
+    def tokenize_many(texts: Sequence[str], **_how: object) -> list[object]:
+        return [RequestFailed("no tokens") if int(text) == HAS_NO_TOKENS else [int(text)] for text in texts]
+
+    client = SimpleNamespace(tokenize_many=tokenize_many, generate_many=generate_many)
     model = ServerModel(
         cast("Client", client),
-        concurrency=4,
         special_tokens=True,
         max_new_tokens=lambda _options: 8,
-        expected_length=lambda document: LENGTHS[document["number"]],
-        write=written.append,
-        after_failure=lambda: None,
-        advance=lambda: None,
-        first_document=0,
     )
     instances = [
         Instance("generate_until", {"number": number}, (str(number), {"until": []}), 0, ("task", number, 1))
         for number in LENGTHS
     ]
-    texts = model.generate_until(instances)
-    # Four at once; of equally long ones the first.
-    assert sent == [[1, 3, 0, 2], [4]]
-    assert texts == ["" if number == FAILS else f"answer {number}" for number in LENGTHS]
-    assert {line["doc_id"]: line["text"] for line in written} == {
-        number: None if number == FAILS else f"answer {number}" for number in LENGTHS
-    }
-    assert [line["doc_id"] for line in written if line["error"]] == [FAILS]
+    prepared = model.prepare([[instance] for instance in instances])
+    found = [outcome for (outcome,) in model.ask(prepared, lengths=list(LENGTHS.values()), meanwhile=lambda: None)]
+    # Of equally long ones the first.
+    assert sent == [[1, 3, 0, 2]]
+    texts = [None if number in {FAILS, HAS_NO_TOKENS} else f"answer {number}" for number in LENGTHS]
+    assert [outcome["text"] for outcome in found] == texts
+    assert [outcome["error"] for outcome in found] == [None, None, None, "no luck", "no tokens"]
+    # What lm-eval's filters read.
+    assert [instance.resps for instance in instances] == [[text or ""] for text in texts]

@@ -4,7 +4,7 @@ import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,8 @@ from harness.plan.order import asking_order
 from harness.plan.plan import Plan
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, read_samples
+from harness.serve.answers import Scores
+from harness.serve.client import Client
 from harness.serve.server import ServerDiedError, running
 from tests.support import start_of
 
@@ -84,6 +86,51 @@ def test_a_part_of_the_questions_keeps_the_numbers_of_the_whole(fake_plan: MakeP
     assert [sample.right for sample in samples] == [sample.row == 1 for sample in samples]
     assert len({sample.prompt_hash for sample in samples}) == 6
     assert sorted(outcome["doc_id"] for outcome in outcomes(tmp_path)) == list(range(6))
+
+
+class Recorded:
+    """A client that notes what it is asked, and whether anything is under way then."""
+
+    def __init__(self) -> None:
+        self.under_way = False
+        self.tokenized: list[tuple[bool, list[str]]] = []
+
+    def tokenize_many(self, texts: Sequence[str], **_how: object) -> list[list[int]]:
+        self.tokenized.append((self.under_way, list(texts)))
+        # A choice is one token, the text before it its letters.
+        words = (text.rpartition("Answer:") for text in texts)
+        return [[*map(ord, before), 1, *([2 + len(choice)] if choice else [])] for before, _, choice in words]
+
+    def score_many(self, questions: Sequence[Any], *, meanwhile: Callable[[], None]) -> list[Scores]:
+        self.under_way = True
+        meanwhile()
+        self.under_way = False
+        return [Scores(logprobs=(-1.0, -2.0), greedy=(True, False), tokens=(1, 1)) for _ in questions]
+
+
+def test_a_batchs_tokens_are_made_as_the_server_is_at_work_on_the_one_before(
+    fake_plan: MakePlan, tmp_path: Path
+) -> None:
+    plan = fake_plan()
+    task = LmEvalTask("boolq", plan.tasks["boolq"], Path(plan.data))
+    prompts = task.contents()
+    one, other = Recorded(), Recorded()
+    # Parts as a run asks them, one of them smaller than a batch; then the other arm.
+    for client, parts in ((one, (range(2), range(2, 3), range(3, 6))), (other, (range(2),))):
+        folder = ArmFolder(Path(tempfile.mkdtemp(dir=tmp_path)))
+        for part in parts:
+            task.ask(cast("Client", client), part, folder=folder, after_failure=lambda: None, advance=lambda: None)
+        samples = read_samples(folder.samples("boolq"))
+        assert [sample.doc_id for sample in samples] == list(range(parts[-1].stop))
+        assert [sample.prompt_tokens for sample in samples] == [
+            len(prompt) - len("Answer:") + 1 for prompt in prompts[: parts[-1].stop]
+        ]
+    texts = [[prompt, f"{prompt} no", f"{prompt} yes"] for prompt in prompts]
+    asked = [(under_way, each[::3]) for under_way, each in one.tokenized if each]
+    # The third part's second batch is prepared by its first.
+    assert asked == [(False, prompts[:2]), (True, prompts[2:4]), (True, prompts[4:5]), (True, prompts[5:6])]
+    assert [text for _, each in one.tokenized for text in each] == [text for own in texts for text in own]
+    assert [each[::3] for _, each in other.tokenized] == [prompts[:2], prompts[2:4]]
 
 
 def test_the_protocol_in_one_line(fake_plan: MakePlan) -> None:

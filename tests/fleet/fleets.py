@@ -10,7 +10,8 @@ from harness.fleet.head import Head
 from harness.fleet.records import FleetFolder, FleetPlan, FleetRun, Needs
 from harness.fleet.relocate import relocate
 from harness.plan.plan import Plan
-from tests.support import finished, make
+from tests.runs import finished
+from tests.support import make
 
 STAND_IN = ("-m", "tests.fleet.stand_in")
 SERVER = Needs(cpus=0.0, resources={"harness_cpu_server": 1.0})
@@ -62,7 +63,7 @@ def check_accounts(head: Head) -> None:
     assert all(run.result is not None for run in head.runs)
     numbers: dict[str, list[int]] = {}
     for attempt in head.folder.attempted():
-        numbers.setdefault(attempt.arm, []).append(attempt.number)
+        numbers.setdefault(attempt.task, []).append(attempt.number)
         assert attempt.ended, attempt
         assert (attempt.number > 1) == bool(attempt.why), attempt
     assert numbers.keys() == head.arms.keys()

@@ -7,15 +7,16 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 from harness.fleet.engine import Host, LostError, Said
-from harness.fleet.on_host import Delivery, Files, Order, pack
+from harness.fleet.on_host import ArmOrder, Delivery, Files, Order, pack
 from harness.fleet.records import Needs
 from harness.records.arm_end import DONE, ENDED, UNLIKE, ArmEnd, Outcome
 
-ONE = {"harness_cpu_server": 1.0}
+# Of each host: one server.
+ROOM = {"CPU": 1.0, "harness_cpu_server": 1.0}
 
 
 class SimulatedCluster:
-    """Hosts of one server each. An arm takes 1 to 3 units of its time; its plan's data is what it leaves."""
+    """Hosts of one server each. A task takes 1 to 3 units of its time."""
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class SimulatedCluster:
     def hosts(self) -> list[Host]:
         # As on this machine, where all nodes have one name, or as in a rack.
         head = Host(node="head", name=self._name or "head", resources={"CPU": 1.0})
-        return [head, *(Host(node=node, name=self._named(node), resources=ONE) for node in self.kinds)]
+        return [head, *(Host(node=node, name=self._named(node), resources=ROOM) for node in self.kinds)]
 
     def _named(self, node: str) -> str:
         return self._name or f"host of {node}"
@@ -61,8 +62,8 @@ class SimulatedCluster:
         return files
 
     def submit(self, order: Order, earlier: Sequence[object], needs: Needs, node: str | None) -> Hashable:
-        assert needs.by_name == ONE
-        assert len(earlier) == (order.arm != "baseline")
+        assert Host(node="", name="", resources=ROOM).takes(needs) == 1
+        assert not isinstance(order, ArmOrder) or len(earlier) == (order.arm != "baseline")
         handle = len(self._orders)
         self._orders[handle] = order
         self._waiting.append((handle, order, node))
@@ -118,17 +119,26 @@ class SimulatedCluster:
 
     def _deliver(self, order: Order, node: str) -> Delivery:
         kind = self.kinds[node]
-        fingerprint = json.dumps({"facts": {"machine": kind}}).encode()
+        fingerprint = self._fingerprint(order, kind)
         outcome, error = self._spoil(order) or (DONE, "")
         if order.fingerprint not in (None, fingerprint):
             outcome, error = UNLIKE, f"machine: now: {kind}"
         end = ArmEnd(outcome=outcome, error=error, seconds=1.0, versions={"sglang": "0.5.23"})
-        left = Path(order.plan.data) / order.arm
-        if left not in self._left:
-            self._left[left] = {f"{order.arm}/{name}": content for name, content in pack(left).items()}
         files = {
-            **(self._left[left] if outcome == DONE else {}),
+            **self._files(order, outcome),
             "fingerprint.json": fingerprint,
             ENDED: end.model_dump_json().encode(),
         }
         return Delivery(host=self._named(node), node=node, end=end, files=files)
+
+    def _fingerprint(self, order: Order, kind: str) -> bytes:
+        del order
+        return json.dumps({"facts": {"machine": kind}}).encode()
+
+    def _files(self, order: Order, outcome: Outcome) -> Files:
+        """Return what a task leaves: an arm what its plan's data is."""
+        assert isinstance(order, ArmOrder)
+        left = Path(order.plan.data) / order.arm
+        if left not in self._left:
+            self._left[left] = {f"{order.arm}/{name}": content for name, content in pack(left).items()}
+        return self._left[left] if outcome == DONE else {}

@@ -63,7 +63,7 @@ def test_hosts_that_end_at_random_lose_nothing_and_nothing_runs_twice_without_a_
     assert cluster.killed
     assert all(attempt.host for attempt in head.folder.attempted() if "NodeDied" in attempt.error)
     # What Ray was given is what was written down, but for what found its host gone.
-    begun = [attempt.arm for attempt in head.folder.attempted() if "did not begin" not in attempt.error]
+    begun = [attempt.task for attempt in head.folder.attempted() if "did not begin" not in attempt.error]
     assert sorted(begun) == sorted(key for key, _node in cluster.begun)
     for run_report in report.runs:
         laid = RunFolder(tmp_path / "reports" / run_report.run_id)
@@ -118,7 +118,7 @@ def test_a_fleet_that_was_stopped_goes_on_with_what_is_left(tmp_path: Path, one:
     check_accounts(head)
     assert done
     again = {key for key, _node in stopped.begun} & {key for key, _node in cluster.begun}
-    assert again == {attempt.arm for attempt in head.folder.attempted() if attempt.number > 1}
+    assert again == {attempt.task for attempt in head.folder.attempted() if attempt.number > 1}
     assert not again & done
     assert {attempt.why for attempt in head.folder.attempted() if attempt.number > 1} == {head_module.STOPPED}
     assert report.resume == ""

@@ -1,6 +1,6 @@
 """Nights of a small suite, written as real run folders."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config.load import load
+from harness.history.store import opened
+from harness.history.sync import sync
+from harness.history.trend import Alarm, Trend, trend
 from harness.places import THRESHOLDS
 from harness.plan.make import make_plan
 from harness.plan.plan import Plan
@@ -16,16 +19,15 @@ from harness.records.run import ArmRecord, Fingerprint, read_record, write_recor
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.write import write_report
-from tests.support import (
-    FACTS,
-    MANIFEST,
-    make_choice,
-    make_options,
-    run_folder,
-    write_arm,
-    write_run,
-)
+from tests.answers import make_choice
+from tests.rank_logs import FACTS
+from tests.runs import write_arm, write_run
+from tests.support import MANIFEST, make_options, run_folder
 
+SUITE = "smollm2-cpu"
+# Questions that a harmful night loses.
+LOST = range(36)
+Command = Callable[..., tuple[int, str]]
 FIRST = datetime(2026, 3, 1, 1, 17, tzinfo=UTC)
 
 
@@ -107,3 +109,18 @@ def flicker(rng: np.random.Generator, questions: int, share: float, *, right: fl
     # 2 p (1 - p) is 1/2 at even odds.
     chances[rng.random(questions) < 2 * share] = 0.5
     return chances
+
+
+def judged(reports: Path) -> Trend:
+    """Take all runs in, and return the trend of the suite."""
+    with opened(reports) as store:
+        assert sync(store, reports) == []
+        found = trend(store, SUITE)
+    assert found is not None
+    return found
+
+
+def alarm_of(found: Trend) -> Alarm:
+    """Return the one alarm of a trend."""
+    [(_, alarm)] = found.alarms
+    return alarm

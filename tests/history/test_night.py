@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.main import main
 from harness.history.night import Cause, NightReport, Part, build_night, summary
 from harness.history.prune import prune
 from harness.history.store import opened
@@ -20,23 +19,17 @@ from harness.places import ROOT
 from harness.plan.plan import Plan
 from harness.records.run import read_record, write_record
 from harness.records.run_folder import RunFolder
-from tests.history.nights import FIRST, write_night
+from tests.history.nights import FIRST, LOST, SUITE, Command, write_night
 
-SUITE = "smollm2-cpu"
-LOST = range(36)
 End = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> End:
-    def call(reports: Path, began: datetime, *arguments: str) -> tuple[int, str]:
-        given = ["night", f"--reports={reports}", f"--began={began:%Y-%m-%dT%H:%M:%S}", *arguments]
-        monkeypatch.setattr(sys, "argv", ["harness", *given])
-        code = main()
-        said = capsys.readouterr()
-        return code, said.out + said.err
+def end(command: Command) -> End:
+    def end(reports: Path, began: datetime, *arguments: str) -> tuple[int, str]:
+        return command("night", f"--reports={reports}", f"--began={began:%Y-%m-%dT%H:%M:%S}", *arguments)
 
-    return call
+    return end
 
 
 def night_of(reports: Path, number: int, **codes: int) -> NightReport:

@@ -1,30 +1,22 @@
 """A run judged again by other thresholds, without a server; what it was judged by at first stays."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.cli.main import main
 from harness.history.record import remember
 from harness.plan.plan import Plan
 from harness.records.run import ArmRecord, read_record, write_record
 from harness.report.model import Report
-from tests.history.nights import write_night
+from tests.history.nights import Command, write_night
 
 Judge = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Judge:
-    def call(run: Path, thresholds: Path) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["harness", "report", str(run), "--thresholds", str(thresholds)])
-        code = main()
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return call
+def judge(command: Command) -> Judge:
+    return lambda run, thresholds: command("report", run, "--thresholds", thresholds)
 
 
 def other(folder: Path, *replaced: tuple[str, str]) -> Path:

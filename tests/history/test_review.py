@@ -3,19 +3,17 @@
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.cli.main import main
 from harness.config.thresholds import Thresholds
 from harness.config.yaml_file import YamlFile
 from harness.places import THRESHOLDS
 from harness.stats import ALPHA
 from harness.stats.planning import drop_outcomes
-from tests.history.nights import write_night
+from tests.history.nights import Command, write_night
 
 MODEL = "SmolLM2-135M-Instruct"
 Review = Callable[..., tuple[int, str]]
@@ -24,20 +22,12 @@ LIKELY, NIGHTS = 0.65, 10
 
 
 @pytest.fixture
-def review(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Review:
-    def call(folder: Path, *arguments: str) -> tuple[int, str]:
-        given = [
-            "review",
-            f"--reports={folder / 'reports'}",
-            f"--thresholds={folder / 'thresholds.yaml'}",
-            *arguments,
-        ]
-        monkeypatch.setattr(sys, "argv", ["harness", *given])
-        code = main()
-        said = capsys.readouterr()
-        return code, said.out + said.err
+def review(command: Command) -> Review:
+    def review(folder: Path, *arguments: str) -> tuple[int, str]:
+        where = (f"--reports={folder / 'reports'}", f"--thresholds={folder / 'thresholds.yaml'}")
+        return command("review", *where, *arguments)
 
-    return call
+    return review
 
 
 @pytest.fixture(scope="module")

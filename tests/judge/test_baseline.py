@@ -7,7 +7,7 @@ from harness.judge.pairing import Pairing, pair
 from harness.records.samples import Sample
 from harness.stats import ALPHA
 from harness.stats.proportion import share_bounds
-from tests.support import make_choice
+from tests.answers import make_choice
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.62])

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from harness.config.load import load
-from harness.judge.calibration import Starts, build_calibration, missed_by, questions_for
+from harness.judge.calibration import Starts, build_calibration
+from harness.judge.margin_chances import missed_by, questions_for
 from harness.places import ROOT, THRESHOLDS
 from harness.plan.plan import Plan
 from harness.plan.preflight import Sglang
@@ -21,7 +22,9 @@ from harness.report.calibration import show_calibration, write_calibration
 from harness.run import pipeline, setup
 from harness.run.display import Display
 from harness.stats.planning import drop_outcomes
-from tests.support import boolq, failed, gsm8k, make, run_folder, write_arm, write_run
+from tests.answers import boolq, failed, gsm8k
+from tests.runs import write_arm, write_run
+from tests.support import make, run_folder
 
 
 def measured(tmp_path: Path, *runs: Sequence[Sample]) -> Plan:

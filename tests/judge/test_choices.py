@@ -5,7 +5,7 @@ import pytest
 from harness.judge.choices import summarise_choices
 from harness.judge.pairing import Pair
 from harness.records.samples import Sample
-from tests.support import make_choice, make_sample
+from tests.answers import make_choice, make_sample
 
 
 def answered(number: int, target: str, said: str, margin: float = 1.0) -> Sample:

@@ -7,7 +7,7 @@ from harness.judge.early_stop import certain, design_of, parts
 from harness.plan.plan import TaskPlan
 from harness.records.samples import Sample
 from harness.stats import ALPHA
-from tests.support import failed, make_sample
+from tests.answers import failed, make_sample
 
 
 def task(questions: int = 400, *, early_stop: bool = True, **threshold: float | str) -> TaskPlan:

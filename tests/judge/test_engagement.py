@@ -7,7 +7,8 @@ import pytest
 from harness.judge.engagement import Engagement, prove, read_engagement
 from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
 from harness.sglang_plugin.recorder import Recorder
-from tests.support import FACTS, LAYERS, WIDTH, count, make, write_engagement
+from tests.rank_logs import FACTS, LAYERS, WIDTH, count, write_engagement
+from tests.support import make
 
 TOKENS = 1 + 2 + 3 + 4
 POLICY = uniform(Choice(codec="int8_token"))

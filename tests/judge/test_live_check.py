@@ -9,7 +9,7 @@ from harness.judge.engagement import Engagement, RankCounts
 from harness.judge.live_check import CheckedSums, read_live_check
 from harness.report.live_check import live_check_line, worst_layers
 from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
-from tests.support import LAYERS, WIDTH, checked, tally, write_live_check
+from tests.rank_logs import LAYERS, WIDTH, checked, tally, write_live_check
 
 CALLS = 2 * LAYERS
 POLICY = uniform(Choice(codec="int8_token"))

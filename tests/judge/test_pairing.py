@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from harness.judge.pairing import pair
-from tests.support import failed, make_choice, make_sample
+from tests.answers import failed, make_choice, make_sample
 
 
 def test_all_pairs_by_document() -> None:

@@ -10,7 +10,9 @@ from harness.plan.plan import Plan
 from harness.records.samples import Sample
 from harness.report.build import build_report
 from harness.report.model import Report
-from tests.support import failed, gsm8k, make, make_choice, make_sample, run_folder, write_arm, write_run
+from tests.answers import failed, gsm8k, make_choice, make_sample
+from tests.runs import write_arm, write_run
+from tests.support import make, run_folder
 
 N = 400
 

@@ -4,7 +4,7 @@ import pytest
 
 from harness.judge.predictions import Fidelity, PredictionShift, compare, moves
 from harness.records.predictions import CompareLine, TextPredictions, TextRecord
-from tests.support import make_compared, make_predictions
+from tests.answers import make_compared, make_predictions
 
 
 def overall(fidelity: Fidelity) -> PredictionShift:

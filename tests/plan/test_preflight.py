@@ -14,6 +14,8 @@ from harness.plan.preflight import Sglang, check_plan
 from harness.plan.tokenizer import ask_tokenizer
 from tests.support import make, write_interpreter
 
+CUDA = "smollm2-cuda"
+
 
 def planned(folder: Path, script: str) -> Plan:
     """Plan a run whose server's interpreter is a shell script."""
@@ -188,10 +190,10 @@ def stand_in(folder: Path, gpus: int, options: str = "") -> Path:
     return site
 
 
-def on_gpus(folder: Path, site: Path, *, together: bool) -> str:
-    """Return what is wrong with the CUDA suite's plan, besides the codec, which needs a real torch."""
+def refusal(folder: Path, site: Path, **options: Any) -> str:
+    """Return what is wrong with a plan where `site` stands before all packages; the codec needs a real torch."""
     write_interpreter(folder / "bin", f'exec "{sys.executable}" "$@"')
-    plan = make(folder, suite="smollm2-cuda", together=together)
+    plan = make(folder, **options)
     for arm in plan.arms:
         arm.env["PYTHONPATH"] = os.pathsep.join(map(str, (site, ROOT)))
     try:
@@ -209,7 +211,7 @@ def test_every_rank_of_every_server_that_is_up_has_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int, *, together: bool, enough: bool
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
-    said = on_gpus(tmp_path, stand_in(tmp_path, gpus), together=together)
+    said = refusal(tmp_path, stand_in(tmp_path, gpus), suite=CUDA, together=together)
     if enough:
         assert said == ""
         return
@@ -224,13 +226,13 @@ def test_every_rank_of_every_server_that_is_up_has_a_gpu(
 def test_a_torch_that_cannot_be_imported_sees_no_gpu(tmp_path: Path) -> None:
     site = stand_in(tmp_path, 2)
     (site / "torch.py").write_text("raise OSError('libcuda.so.1: no such file')")
-    assert "none (OSError('libcuda.so.1: no such file')), where 1 x 2" in on_gpus(tmp_path, site, together=False)
+    assert "none (OSError('libcuda.so.1: no such file')), where 1 x 2" in refusal(tmp_path, site, suite=CUDA)
 
 
 def test_an_sglang_that_needs_its_gpus_to_be_imported_does_not_hide_that_they_are_missing(tmp_path: Path) -> None:
     site = stand_in(tmp_path, 0)
     (site / "sglang" / "srt" / "plugins" / "hook_registry.py").write_text("raise RuntimeError('no operator')")
-    gpus, sglang = on_gpus(tmp_path, site, together=False).splitlines()
+    gpus, sglang = refusal(tmp_path, site, suite=CUDA).splitlines()
     assert "sees too few NVIDIA GPUs: 0 (torch 2.9, " in gpus
     assert sglang == "SGLang 9.9 cannot be imported: RuntimeError('no operator')"
 
@@ -245,7 +247,7 @@ SETTINGS = """
 def test_sums_that_would_pass_the_plugin_by_are_refused(tmp_path: Path) -> None:
     """A suite that forgot the arguments: here the parser drops what it was given."""
     options = SETTINGS.format(graphs=", type=lambda _: None", fusion=", action='store_false'")
-    said = on_gpus(tmp_path, stand_in(tmp_path, 2, options), together=False).splitlines()
+    said = refusal(tmp_path, stand_in(tmp_path, 2, options), suite=CUDA).splitlines()
     assert [entry.split(": ")[0] for entry in said] == [
         "prefills would be replayed from CUDA graphs, in which nothing counts or checks a compressed sum",
         "FlashInfer may fuse attention's sum with what follows, whatever the flag says",
@@ -261,7 +263,7 @@ STORED = """
 
 
 def test_answers_that_rest_on_other_prefills_than_the_logged_ones_are_refused(tmp_path: Path) -> None:
-    said = on_gpus(tmp_path, stand_in(tmp_path, 2, STORED), together=False).splitlines()
+    said = refusal(tmp_path, stand_in(tmp_path, 2, STORED), suite=CUDA).splitlines()
     assert [entry.split(" ", 1)[0] for entry in said] == [
         "--enable-hierarchical-cache",
         "--hicache-storage-backend",
@@ -272,7 +274,7 @@ def test_answers_that_rest_on_other_prefills_than_the_logged_ones_are_refused(tm
 
 def test_the_cuda_suite_gives_those_arguments(tmp_path: Path) -> None:
     options = SETTINGS.format(graphs="", fusion=", action='store_true'")
-    assert on_gpus(tmp_path, stand_in(tmp_path, 2, options), together=False) == ""
+    assert refusal(tmp_path, stand_in(tmp_path, 2, options), suite=CUDA) == ""
 
 
 NPU = """
@@ -297,15 +299,7 @@ def on_npus(folder: Path, *, version: str = "2.10.0", devices: int = 2, free: in
         version=version, devices=devices, free=free, kernel="npu_dynamic_quant = print" if kernel else ""
     )
     (site / "torch_npu" / "__init__.py").write_text(whole)
-    write_interpreter(folder / "bin", f'exec "{sys.executable}" "$@"')
-    plan = make(folder, suite="qwen3-8b-npu")
-    for arm in plan.arms:
-        arm.env["PYTHONPATH"] = os.pathsep.join(map(str, (site, ROOT)))
-    try:
-        check_plan(plan)
-    except HarnessError as error:
-        return "\n".join(entry for entry in str(error).splitlines() if not entry.startswith("the codec "))
-    return ""
+    return refusal(folder, site, suite="qwen3-8b-npu")
 
 
 def test_an_npu_host_that_has_everything_is_taken(tmp_path: Path) -> None:

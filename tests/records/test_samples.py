@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.errors import HarnessError
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, read_samples, write_samples
-from tests.support import failed, make_choice, make_sample
+from tests.answers import failed, make_choice, make_sample
 
 
 def test_the_file_is_named_after_the_task(tmp_path: Path) -> None:

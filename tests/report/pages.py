@@ -8,7 +8,8 @@ from harness.records.run_folder import RunFolder
 from harness.records.samples import Sample
 from harness.report.build import build_report
 from harness.report.write import write_report
-from tests.support import boolq, finished, gsm8k, make_sample, rewrite_samples
+from tests.answers import boolq, gsm8k, make_sample, rewrite_samples
+from tests.runs import finished
 
 HOSTILE = (
     "</pre></script></style></title>--><script>window.stolen = 1</script><img src=x onerror='window.stolen = 2'>"

@@ -1,31 +1,14 @@
 from pathlib import Path
 
-import pytest
-
 from harness.plan.plan import Plan
 from harness.records.questions import keep_prompts
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.changes import changed_questions
 from harness.report.terminal import worst_lines
-from tests.support import (
-    boolq,
-    failed,
-    finished,
-    gsm8k,
-    make,
-    make_choice,
-    make_sample,
-    rewrite_samples,
-    run_folder,
-    write_arm,
-    write_run,
-)
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
+from tests.answers import boolq, failed, gsm8k, make_choice, make_sample, rewrite_samples
+from tests.runs import finished, write_arm, write_run
+from tests.support import make, run_folder
 
 
 def listed(folder: RunFolder) -> list[tuple[str, str, int]]:

@@ -14,12 +14,10 @@ from harness.report.model import Report
 from harness.report.terminal import show
 from harness.report.write import write_report
 from harness.sglang_plugin.recorder import Recorder
-from tests.support import FACTS, boolq, finished, gsm8k, make, run_folder, whole_tables, write_arm, write_run
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
+from tests.answers import boolq, gsm8k
+from tests.rank_logs import FACTS
+from tests.runs import finished, write_arm, write_run
+from tests.support import run_folder, whole_tables
 
 
 def shown(report: Report, *, terminal: bool = False) -> str:

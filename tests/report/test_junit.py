@@ -1,18 +1,14 @@
 from pathlib import Path
 
-import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase
 
 from harness.plan.plan import Plan
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.report.write import write_report
-from tests.support import boolq, checked, finished, make, rewrite_samples, tally, write_live_check, write_run
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
+from tests.answers import boolq, rewrite_samples
+from tests.rank_logs import checked, tally, write_live_check
+from tests.runs import finished, write_run
 
 
 def written(folder: RunFolder) -> dict[str, TestCase]:

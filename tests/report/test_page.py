@@ -14,8 +14,10 @@ from harness.report.build import build_report
 from harness.report.page import page as page_module
 from harness.report.page.page import page
 from harness.report.page.questions import MOST_QUESTIONS
+from tests.answers import boolq, gsm8k, rewrite_samples
 from tests.report.pages import HOSTILE, hostile, keep_all_prompts, many, page_of
-from tests.support import boolq, finished, gsm8k, make, rewrite_samples, run_folder, write_arm, write_run
+from tests.runs import finished, write_arm, write_run
+from tests.support import make, run_folder
 
 # What a browser loads or runs of itself.
 LOADS = {"src", "href", "action", "data", "poster", "srcset", "background", "formaction", "xlink:href"}
@@ -64,11 +66,6 @@ class Parsed(HTMLParser):
     @property
     def text(self) -> str:
         return " ".join("".join(text for tag, text in self.texts if tag not in {"script", "style"}).split())
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
 
 
 def parsed(folder_page: Path) -> Parsed:

@@ -10,7 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.report.pages import hostile, keep_all_prompts, many, page_of
-from tests.support import finished, make
+from tests.runs import finished
+from tests.support import make
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MISSING = "no chromium, chromium-browser or google-chrome on PATH: install your system's package `chromium`"

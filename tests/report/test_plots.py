@@ -1,21 +1,15 @@
 """The report's plots, read as what they are: text in an SVG file."""
 
 import re
-from pathlib import Path
-
-import pytest
 
 from harness.plan.plan import Plan
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
 from harness.report.build import build_report
 from harness.report.write import write_report
-from tests.support import boolq, finished, gsm8k, make, rewrite_samples, run_folder, write_arm, write_run
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
+from tests.answers import boolq, gsm8k, rewrite_samples
+from tests.runs import finished, write_arm, write_run
+from tests.support import run_folder
 
 
 def written(folder: RunFolder) -> tuple[str, list[str]]:

@@ -6,13 +6,10 @@ from harness.plan.plan import Plan
 from harness.report.build import build_report
 from harness.report.step_summary import MOST_BYTES, VARIABLE, add_step_summary, step_summary
 from harness.report.text_plot import COLUMNS, accuracy_plot
-from tests.support import boolq, finished, make, rewrite_samples, whole_tables, write_run
+from tests.answers import boolq, rewrite_samples
+from tests.runs import finished, write_run
 from tests.support import run_folder as folder_of
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
+from tests.support import whole_tables
 
 
 def test_the_report_is_added_to_what_the_step_wrote_before(

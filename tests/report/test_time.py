@@ -4,7 +4,6 @@ import io
 import json
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -20,14 +19,8 @@ from harness.report.page.timeline import Timeline, timeline
 from harness.report.terminal import show
 from harness.report.time_table import time_notes, time_summary
 from harness.report.write import write_report
-from tests.support import PASSES, finished, make, run_folder, whole_tables, write_run
-
-ARMS = ("baseline", "compressed")
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return make(tmp_path)
+from tests.runs import ARMS, PASSES, finished, write_run
+from tests.support import run_folder, whole_tables
 
 
 def change(folder: RunFolder, arm: str, **changed: object) -> None:

@@ -13,7 +13,7 @@ from harness.records.run_folder import ArmFolder
 from harness.records.samples import write_samples
 from harness.run import arms, pipeline
 from harness.run.display import Display
-from tests.support import failed, make_choice, make_predictions
+from tests.answers import failed, make_choice, make_predictions
 
 pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
 MakePlan = Callable[..., Plan]
@@ -54,13 +54,14 @@ def test_failures_that_are_not_in_a_row_give_nothing_up(fake_plan: MakePlan, dis
     assert (Path(plan.folder) / "compressed" / "fidelity.jsonl").exists()
 
 
-@pytest.mark.parametrize("questions", [1, 2])
-def test_a_request_failed_where_none_of_its_questions_was_answered(tmp_path: Path, questions: int) -> None:
+def test_of_failed_requests_no_more_is_read_than_a_batch_added(tmp_path: Path) -> None:
     folder = ArmFolder(tmp_path)
-    write_samples(folder.samples("boolq"), [make_choice(0), make_choice(1), failed(make_choice(2)), make_choice(3)])
+    write_samples(folder.samples("boolq"), [failed(make_choice(0)), make_choice(1)])
+    of_task, of_texts = arms.new_answers(folder, "boolq"), arms.new_answers(folder, FIDELITY)
+    write_samples(folder.samples("boolq"), [failed(make_choice(2)), make_choice(3)])
     write_lines(folder.predictions, [make_predictions("boolq/0"), failed_text()])
-    assert arms.outcomes(folder, "boolq", range(2, 2 + questions)) == ["HTTP 500", None][:questions]
-    assert arms.outcomes(folder, FIDELITY, range(2 - questions, 2)) == [None, "HTTP 500"][-questions:]
+    assert [answer["error"] for answer in of_task.read()] == ["HTTP 500", None]
+    assert [answer["error"] for answer in of_texts.read()] == [None, "HTTP 500"]
 
 
 def failed_text() -> TextRecord:

@@ -20,7 +20,8 @@ from harness.run.display import Display
 from harness.run.reuse_baseline import check_baseline, differences, hashes_of_folder, make_fingerprint
 from harness.run.setup import load_questionnaires
 from harness.run.versions import installed
-from tests.support import FACTS, run_folder, write_engagement
+from tests.rank_logs import FACTS, write_engagement
+from tests.support import run_folder
 
 pytestmark = pytest.mark.usefixtures("no_strays")
 MakePlan = Callable[..., Plan]

@@ -1,6 +1,7 @@
 """The client against a server that answers on demand: what it sends, what it reads, and what it calls a failure."""
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -96,6 +97,94 @@ def test_texts_become_tokens_with_the_special_ones_or_without(asked: Asked, clie
     asked.answer = lambda _body: {"tokens": [1, 2]}
     assert client.tokenize("a text", special=special) == [1, 2]
     assert asked.bodies == [{"prompt": "a text", "add_special_tokens": special}]
+
+
+def letters(body: Body) -> Body:
+    """Give each letter a token, as SGLang does for one text or a list of them."""
+    prompt = body["prompt"]
+    return {
+        "tokens": [list(map(ord, text)) for text in prompt] if isinstance(prompt, list) else list(map(ord, prompt))
+    }
+
+
+def test_many_texts_become_tokens_in_one_request(asked: Asked, client: Client) -> None:
+    asked.answer = letters
+    assert client.tokenize_many(["ab", "", "c"], special=False) == [[97, 98], [], [99]]
+    assert asked.bodies == [{"prompt": ["ab", "", "c"], "add_special_tokens": False}]
+    assert client.tokenize_many([]) == []
+    assert len(asked.requests) == 1
+
+
+def test_more_letters_than_a_server_should_wait_for_go_out_in_several(
+    asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.serve.client.TOKENIZED_AT_ONCE", 4)
+    asked.answer = letters
+    texts = ["abc", "d", "e", "a long one", "f"]
+    assert client.tokenize_many(texts) == [list(map(ord, text)) for text in texts]
+    assert [body["prompt"] for body in asked.bodies] == [["abc", "d"], ["e"], ["a long one"], ["f"]]
+
+
+@pytest.mark.parametrize(
+    "refusal", [400, "no JSON", {"tokens": [[1]]}, {"tokens": [[1], [2.5]]}, {"tokens": [[1], 2]}]
+)
+def test_texts_that_are_refused_together_are_blamed_alone(asked: Asked, client: Client, refusal: object) -> None:
+    asked.answer = lambda body: (
+        refusal if isinstance(body["prompt"], list) or body["prompt"] == "b" else letters(body)
+    )
+    first, second = client.tokenize_many(["a", "b"])
+    assert first == [97]
+    assert isinstance(second, RequestFailed)
+    assert [body["prompt"] for body in asked.bodies] == [["a", "b"], "a", "b"]
+
+
+def test_texts_that_got_no_answer_are_not_asked_again(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: 500
+    found = client.tokenize_many(["a", "b"])
+    assert [str(entry) for entry in found] == ['POST /v1/tokenize: HTTP 500: {"why": "told to fail"}'] * 2
+    assert len(asked.requests) == 1
+
+
+def test_what_is_done_meanwhile_is_done_as_the_server_is_at_work(asked: Asked, client: Client) -> None:
+    done, seen = threading.Event(), []
+
+    def answer(_body: Body) -> object:
+        seen.append(done.wait(20))
+        return [generated(" one"), generated(" two")]
+
+    asked.answer = answer
+    found = client.generate_many([[1], [2]], max_new_tokens=3, stop=[], meanwhile=done.set)
+    assert seen == [True]
+    assert [answer.text for answer in found if isinstance(answer, Generation)] == [" one", " two"]
+
+
+def test_what_is_done_meanwhile_is_done_once_though_the_request_fails(client: Client, asked: Asked) -> None:
+    calls: list[int] = []
+    with Client(f"http://127.0.0.1:{free_port()}", KEY, timeout_s=20) as alone:
+        (failed,) = alone.generate_many([[1]], max_new_tokens=3, stop=[], meanwhile=lambda: calls.append(1))
+    assert isinstance(failed, RequestFailed)
+    # Refused as a whole and then asked one by one; choices of one token and of two are two requests.
+    asked.answer = lambda _body: 400
+    client.score_many([([1], [[2], [3]]), ([1], [[2, 2], [3]])], meanwhile=lambda: calls.append(2))
+    assert calls == [1, 2]
+
+
+def test_nothing_is_waited_for_once_the_answer_is_there_though_something_is_done_still(
+    asked: Asked, client: Client
+) -> None:
+    asked.answer = lambda _body: generated(" one")
+    stands_still = []
+
+    def meanwhile() -> None:
+        for _ in range(200):
+            seconds = client.waiting.seconds
+            time.sleep(0.05)
+            stands_still.append(client.waiting.seconds == seconds)
+            if stands_still[-1]:
+                return
+
+    client.generate_many([[1]], max_new_tokens=3, stop=[], meanwhile=meanwhile)
+    assert stands_still[-1]
 
 
 def test_prompts_are_continued_greedily_in_one_request(asked: Asked, client: Client) -> None:

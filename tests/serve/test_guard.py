@@ -120,6 +120,28 @@ def test_the_rest_of_the_tree_ends_when_the_command_dies_and_its_exit_code_is_pa
     guard.stdin.close()
 
 
+def test_neither_temporary_files_nor_shared_memory_stay(tmp_path: Path) -> None:
+    leaves = """
+import os, sys, tempfile, time
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
+# Nobody cleans up after it, as after a process that is killed.
+resource_tracker.register = lambda *_: None
+memory = SharedMemory(create=True, size=4096)
+socket = tempfile.NamedTemporaryFile(delete=False)
+open(sys.argv[1] + '/left', 'w').write(socket.name + ' /dev/shm/' + memory.name)
+time.sleep(600)
+"""
+    guard = start(tmp_path, leaves)
+    until(lambda: (tmp_path / "left").exists() and len((tmp_path / "left").read_text().split()) == 2)
+    left = [Path(name) for name in (tmp_path / "left").read_text().split()]
+    assert all(file.exists() for file in left)
+    assert guard.stdin is not None
+    guard.stdin.close()
+    guard.wait(30)
+    assert not any(file.exists() for file in (*left, left[0].parent))
+
+
 def test_the_commands_output_and_exit_code_are_kept(tmp_path: Path) -> None:
     guard = start(tmp_path, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(5)")
     assert guard.wait(20) == 5

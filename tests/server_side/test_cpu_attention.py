@@ -51,6 +51,12 @@ def test_what_is_cached_is_seen_and_not_computed_again(cached: list[int]) -> Non
     torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)
 
 
+def test_what_is_cached_is_seen_in_16_bits_too() -> None:
+    given = paged([40, 30], [10, 20])
+    plain, hooked = both([40, 30], [10, 20], query=given["query"].bfloat16(), output=given["output"].bfloat16())
+    torch.testing.assert_close(hooked, plain, rtol=2e-2, atol=2e-2)
+
+
 def test_other_masks_than_the_causal_one_stay_sglangs() -> None:
     plain, hooked = both([40, 30], [10, 20], sliding_window_size=4)
     assert torch.equal(hooked, plain)
@@ -58,9 +64,11 @@ def test_other_masks_than_the_causal_one_stay_sglangs() -> None:
     assert torch.equal(hooked, plain)
 
 
-def test_a_decode_step_has_sglangs_bits() -> None:
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_decode_step_sees_all_of_each_prompt_or_what_its_window_shows(window: int | None) -> None:
     given = paged([40, 1, 77], [39, 0, 76])
     del given["extend_prefix_lens"], given["extend_seq_lens"]
-    given["causal"] = False
+    given |= {"causal": False, "sliding_window_size": window}
     plain = BACKEND._run_sdpa_forward_decode(**given).clone()
-    assert torch.equal(decode(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given), plain)
+    hooked = decode(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given)
+    torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)

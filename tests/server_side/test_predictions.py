@@ -11,7 +11,7 @@ import torch
 from sglang.srt.model_executor.forward_batch_info import ForwardMode
 from torch import Tensor
 
-from harness.sglang_plugin import predictions
+from harness.sglang_plugin import predictions, vocabulary
 from harness.sglang_plugin.policy import Policy, uniform
 from harness.sglang_plugin.predictions import Predictions
 from harness.sglang_plugin.settings import Settings
@@ -28,7 +28,8 @@ class Processor:
     """SGLang's LogitsProcessor, as far as it is asked; its head is rounded to bf16 unless fp32 is asked for."""
 
     config = SimpleNamespace(vocab_size=VOCABULARY)
-    use_fp32_lm_head = False
+    use_fp32_lm_head = do_tensor_parallel_all_gather = False
+    use_attn_tp_group = do_tensor_parallel_all_gather_dp_attn = False
 
     def _get_logits(self, states: Tensor, head: Tensor, _metadata: object, *, use_logits_buffer: bool) -> Tensor:
         assert not use_logits_buffer
@@ -48,7 +49,7 @@ Prefill = Callable[..., list[dict[str, Any]]]
 @pytest.fixture
 def other_server(monkeypatch: pytest.MonkeyPatch) -> Callable[[Settings], Prefill]:
     """Make servers; each runs prefills of some texts under a policy and returns the lines that they leave."""
-    monkeypatch.setattr(predictions, "LogitsMetadata", SimpleNamespace(from_forward_batch=lambda batch: batch))
+    monkeypatch.setattr(vocabulary, "LogitsMetadata", SimpleNamespace(from_forward_batch=lambda batch: batch))
     return server
 
 
@@ -112,7 +113,7 @@ def test_each_text_of_a_prefill_is_compared_over_the_whole_vocabulary(
     prefill: Prefill, monkeypatch: pytest.MonkeyPatch, chunk: int, cache: int
 ) -> None:
     monkeypatch.setattr(predictions, "CHUNK_ELEMENTS", chunk)
-    monkeypatch.setattr(predictions, "CACHED_ELEMENTS", chunk)
+    monkeypatch.setattr(vocabulary, "CACHED_ELEMENTS", chunk)
     monkeypatch.setattr(predictions, "CACHE_BYTES", cache)
     kept = prefill(KEEP, *TEXTS)
     assert kept == [{"policy": 1, "text": hash_tokens(text), "kept": len(text)} for text in TEXTS]

@@ -1,14 +1,15 @@
 """Makes measurements without a server: a model of one layer whose harm is a formula."""
 
 from collections.abc import Mapping
+from itertools import product
 
 from harness.judge.predictions import FIRST
 from harness.records.predictions import TextPredictions
 from harness.records.run import RunRecord, write_record
 from harness.records.samples import Sample
-from harness.sglang_plugin.policy import Choice
+from harness.sglang_plugin.policy import Choice, parse
 from harness.study.folder import StudyFolder
-from harness.study.plan import StudyPlan, arm_name
+from harness.study.plan import Measurement, StudyPlan, arm_name
 from harness.study.records import Measured, Traffic, add_measured
 from harness.study.search import Site, rules_of
 
@@ -87,3 +88,31 @@ def write_study_folder(folder: StudyFolder, plan: StudyPlan, found: list[Measure
         place = folder.path / arm_name(one.ranks)
         place.mkdir(exist_ok=True)
         add_measured(place, one)
+
+
+# What each codec does where it alone is, of a model of so many layers.
+LAYERS = 4
+HARM = {"int8_token": 1.0, "int4_hadamard": 0.3, "int6_hadamard": 0.05, "int8_hadamard": 0.01}
+COST = {"int8_token": 0.5, "int4_hadamard": 0.27, "int6_hadamard": 0.4, "int8_hadamard": 0.52}
+
+
+def by_formula(wanted: Measurement) -> Measured:
+    """Return what a server would have measured: each site does its own harm, and harms add up."""
+    policy = parse({"rules": wanted.rules})
+    kl = cost = 0.0
+    for layer, site in product(range(LAYERS), ("attention", "ffn")):
+        choice = policy.choice(site, layer)
+        cost += COST.get(choice.codec, 0.6) if choice else 1.0
+        if choice is not None:
+            share = 0.1 if choice.rows else 1.0
+            kl += share * 0.01 * HARM.get(choice.codec, 0.5) * (layer + 1) * (3 if site == "ffn" else 1)
+    return Measured(
+        purpose=wanted.purpose,
+        name=wanted.name,
+        ranks=wanted.ranks,
+        rules=wanted.rules,
+        texts=predictions(kl, texts=wanted.texts),
+        traffic=Traffic(compressed=round(1000 * cost), plain=0, ring=2000.0 * LAYERS, sums=4, tokens=10, prefills=1),
+        samples=[sample(number, -1.0 - kl, -2.0) for number in range(wanted.questions)],
+        seconds=1.0,
+    )

@@ -12,7 +12,7 @@ from harness.records.run import BROKEN, RunRecord, read_record
 from harness.records.run_folder import RunFolder
 from harness.run.deadlines import Watch
 from harness.run.display import Display
-from harness.study import run
+from harness.study import run, setup
 from harness.study.plan import StudyPlan
 from tests.study.plans import study_plan
 
@@ -21,7 +21,7 @@ SGLANG = Sglang(version="fake", settings=frozenset(), packages="none", plugin="f
 
 @pytest.fixture
 def plan(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPlan:
-    monkeypatch.setattr(run, "check_sglang", lambda *_, **__: SGLANG)
+    monkeypatch.setattr(setup, "check_sglang", lambda *_, **__: SGLANG)
     monkeypatch.setattr("harness.study.store.cache", lambda: tmp_path / "cache")
     folder = tmp_path / "study"
     arm = Arm(name="ranks-2", compressed=False, argv=["sglang"], env={}, engagement=str(folder / "engagement"))

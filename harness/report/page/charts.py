@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.judge.live_check import CheckedSums, Errors
+from harness.judge.live_check import CheckedSums
+from harness.judge.live_check_errors import Errors
 from harness.judge.pairing import Pair
 from harness.judge.results import FidelityReport, TaskReport
 from harness.report.markdown import shifts

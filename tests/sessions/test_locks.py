@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import environments
-import noxfile
+import locks
 
 UNLOCKED = {"torch", "server-npu"}
 ASKED = sorted(file for file in environments.REQUIREMENTS.glob("**/*.txt") if file.stem not in UNLOCKED)
@@ -28,8 +28,8 @@ def name_of(file: Path) -> str:
 
 
 def test_there_is_a_lock_for_each_file_of_requirements() -> None:
-    assert {name_of(file) for file in ASKED} == set(noxfile.LOCKS)
-    assert {name_of(file) for file in environments.REQUIREMENTS.glob("**/*.lock")} == set(noxfile.LOCKS)
+    assert {name_of(file) for file in ASKED} == set(locks.LOCKS)
+    assert {name_of(file) for file in environments.REQUIREMENTS.glob("**/*.lock")} == set(locks.LOCKS)
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=name_of)
@@ -46,7 +46,7 @@ def test_a_lock_holds_what_is_asked_for_each_with_a_hash(asked: Path) -> None:
 
 
 def test_torch_and_what_its_build_brings_are_in_no_lock() -> None:
-    for name in noxfile.LOCKS:
+    for name in locks.LOCKS:
         locked = pins((environments.REQUIREMENTS / f"{name}.lock").read_text())
         assert not [package for package in locked if package.startswith(("torch", "triton", "nvidia-", "cuda-"))]
     asked = pins((environments.REQUIREMENTS / "server-cpu.txt").read_text())
@@ -55,7 +55,7 @@ def test_torch_and_what_its_build_brings_are_in_no_lock() -> None:
 
 def test_a_lock_is_cleared_of_packages_by_the_beginning_of_their_names() -> None:
     locked = "# head\na==1 \\\n    --hash=x\n    # via b\nnvidia-b==2 \\\n    --hash=y\ntorch==3 \\\n    --hash=z\n"
-    assert noxfile.without(locked + "torchmetrics==1 \\\n    --hash=w\n", ("torch", "nvidia-")) == (
+    assert locks.without(locked + "torchmetrics==1 \\\n    --hash=w\n", ("torch", "nvidia-")) == (
         "# head\na==1 \\\n    --hash=x\n    # via b\ntorchmetrics==1 \\\n    --hash=w\n"
     )
 

@@ -127,8 +127,8 @@ class Commands:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give a checkout without environments."""
-    for name in ("noxfile.py", "environments.py", "pyproject.toml"):
-        shutil.copy(environments.ROOT / name, tmp_path)
+    for file in (*environments.ROOT.glob("*.py"), environments.ROOT / "pyproject.toml"):
+        shutil.copy(file, tmp_path)
     for name in ("requirements", "harness"):
         shutil.copytree(environments.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(environments, "ROOT", tmp_path)
