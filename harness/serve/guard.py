@@ -12,7 +12,6 @@ leaves behind, whatever was mapped at the end is removed, but for what was there
 
 import argparse
 import ctypes
-import getpass
 import os
 import select
 import signal
@@ -57,7 +56,7 @@ def main() -> int:
 
     others = shared_memory()
     with arguments.log.open("ab") as log, tempfile.TemporaryDirectory(prefix="harness-") as temporary:
-        compiled = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
+        compiled = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
         process = subprocess.Popen(
             arguments.command,
             # After the others: processes that rename themselves find their arguments by the first one, as it was.
