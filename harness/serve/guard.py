@@ -29,6 +29,9 @@ KILL_GRACE_S = 10.0
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing is made there
+# A socket's path has at most 107 letters, of which the folder and SGLang's name of the socket take up to 29.
+LONGEST = 78
+SHORT = Path("/tmp")  # noqa: S108 - a folder of our own is made there
 # torch keeps compiled kernels beside its temporary files, for the next time.
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -78,8 +81,10 @@ def main() -> int:
 
 
 def _own_folder() -> tempfile.TemporaryDirectory[str]:
+    usual = Path(tempfile.gettempdir())
+    place = SHORT if len(str(usual)) > LONGEST and os.access(SHORT, os.W_OK) else usual
     # One that the kernel alone can end may still write there.
-    return tempfile.TemporaryDirectory(prefix="harness-", ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(prefix="harness-", dir=place, ignore_cleanup_errors=True)
 
 
 def end_descendants(root: subprocess.Popen[bytes], *, keep: set[Path]) -> None:
