@@ -12,7 +12,6 @@ leaves behind, whatever was mapped at the end is removed, but for what was there
 
 import argparse
 import ctypes
-import getpass
 import os
 import select
 import signal
@@ -30,6 +29,9 @@ KILL_GRACE_S = 10.0
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing is made there
+# A socket's path has at most 107 letters, of which the folder and SGLang's name of the socket take up to 29.
+LONGEST = 78
+SHORT = Path("/tmp")  # noqa: S108 - a folder of our own is made there
 # torch keeps compiled kernels beside its temporary files, for the next time.
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -56,8 +58,8 @@ def main() -> int:
             os._exit(1)
 
     others = shared_memory()
-    with arguments.log.open("ab") as log, tempfile.TemporaryDirectory(prefix="harness-") as temporary:
-        compiled = Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"
+    with arguments.log.open("ab") as log, _own_folder() as temporary:
+        compiled = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
         process = subprocess.Popen(
             arguments.command,
             # After the others: processes that rename themselves find their arguments by the first one, as it was.
@@ -76,6 +78,13 @@ def main() -> int:
             code = process.poll()
             end_descendants(process, keep=others)
     return 0 if code is None else code if code >= 0 else 128 - code
+
+
+def _own_folder() -> tempfile.TemporaryDirectory[str]:
+    usual = Path(tempfile.gettempdir())
+    place = SHORT if len(str(usual)) > LONGEST and os.access(SHORT, os.W_OK) else usual
+    # One that the kernel alone can end may still write there.
+    return tempfile.TemporaryDirectory(prefix="harness-", dir=place, ignore_cleanup_errors=True)
 
 
 def end_descendants(root: subprocess.Popen[bytes], *, keep: set[Path]) -> None:

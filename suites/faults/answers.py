@@ -54,7 +54,7 @@ def _starts() -> Iterator[Kind]:
     yield served("compressed arm dies at once", family, {"compressed": "dies-at-once"}, says="no such weights")
     yield served("compressed arm has another setting", family, {"compressed": "other-dtype"}, says="dtype")
     yield served("leaves an orphan in a session of its own", family, {"baseline": "leaves-orphans"}, PASS, short=True)
-    yield served("ignores SIGTERM", family, {"compressed": "ignores-sigterm"}, PASS)
+    yield served("does not end when it is asked to", family, {"compressed": "ignores-signals"}, PASS)
     yield served("writes 10 MB of CI commands to its log", family, {"compressed": "floods-its-log"}, PASS)
 
 

@@ -32,13 +32,18 @@ def _flood() -> None:
     sys.stdout.write("::error::not a word of SGLang's\n\x1b[31mred\x1b]0;title\x07\x00\n" * 200_000)
 
 
+def _ignore(*signals: int) -> None:
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+
+
 AT_START: dict[str, Callable[[], None]] = {
     "dies-at-once": lambda: _die("loading weights\nRuntimeError: no such weights\n"),
     "dies-with-control-characters": lambda: _die("\x1b[31m::error::\x1b]0;t\x07 no\r\n::error::such weights\x00\n"),
     "dies-with-code-0": lambda: _die("nothing to do\n", 0),
     "port-taken": _hold_port,
     "leaves-orphans": _leave_orphan,
-    "ignores-sigterm": lambda: (signal.signal(signal.SIGTERM, signal.SIG_IGN), None)[1],
+    "ignores-signals": lambda: _ignore(signal.SIGINT, signal.SIGTERM),
     "floods-its-log": _flood,
     "starts-never": lambda: time.sleep(FOR_EVER_S),
 }

@@ -19,7 +19,7 @@ from harness.collective.backends.cuda import _form
 from harness.collective.scratch import Scratch
 
 ROW_POWERS = "row_powers"
-SHAPES = ((1, 1), (7, 67), (3, 258))
+SHAPES = ((1, 1), (7, 67), (3, 258), (5, 144), (2, 384))
 
 
 def differing(name: str, shape: tuple[int, int], dtype: torch.dtype) -> list[str]:
@@ -46,6 +46,10 @@ def differing(name: str, shape: tuple[int, int], dtype: torch.dtype) -> list[str
     launch.decode_sum_encode(stored, scales, codes, code_scales, shape[1], form)
     if not same((codes, code_scales), again):
         found.append("decode_sum_encode")
+    oddly_placed = torch.empty(stored.numel() + 1, dtype=stored.dtype)[1:].view_as(stored).copy_(stored)
+    launch.decode_sum(oddly_placed, scales, rounded.zero_(), form)
+    if not torch.equal(rounded, total.to(dtype)):
+        found.append("decode_sum of what starts at an odd address,")
     return found
 
 

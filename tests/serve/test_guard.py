@@ -142,6 +142,24 @@ time.sleep(600)
     assert not any(file.exists() for file in (*left, left[0].parent))
 
 
+def test_there_is_room_for_a_socket_however_long_the_usual_folders_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = tmp_path / ("long" * 20)
+    usual.mkdir()
+    monkeypatch.setenv("TMPDIR", str(usual))
+    script = """
+import socket, sys, tempfile
+socket.socket(socket.AF_UNIX).bind(tempfile.mktemp())
+print(tempfile.gettempdir())
+"""
+    guard = start(tmp_path, script)
+    assert guard.wait(20) == 0, (tmp_path / "log").read_text()
+    assert not Path((tmp_path / "log").read_text().strip()).exists()
+    assert guard.stdin is not None
+    guard.stdin.close()
+
+
 def test_the_commands_output_and_exit_code_are_kept(tmp_path: Path) -> None:
     guard = start(tmp_path, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(5)")
     assert guard.wait(20) == 5

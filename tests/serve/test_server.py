@@ -24,7 +24,7 @@ def start(plan: Plan, tmp_path: Path, arm: str = "baseline") -> None:
         pass
 
 
-@pytest.mark.parametrize("mode", ["good", "leaves-orphans", "ignores-sigterm"])
+@pytest.mark.parametrize("mode", ["good", "leaves-orphans", "ignores-signals"])
 def test_a_good_server_answers_and_is_gone_afterwards(fake_plan: MakePlan, tmp_path: Path, mode: str) -> None:
     plan = fake_plan(mode)
     with running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", lambda _text: None) as server:

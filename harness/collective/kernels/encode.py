@@ -16,19 +16,18 @@ from harness.collective.kernels.grid import (
     quotients,
     scales_of,
     to_grid,
-    to_planes,
 )
+from harness.collective.kernels.packed import store_units, to_nibbles, to_planes
 from harness.collective.kernels.tile import (
     HEADROOM,
     UNTUNED,
     blocks_of,
-    low_plane,
     message,
     places,
+    plane,
     rotated,
     rows_of,
     sum_over_ranks,
-    to_rows,
 )
 
 
@@ -43,6 +42,7 @@ def encode_kernel(
     row_stride: tl.tensor,
     column_stride: tl.tensor,
     stored_width: tl.tensor,
+    low_width: tl.tensor,
     largest: tl.tensor,
     group: tl.constexpr,
     tile_blocks: tl.constexpr,
@@ -50,6 +50,7 @@ def encode_kernel(
     rest: tl.constexpr,
     chunks: tl.constexpr,
     kind: tl.constexpr,
+    units: tl.constexpr,
     reciprocal: tl.constexpr,
     hadamard: tl.constexpr,
     whole: tl.constexpr,
@@ -59,7 +60,11 @@ def encode_kernel(
     exists = number < blocks
     first = message(x, number, exists, start, per_row, width, row_stride, column_stride, group, columns)
     if hadamard:
-        first = rotated(first * HEADROOM, number, per_row, width, chunks, whole)
+        if x.dtype.element_ty == tl.float32:
+            first = rotated(first * HEADROOM, number, per_row, width, 1, chunks, whole)
+        else:
+            # Of a number of 16 bits, a sixteenth is always one of fp32: one product rounds as two do.
+            first = rotated(first, number, per_row, width, HEADROOM, chunks, whole)
     if rest:
         last = message(x, number, exists, columns, per_row, width, row_stride, column_stride, group, rest)
         amax = largest_magnitudes_of_both(first, last)
@@ -68,15 +73,14 @@ def encode_kernel(
     scale = scales_of(amax, largest, reciprocal)
     block = blocks_of(tile_blocks)
     tl.store(scales + block, scale, mask=block < blocks)
-    scale, amax = to_rows(scale, chunks), to_rows(amax, chunks)
     _store(
-        stored, first, scale, amax, number, exists, start, per_row, stored_width, largest,
-        group, columns, kind, reciprocal,
+        stored, first, scale, amax, number, exists, start, per_row, stored_width, low_width, largest,
+        group, columns, chunks, kind, reciprocal, units,
     )  # fmt: skip
     if rest:
         _store(
-            stored, last, scale, amax, number, exists, columns, per_row, stored_width, largest,
-            group, rest, kind, reciprocal,
+            stored, last, scale, amax, number, exists, columns, per_row, stored_width, low_width, largest,
+            group, rest, chunks, kind, reciprocal, units,
         )  # fmt: skip
 
 
@@ -89,9 +93,11 @@ def sum_encode_kernel(
     blocks: tl.tensor,
     per_row: tl.tensor,
     stored_width: tl.tensor,
+    low_width: tl.tensor,
     stored_stride: tl.tensor,
     scales_stride: tl.tensor,
     largest: tl.tensor,
+    exponent: tl.tensor,
     ranks: tl.constexpr,
     group: tl.constexpr,
     tile_blocks: tl.constexpr,
@@ -99,6 +105,7 @@ def sum_encode_kernel(
     rest: tl.constexpr,
     chunks: tl.constexpr,
     kind: tl.constexpr,
+    units: tl.constexpr,
     reciprocal: tl.constexpr,
 ) -> None:
     """The same for the sum of what ``ranks`` have sent, which never reaches memory.
@@ -108,13 +115,13 @@ def sum_encode_kernel(
     number, start = rows_of(tile_blocks, columns, chunks)
     exists = number < blocks
     first = sum_over_ranks(
-        gathered, gathered_scales, number, exists, start, per_row, stored_width, stored_stride, scales_stride,
-        blocks, ranks, group, columns, chunks, kind,
+        gathered, gathered_scales, number, exists, start, per_row, stored_width, low_width, stored_stride,
+        scales_stride, blocks, exponent, ranks, group, columns, chunks, kind, units,
     )  # fmt: skip
     if rest:
         last = sum_over_ranks(
-            gathered, gathered_scales, number, exists, columns, per_row, stored_width, stored_stride,
-            scales_stride, blocks, ranks, group, rest, chunks, kind,
+            gathered, gathered_scales, number, exists, columns, per_row, stored_width, low_width, stored_stride,
+            scales_stride, blocks, exponent, ranks, group, rest, chunks, kind, units,
         )  # fmt: skip
         # Not folded as above: these parts lie otherwise in registers, and would have to change places first.
         amax = larger(largest_magnitudes(first), largest_magnitudes(last))
@@ -123,15 +130,14 @@ def sum_encode_kernel(
     scale = scales_of(amax, largest, reciprocal)
     block = blocks_of(tile_blocks)
     tl.store(scales + block, scale, mask=block < blocks)
-    scale, amax = to_rows(scale, chunks), to_rows(amax, chunks)
     _store(
-        stored, first, scale, amax, number, exists, start, per_row, stored_width, largest,
-        group, columns, kind, reciprocal,
+        stored, first, scale, amax, number, exists, start, per_row, stored_width, low_width, largest,
+        group, columns, chunks, kind, reciprocal, units,
     )  # fmt: skip
     if rest:
         _store(
-            stored, last, scale, amax, number, exists, columns, per_row, stored_width, largest,
-            group, rest, kind, reciprocal,
+            stored, last, scale, amax, number, exists, columns, per_row, stored_width, low_width, largest,
+            group, rest, chunks, kind, reciprocal, units,
         )  # fmt: skip
 
 
@@ -146,31 +152,39 @@ def _store(
     start: tl.tensor,
     per_row: tl.tensor,
     stored_width: tl.tensor,
+    low_width: tl.tensor,
     largest: tl.tensor,
     group: tl.constexpr,
     columns: tl.constexpr,
+    chunks: tl.constexpr,
     kind: tl.constexpr,
     reciprocal: tl.constexpr,
+    units: tl.constexpr,
 ) -> None:
     """Rounds a tile to the grid and stores it."""
     v = (
-        products_with_inverse(tile, amax, largest)
+        products_with_inverse(tile, amax, largest, chunks)
         if reciprocal
-        else quotients(tile, scale, largest, kind == "fp8_e4m3")
+        else quotients(tile, scale, largest, chunks, kind == "fp8_e4m3")
     )
-    packed: tl.constexpr = 2 if kind == "int4" or kind == "int6" else 1  # noqa: PLR1714 - Triton knows no sets
-    plane = low_plane(stored_width) if kind == "int6" else stored_width
-    row, column, inside = places(number, exists, start // packed, per_row, plane, group // packed, columns // packed)
-    # Triton gives every access of a kernel the elements a thread that suit the narrowest type. Eight make
-    # the widest load of 16-bit values; sixteen, which one-byte stores would ask for, make a load of every
-    # other 16 bytes, twice.
-    at = tl.max_contiguous(stored + row * stored_width + column, [1, 8 // packed])
-    if kind == "int6":
-        low, high = to_planes(v)
-        tl.store(at, low, mask=inside)
-        row, column, inside = places(
-            number, exists, start // 4, per_row, stored_width - plane, group // 4, columns // 4
+    if kind == "int4" or kind == "int6":  # noqa: PLR1714 - Triton knows no sets
+        at, inside = plane(
+            stored, number, exists, start, per_row, stored_width, 0, low_width, group, columns, chunks, 2, units
         )
-        tl.store(stored + row * stored_width + plane + column, high, mask=inside)
+        if kind == "int6":
+            bits, high_bits = to_planes(v)
+            high, inside_high = plane(
+                stored, number, exists, start, per_row, stored_width, low_width, stored_width - low_width,
+                group, columns, chunks, 4, units,
+            )  # fmt: skip
+            store_units(high, high_bits, inside_high)
+        else:
+            bits = to_nibbles(v)
+        store_units(at, bits, inside)
     else:
+        row, column, inside = places(number, exists, start, per_row, stored_width, group, columns)
+        # Triton gives every access of a kernel the elements a thread that suit the narrowest type. Eight make
+        # the widest load of 16-bit values; sixteen, which one-byte stores would ask for, make a load of every
+        # other 16 bytes, twice.
+        at = tl.max_contiguous(stored + row * stored_width + column, [1, 8])
         tl.store(at, to_grid(v, kind), mask=inside)

@@ -38,6 +38,13 @@ def of_blocks(magnitudes: tl.tensor, chunks: tl.constexpr) -> tl.tensor:
 
 
 @triton.jit
+def to_rows(of_block: tl.tensor, chunks: tl.constexpr) -> tl.tensor:
+    """What ``[blocks]`` says of a block, for each of a tile's rows: blocks' first chunks come first."""
+    blocks: tl.constexpr = of_block.shape[0]
+    return tl.broadcast_to(of_block[None, :], (chunks, blocks)).reshape(chunks * blocks)
+
+
+@triton.jit
 def larger(a: tl.tensor, b: tl.tensor) -> tl.tensor:
     """The larger one; a NaN is larger than any number."""
     return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
@@ -52,8 +59,10 @@ def scales_of(amax: tl.tensor, largest: tl.tensor, reciprocal: tl.constexpr) -> 
 
 
 @triton.jit
-def quotients(x: tl.tensor, scale: tl.tensor, largest: tl.tensor, keep_sign_of_zero: tl.constexpr) -> tl.tensor:
-    """``x / scale`` for ``[blocks, columns]`` and ``[blocks]``, on the IEEE quotient's side of every boundary.
+def quotients(
+    x: tl.tensor, scale: tl.tensor, largest: tl.tensor, chunks: tl.constexpr, keep_sign_of_zero: tl.constexpr
+) -> tl.tensor:
+    """``x / scale`` for ``[rows, columns]`` and ``[blocks]``, on the IEEE quotient's side of every boundary.
 
     A product with the reciprocal, corrected once by the exact remainder (Markstein, IBM J. Res. Dev. 34, 1990).
     It may still be a neighbour of the IEEE quotient, but never where rounding to a grid would show it:
@@ -66,10 +75,10 @@ def quotients(x: tl.tensor, scale: tl.tensor, largest: tl.tensor, keep_sign_of_z
     if any_small:
         lift = tl.where(small, LIFT, 1.0)
         divisor *= lift
-        x *= lift[:, None]
-    inverse = tl.div_rn(1.0, divisor)[:, None]
+        x *= to_rows(lift, chunks)[:, None]
+    inverse = to_rows(tl.div_rn(1.0, divisor), chunks)[:, None]
     v = x * inverse
-    v = tl.fma(tl.fma(v, -divisor[:, None], x), inverse, v)
+    v = tl.fma(tl.fma(v, -to_rows(divisor, chunks)[:, None], x), inverse, v)
     if keep_sign_of_zero:
         v = tl.where(x == 0, x, v)  # the remainder of -0 is +0
     if any_small:
@@ -79,64 +88,23 @@ def quotients(x: tl.tensor, scale: tl.tensor, largest: tl.tensor, keep_sign_of_z
 
 
 @triton.jit
-def products_with_inverse(x: tl.tensor, amax: tl.tensor, largest: tl.tensor) -> tl.tensor:
+def products_with_inverse(x: tl.tensor, amax: tl.tensor, largest: tl.tensor, chunks: tl.constexpr) -> tl.tensor:
     """``x (largest / amax)``: the A2/A3 kernel's arithmetic; 0 where the reciprocal overflows."""
     inverse = tl.div_rn(largest, amax)
-    return x * tl.where(inverse == float("inf"), 0.0, inverse)[:, None]
+    return x * to_rows(tl.where(inverse == float("inf"), 0.0, inverse), chunks)[:, None]
 
 
 @triton.jit
 def to_grid(v: tl.tensor, kind: tl.constexpr) -> tl.tensor:
-    """Rounds ``[blocks, columns]`` to stored bytes, half as many columns for INT4; for INT6 see ``to_planes``."""
+    """Rounds ``[rows, columns]`` to stored bytes; for INT4 and INT6 see `harness.collective.kernels.packed`."""
     if kind == "fp8_e4m3":
         stored = v.to(tl.float8e4nv).to(tl.uint8, bitcast=True)
     else:
-        codes = (v + ROUNDS_TO_INTEGER).to(tl.int32, bitcast=True)
-        if kind == "int4":
-            low, high = tl.split(codes.reshape(codes.shape[0], codes.shape[1] // 2, 2))
-            stored = ((low & 0xF) | ((high & 0xF) << 4)).to(tl.uint8)
-        else:
-            stored = codes.to(tl.int8)
+        stored = (v + ROUNDS_TO_INTEGER).to(tl.int32, bitcast=True).to(tl.int8)
     return stored
 
 
 @triton.jit
-def to_planes(v: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
-    """Rounds ``[blocks, columns]`` to INT6's planes: half as many bytes of low bits, and a quarter of high ones."""
-    codes = (v + ROUNDS_TO_INTEGER).to(tl.int32, bitcast=True)
-    blocks: tl.constexpr = codes.shape[0]
-    columns: tl.constexpr = codes.shape[1]
-    even, odd = tl.split(codes.reshape(blocks, columns // 2, 2))
-    low = (even & 0xF) | ((odd & 0xF) << 4)
-    pairs = ((even >> 4) & 3) | (((odd >> 4) & 3) << 2)
-    first, second = tl.split(pairs.reshape(blocks, columns // 4, 2))
-    return low.to(tl.uint8), (first | (second << 4)).to(tl.uint8)
-
-
-@triton.jit
-def from_planes(low: tl.tensor, high: tl.tensor) -> tl.tensor:
-    """Reads INT6's planes back: fp32 ``[blocks, columns]``."""
-    blocks: tl.constexpr = low.shape[0]
-    halves: tl.constexpr = low.shape[1]
-    low, high = low.to(tl.int32), high.to(tl.int32)
-    pairs = tl.join(high & 0xF, high >> 4).reshape(blocks, halves)
-    even, odd = (low & 0xF) | ((pairs & 3) << 4), (low >> 4) | ((pairs >> 2) << 4)
-    # Shifted up and down again, six bits keep their sign.
-    both = tl.join(((even << 26) >> 26).to(tl.float32), ((odd << 26) >> 26).to(tl.float32))
-    return both.reshape(blocks, halves * 2)
-
-
-@triton.jit
 def from_grid(stored: tl.tensor, kind: tl.constexpr) -> tl.tensor:
-    """Reads stored bytes back: fp32 ``[blocks, columns]``."""
-    if kind == "fp8_e4m3":
-        values = stored.to(tl.float8e4nv, bitcast=True).to(tl.float32)
-    elif kind == "int4":
-        pairs = stored.to(tl.int32)
-        # Shifted up and down again, four bits keep their sign.
-        low, high = (pairs << 28) >> 28, (pairs << 24) >> 28
-        both = tl.join(low.to(tl.float32), high.to(tl.float32))
-        values = both.reshape(stored.shape[0], stored.shape[1] * 2)
-    else:
-        values = stored.to(tl.float32)
-    return values
+    """Reads stored bytes back: fp32 ``[rows, columns]``."""
+    return stored.to(tl.float8e4nv, bitcast=True).to(tl.float32) if kind == "fp8_e4m3" else stored.to(tl.float32)

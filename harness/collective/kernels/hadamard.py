@@ -10,7 +10,9 @@ A_THREADS_COLUMNS = tl.constexpr(8)
 
 
 @triton.jit
-def transform(x: tl.tensor, columns: tl.tensor, chunks: tl.constexpr, whole: tl.constexpr) -> tl.tensor:
+def transform(
+    x: tl.tensor, columns: tl.tensor, factor: tl.constexpr, chunks: tl.constexpr, whole: tl.constexpr
+) -> tl.tensor:
     """Transforms blocks of 128: the same operations in the same order as torch's.
 
     Args:
@@ -18,6 +20,7 @@ def transform(x: tl.tensor, columns: tl.tensor, chunks: tl.constexpr, whole: tl.
         columns: ``[rows, 1]``, how many columns each row's block has. A block of fewer than 128 is cut into one
             segment per power of two, largest first: the segment of column j is as long as the highest bit
             in which j differs from the block's length.
+        factor: A power of two, by which all is multiplied.
         chunks: Rows that make a block; the first ones of all blocks come first.
         whole: Whether every block has 128.
     """
@@ -25,7 +28,7 @@ def transform(x: tl.tensor, columns: tl.tensor, chunks: tl.constexpr, whole: tl.
     blocks: tl.constexpr = x.shape[0] // chunks
     column = (tl.arange(0, x.shape[0]) // blocks * size)[:, None] + tl.arange(0, size)[None, :]
     differs = column ^ columns
-    y = x * ONE_OVER_SQRT_128 if whole else x * _one_over_sqrt(differs)
+    y = x * (ONE_OVER_SQRT_128 * factor) if whole else x * (_one_over_sqrt(differs) * factor)
     y = _butterflies(y, differs, 64, blocks, whole)
     y = _butterflies(y, differs, 32, blocks, whole)
     y = _butterflies(y, differs, 16, blocks, whole)

@@ -14,7 +14,16 @@ from harness.collective.hadamard import BLOCK
 from harness.collective.kernels.decode_sum import decode_sum_kernel
 from harness.collective.kernels.encode import encode_kernel, sum_encode_kernel
 from harness.collective.kernels.form import Form
+from harness.collective.kernels.packed import EXPONENT, UNIT
 from harness.collective.kernels.row_powers import row_powers_kernel
+
+UNIT_COLUMNS: int = UNIT.value
+
+SHARE_BYTES = ("int4", "int6")
+"""Kinds of which several codes share a byte."""
+
+WHOLE_UNITS = 4
+"""Bytes: where such codes' units may start that are read and written whole."""
 
 LONGEST_ROW = 1 << 16
 """Columns that share one scale, at most: a row of them stays in the registers of one program."""
@@ -27,6 +36,7 @@ def encode(x: Tensor, stored: Tensor, scales: Tensor, form: Form) -> None:
     _must_be_contiguous(stored, scales)
     width = x.shape[1]
     blocks, columns, rest, chunks, warps = _whole_blocks(width, form)
+    low_width, units = _planes(width, form, stored)
     with torch.cuda.device(x.device):
         encode_kernel[(triton.cdiv(scales.numel(), blocks),)](
             x,
@@ -38,6 +48,7 @@ def encode(x: Tensor, stored: Tensor, scales: Tensor, form: Form) -> None:
             x.stride(0),
             x.stride(1),
             stored.shape[1],
+            low_width,
             form.largest,
             group=form.group,
             tile_blocks=blocks,
@@ -45,6 +56,7 @@ def encode(x: Tensor, stored: Tensor, scales: Tensor, form: Form) -> None:
             rest=rest,
             chunks=chunks,
             kind=form.kind,
+            units=units,
             reciprocal=form.reciprocal,
             hadamard=form.hadamard,
             whole=width % BLOCK == 0,
@@ -62,7 +74,8 @@ def decode_sum_encode(
     _must_be_contiguous(stored, scales)
     ranks = len(gathered)
     gathered, gathered_scales = _rows_together(gathered), _rows_together(gathered_scales)
-    blocks, columns, rest, chunks, warps = _whole_blocks(width, form)
+    blocks, columns, rest, chunks, warps = _sums_blocks(width, form)
+    low_width, units = _planes(width, form, gathered, stored)
     with torch.cuda.device(gathered.device):
         sum_encode_kernel[(triton.cdiv(scales.numel(), blocks),)](
             gathered,
@@ -72,9 +85,11 @@ def decode_sum_encode(
             scales.numel(),
             scales.shape[1],
             stored.shape[1],
+            low_width,
             gathered.stride(0),
             gathered_scales.stride(0),
             form.largest,
+            EXPONENT,
             ranks=ranks,
             group=form.group,
             tile_blocks=blocks,
@@ -82,6 +97,7 @@ def decode_sum_encode(
             rest=rest,
             chunks=chunks,
             kind=form.kind,
+            units=units,
             reciprocal=form.reciprocal,
             num_warps=warps,
             enable_fp_fusion=False,
@@ -99,6 +115,7 @@ def decode_sum(gathered: Tensor, scales: Tensor | None, out: Tensor, form: Form)
     rows, width = out.shape
     count = rows * form.blocks_per_row(width)
     blocks, columns, parts, chunks, warps = _parts_of_blocks(width, form)
+    low_width, units = _planes(width, form, gathered)
     with torch.cuda.device(gathered.device):
         decode_sum_kernel[(triton.cdiv(count, blocks), parts)](
             gathered,
@@ -108,14 +125,17 @@ def decode_sum(gathered: Tensor, scales: Tensor | None, out: Tensor, form: Form)
             form.blocks_per_row(width),
             width,
             gathered.shape[2],
+            low_width,
             gathered.stride(0),
             scales.stride(0),
+            EXPONENT,
             ranks=ranks,
             group=form.group,
             tile_blocks=blocks,
             columns=columns,
             chunks=chunks,
             kind=form.kind,
+            units=units,
             hadamard=form.hadamard,
             whole=width % BLOCK == 0,
             num_warps=warps,
@@ -180,9 +200,9 @@ def _whole_blocks(width: int, form: Form) -> _WholeBlocks:
     if form.group == BLOCK:
         return _WholeBlocks(8, BLOCK // _CHUNKS, 0, _CHUNKS, 1)
     if form.group:
-        columns = max(2, triton.next_power_of_2(form.group))
+        columns = max(UNIT_COLUMNS, triton.next_power_of_2(form.group))
         return _WholeBlocks(max(1, 1024 // columns), columns, 0, 1, 1)
-    columns, rest = max(2, triton.next_power_of_2(width)), 0
+    columns, rest = max(UNIT_COLUMNS, triton.next_power_of_2(width)), 0
     if 1024 < width <= 3 * columns // 4:  # noqa: PLR2004 - shorter rows waste nothing that would be noticed
         columns //= 2
         # The first part is folded to the second's width; to a narrow one, that is compiled for many minutes.
@@ -190,12 +210,30 @@ def _whole_blocks(width: int, form: Form) -> _WholeBlocks:
     return _WholeBlocks(max(1, 1024 // columns), columns, rest, 1, max(1, min(32, columns // 1024)))
 
 
+def _sums_blocks(width: int, form: Form) -> _WholeBlocks:
+    # No message, whose eight columns a thread would set the tone, and no transform: four units lie side by side.
+    if form.group == BLOCK and form.kind in SHARE_BYTES:
+        return _WholeBlocks(8, BLOCK, 0, 1, 1)
+    return _whole_blocks(width, form)
+
+
 def _parts_of_blocks(width: int, form: Form) -> _PartsOfBlocks:
     if form.group == BLOCK:
-        return _PartsOfBlocks(8, BLOCK // _CHUNKS, 1, _CHUNKS, 1)
-    columns = min(1024, max(2, triton.next_power_of_2(form.group or width)))
+        warps = 2 if form.kind in SHARE_BYTES else 1
+        return _PartsOfBlocks(8 * warps, BLOCK // _CHUNKS, 1, _CHUNKS, warps)
+    columns = min(1024, max(UNIT_COLUMNS, triton.next_power_of_2(form.group or width)))
     parts = 1 if form.group else triton.cdiv(width, columns)
     return _PartsOfBlocks(max(1, 1024 // columns), columns, parts, 1, 4)
+
+
+def _planes(width: int, form: Form, *stored: Tensor) -> tuple[int, bool]:
+    """Bytes of a row's low plane, and whether units of codes that share bytes can be read and written whole."""
+    low = -(-width // 2) if form.kind == "int6" else stored[0].shape[-1]
+    places = [place for one in stored for place in (one.data_ptr(), *one.stride()[:-1])]
+    whole = width % UNIT_COLUMNS == form.group % UNIT_COLUMNS == 0 and all(
+        place % WHOLE_UNITS == 0 for place in places
+    )
+    return low, whole and form.kind in SHARE_BYTES
 
 
 def _rows_together(part: Tensor) -> Tensor:

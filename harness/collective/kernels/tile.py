@@ -7,13 +7,14 @@ group. Blocks are numbered through the matrix row by row, so that a tile can hol
 import triton
 import triton.language as tl
 
-from harness.collective.kernels.grid import from_grid, from_planes
+from harness.collective.kernels.grid import from_grid, to_rows
 from harness.collective.kernels.hadamard import transform
+from harness.collective.kernels.packed import UNIT, from_nibbles, from_planes, load_units
 
 HEADROOM = tl.constexpr(2.0**-4)
 """As in `harness.collective.codecs.rotated`."""
 
-UNTUNED = ("blocks", "per_row", "scales_stride", "largest")
+UNTUNED = ("blocks", "per_row", "scales_stride", "largest", "exponent")
 """Arguments whose divisibility helps no memory access: not worth a kernel compiled for each."""
 
 
@@ -31,13 +32,6 @@ def rows_of(tile_blocks: tl.constexpr, columns: tl.constexpr, chunks: tl.constex
     """
     row = tl.arange(0, tile_blocks * chunks)
     return tl.program_id(0) * tile_blocks + row % tile_blocks, (row // tile_blocks * columns)[:, None]
-
-
-@triton.jit
-def to_rows(of_block: tl.tensor, chunks: tl.constexpr) -> tl.tensor:
-    """What ``[blocks]`` says of a block, for each of its rows."""
-    blocks: tl.constexpr = of_block.shape[0]
-    return tl.broadcast_to(of_block[None, :], (chunks, blocks)).reshape(chunks * blocks)
 
 
 @triton.jit
@@ -76,11 +70,17 @@ def places(
 
 @triton.jit
 def rotated(
-    x: tl.tensor, number: tl.tensor, per_row: tl.tensor, width: tl.tensor, chunks: tl.constexpr, whole: tl.constexpr
+    x: tl.tensor,
+    number: tl.tensor,
+    per_row: tl.tensor,
+    width: tl.tensor,
+    factor: tl.constexpr,
+    chunks: tl.constexpr,
+    whole: tl.constexpr,
 ) -> tl.tensor:
-    """The Hadamard transform of each block of 128, or of what the row has left."""
+    """The Hadamard transform of each block of 128, or of what the row has left, times ``factor``."""
     columns = tl.minimum(width - (number % per_row) * 128, 128)
-    return transform(x, columns[:, None], chunks, whole)
+    return transform(x, columns[:, None], factor, chunks, whole)
 
 
 @triton.jit
@@ -102,6 +102,49 @@ def message(
 
 
 @triton.jit
+def plane(
+    stored: tl.tensor,
+    number: tl.tensor,
+    exists: tl.tensor,
+    start: tl.tensor,
+    per_row: tl.tensor,
+    stored_width: tl.tensor,
+    first: tl.tensor,
+    width: tl.tensor,
+    group: tl.constexpr,
+    columns: tl.constexpr,
+    chunks: tl.constexpr,
+    share: tl.constexpr,
+    units: tl.constexpr,
+) -> tuple[tl.tensor, tl.tensor]:
+    """Where a tile's part of a plane lies, in units or in bytes, and whether there is such an element.
+
+    Of a row's ``stored_width`` bytes, the plane's ``width`` start at ``first``; ``share`` columns share a byte.
+    ``units`` says whether rows and blocks start where a unit may, so that units can be read and written whole. The
+    other arguments are those of ``places``.
+    """
+    size: tl.constexpr = UNIT // share if units else 1
+    together: tl.constexpr = share * size
+    row, column, inside = places(
+        number, exists, start // together, per_row, width // size, group // together, columns // together
+    )
+    kind: tl.constexpr = tl.uint8 if size == 1 else tl.uint16 if size == 2 else tl.int32  # noqa: PLR2004 - its bytes
+    at = (stored + first).to(tl.pointer_type(kind), bitcast=True) + row * (stored_width // size) + column
+    # Of a block in chunks, a thread reads and writes one unit of each, as it does eight columns of the message:
+    # a unit that is aligned to no more than its own size is not taken together with the next.
+    return tl.multiple_of(at, [1, size]) if units and chunks > 1 else at, inside
+
+
+@triton.jit
+def _of_next_rank(
+    at: tl.tensor, stored_stride: tl.tensor, size: tl.constexpr, chunks: tl.constexpr, units: tl.constexpr
+) -> tl.tensor:
+    """Where the next rank's units of ``size`` bytes, or its bytes, lie."""
+    at += stored_stride // size if units else stored_stride
+    return tl.multiple_of(at, [1, size]) if units and chunks > 1 else at
+
+
+@triton.jit
 def sum_over_ranks(
     stored: tl.tensor,
     scales: tl.tensor,
@@ -110,43 +153,43 @@ def sum_over_ranks(
     start: tl.tensor,
     per_row: tl.tensor,
     stored_width: tl.tensor,
+    low_width: tl.tensor,
     stored_stride: tl.tensor,
     scales_stride: tl.tensor,
     blocks: tl.tensor,
+    exponent: tl.tensor,
     ranks: tl.constexpr,
     group: tl.constexpr,
     columns: tl.constexpr,
     chunks: tl.constexpr,
     kind: tl.constexpr,
+    units: tl.constexpr,
 ) -> tl.tensor:
     """Decodes a part of every rank's message and adds in rank order; the strides are from rank to rank."""
-    packed: tl.constexpr = 2 if kind == "int4" or kind == "int6" else 1  # noqa: PLR1714 - Triton knows no sets
-    plane = low_plane(stored_width) if kind == "int6" else stored_width
-    row, column, inside = places(number, exists, start // packed, per_row, plane, group // packed, columns // packed)
-    at = stored + row * stored_width + column
-    if kind == "int6":
-        row, column, inside_high = places(
-            number, exists, start // 4, per_row, stored_width - plane, group // 4, columns // 4
+    if kind == "int4" or kind == "int6":  # noqa: PLR1714 - Triton knows no sets
+        at, inside = plane(
+            stored, number, exists, start, per_row, stored_width, 0, low_width, group, columns, chunks, 2, units
         )
-        high = stored + row * stored_width + plane + column
+        high, inside_high = at, inside
+        if kind == "int6":
+            high, inside_high = plane(
+                stored, number, exists, start, per_row, stored_width, low_width, stored_width - low_width,
+                group, columns, chunks, 4, units,
+            )  # fmt: skip
     else:
-        inside_high, high = inside, at
+        row, column, inside = places(number, exists, start, per_row, stored_width, group, columns)
+        at = stored + row * stored_width + column
+        high, inside_high = at, inside
     block = blocks_of(number.shape[0] // chunks)
     scales_at, scaled = scales + block, block < blocks
-    total = _decoded(at, high, scales_at, scaled, inside, inside_high, chunks, kind)
+    total = _decoded(at, high, scales_at, scaled, inside, inside_high, exponent, columns, chunks, kind)
     # The multiplication in there and the addition must not become one operation: see launch.py.
     for _ in tl.static_range(1, ranks):
-        at += stored_stride
-        high += stored_stride
+        at = _of_next_rank(at, stored_stride, UNIT // 2, chunks, units)
+        high = _of_next_rank(high, stored_stride, UNIT // 4, chunks, units)
         scales_at += scales_stride
-        total += _decoded(at, high, scales_at, scaled, inside, inside_high, chunks, kind)
+        total += _decoded(at, high, scales_at, scaled, inside, inside_high, exponent, columns, chunks, kind)
     return total
-
-
-@triton.jit
-def low_plane(stored_width: tl.tensor) -> tl.tensor:
-    """Bytes of a row's low plane, of INT6's two: its high plane takes a third of them, rounded up."""
-    return stored_width - (stored_width + 2) // 3
 
 
 @triton.jit
@@ -157,12 +200,17 @@ def _decoded(
     scaled: tl.tensor,
     inside: tl.tensor,
     inside_high: tl.tensor,
+    exponent: tl.tensor,
+    columns: tl.constexpr,
     chunks: tl.constexpr,
     kind: tl.constexpr,
 ) -> tl.tensor:
     """Decodes one rank's part of a tile. ``high`` is where INT6's second plane lies."""
-    if kind == "int6":
-        values = from_planes(tl.load(at, mask=inside, other=0), tl.load(high, mask=inside_high, other=0))
+    if kind == "int4":
+        values = from_nibbles(load_units(at, inside, columns // UNIT), exponent)
+    elif kind == "int6":
+        high_bits = load_units(high, inside_high, columns // UNIT)
+        values = from_planes(load_units(at, inside, columns // UNIT), high_bits, exponent)
     else:
         values = from_grid(tl.load(at, mask=inside, other=0), kind)
     if kind != "plain":
