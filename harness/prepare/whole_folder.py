@@ -1,5 +1,6 @@
 """A prepared folder, which appears only when it is complete. Run by the server's interpreter too."""
 
+import errno
 import json
 import secrets
 import shutil
@@ -61,12 +62,22 @@ def partial_folder(out: Path) -> Iterator[Path]:
         yield partial
         with suppress(FileNotFoundError):
             out.rename(old)
-        try:
-            partial.rename(out)
-        except OSError:
-            # Somebody else's, made in the meantime, is as good.
-            if not out.exists():
-                raise
+        _put(partial, out)
     finally:
         for left in (partial, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _put(partial: Path, out: Path) -> None:
+    while True:
+        try:
+            partial.rename(out)
+        except OSError as error:
+            # Somebody else's, made in the meantime, is as good.
+            if out.exists():
+                return
+            # A third has just moved that aside, to put its own there.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
