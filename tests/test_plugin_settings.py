@@ -17,6 +17,7 @@ ALL = Settings(
     study=Path("/study"),
     virtual_ranks=3,
     one_gpu=True,
+    go=Path("/go"),
 )
 
 

@@ -1,7 +1,7 @@
 """The arms of a run: servers started, asked everything, and what they say kept as it comes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -20,14 +20,14 @@ from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import NO_NUMBERS, read_samples
 from harness.records.tail import Tail
 from harness.records.time_spent import Span
-from harness.run.checkpoint import batches, legs, restore, share, sizes_on_disk
+from harness.run.checkpoint import batches, legs, share, sizes_on_disk
 from harness.run.deadlines import Watch
 from harness.run.display import Display
+from harness.run.launches import Launches
 from harness.run.rank_logs import RankLogs
 from harness.run.setup import Ready
 from harness.serve.answers import RequestFailed
-from harness.serve.server import Server, Start, end_left_behind, running, server_settings
-from harness.sglang_plugin.study_folder import write_policy
+from harness.serve.server import Server, Start, served, server_settings
 from harness.stats import ALPHA
 
 PROOF_TIMEOUT_S = 5.0
@@ -73,16 +73,25 @@ def groups(plan: Plan) -> list[list[Arm]]:
 
 
 def run_arms(
-    ready: Ready, arms: list[Arm], display: Display, watch: Watch, *, before_end: Callable[[BaseException], None]
+    ready: Ready,
+    launches: Launches,
+    arms: list[Arm],
+    display: Display,
+    watch: Watch,
+    *,
+    before_end: Callable[[BaseException], None],
+    then: Sequence[Arm] = (),
 ) -> None:
     """Start the servers of some arms once, ask them everything, and keep what they say.
 
     Args:
         ready: The run.
+        launches: Begins their commands.
         arms: The arms; nothing is done where all of them were finished before the run was resumed.
         display: Where progress is shown.
         watch: When they are given up.
         before_end: Called with whatever went wrong while the servers are still up.
+        then: The arm that is due when these are done, whose command may be begun beside theirs.
 
     Raises:
         HarnessError: A server did not come up or did not last, by the arm's name.
@@ -93,7 +102,7 @@ def run_arms(
         return
     with ExitStack() as stack:
         try:
-            servers = [start(ready, arm, stack, display, watch) for arm in arms]
+            servers = [start(ready, launches, arm, stack, display, watch=watch, then=then) for arm in arms]
             for questionnaire in ready.questionnaires:
                 ask(ready, questionnaire, servers, display, watch)
         except BaseException as error:
@@ -108,30 +117,40 @@ def is_finished(ready: Ready, arm: Arm) -> bool:
     return file.exists() and names <= read_record(file, ArmRecord).tasks.keys()
 
 
-def start(ready: Ready, arm: Arm, stack: ExitStack, display: Display, watch: Watch) -> RunningArm:
+def start(
+    ready: Ready,
+    launches: Launches,
+    arm: Arm,
+    stack: ExitStack,
+    display: Display,
+    *,
+    watch: Watch,
+    then: Sequence[Arm],
+) -> RunningArm:
     """Start one arm's server, to be ended by `stack`, and have it prove that it compresses, or does not.
 
     Raises:
         HarnessError: It did not come up, or there is no proof.
     """
     plan, folder = ready.plan, ready.folder.arm(arm.name)
-    if folder.path.exists():
-        end_left_behind(arm)
-    folder.path.mkdir(exist_ok=True)
-    before = restore(folder)
-    if plan.policy is not None and arm.compressed:
-        write_policy(folder.engagement, plan.policy_of(arm))
     how = Start(
         tp=plan.tp,
         known_answer=plan.known_answer,
         start_timeout_s=plan.start_timeout_s,
         request_timeout_s=plan.request_timeout_s,
-        port=plan.port,
     )
     began = watch.elapsed
     with blaming(arm.name):
         watch.check()
-        server = stack.enter_context(running(arm, how, folder.log, lambda text: display.say(f"{arm.name}: {text}")))
+        launch = launches.begin(arm)
+        stack.enter_context(launch.ending)
+        before = launch.before
+        for later in then:
+            if not is_finished(ready, later):
+                launches.hold(later)
+        server = stack.enter_context(
+            served(launch.command, arm, how, folder.log, lambda text: display.say(f"{arm.name}: {text}"))
+        )
         display.say(f"{arm.name}: ready after {server.seconds_to_ready:.0f} s")
         record = ArmRecord(
             server_args=server_settings(server.client.server_info(), ready.sglang.settings),

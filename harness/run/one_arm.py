@@ -13,6 +13,7 @@ from harness.run.arms import run_arms
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.journal import in_words
+from harness.run.launches import Launches
 from harness.run.setup import UnlikeError, begin, set_up
 from harness.run.versions import harness_versions
 from harness.serve.server import ServerDiedError
@@ -38,7 +39,8 @@ def run_arm(plan: Plan, name: str, display: Display, *, before: float) -> ArmEnd
         write_record(folder.plan, ready.plan)
         begin(ready, display)
         watch = Watch(plan.deadlines, before=before)
-        run_arms(ready, [ready.plan.arm(name)], display, watch, before_end=lambda _error: None)
+        with Launches(ready) as launches:
+            run_arms(ready, launches, [ready.plan.arm(name)], display, watch, before_end=lambda _error: None)
 
     return end_of(work, folder)
 

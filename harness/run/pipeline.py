@@ -15,6 +15,7 @@ from harness.run.arms import groups, run_arms
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.journal import Journal, opened
+from harness.run.launches import Launches
 from harness.run.setup import begin, set_up
 from harness.run.versions import harness_versions
 
@@ -68,8 +69,10 @@ def measure(
 
         try:
             begin(ready, display)
-            for arms in groups(plan):
-                run_arms(ready, arms, display, watch, before_end=note)
+            due = groups(plan)
+            with Launches(ready) as launches:
+                for arms, then in zip(due, [*due[1:], []], strict=True):
+                    run_arms(ready, launches, arms, display, watch, before_end=note, then=then)
         except BaseException as error:
             note(error)
             if isinstance(error, HarnessError | OSError):

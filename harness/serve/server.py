@@ -92,27 +92,45 @@ class Start:
     port: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A server whose command runs.
+
+    Attributes:
+        port: Where it will answer.
+        key: Its key.
+        key_file: What tells it the key.
+        go: What holds it back as long as it is not there, if its device lets it be held back. See
+            harness.sglang_plugin.forked_ranks.
+        process: Its guard.
+    """
+
+    port: int
+    key: str
+    key_file: Path
+    go: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+
 @contextmanager
-def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> Iterator[Server]:
-    """Start one arm's server, wait until it answers rightly, and end it, whatever happens inside.
+def begun(arm: Arm, log: Path, *, port: int | None = None, held: bool = False) -> Iterator[Begun]:
+    """Run one arm's command, and end it with all it started, whatever happens inside.
 
     Args:
         arm: The arm.
-        start: How it is started.
         log: The file of its output.
-        tell: Called with a sentence whenever a stage begins.
+        port: A fixed port, or None for a free one.
+        held: Whether it waits before it starts its ranks until `served` lets it go.
 
     Raises:
-        ServerDiedError: The server ended before it was ready, or before it gave the known answer.
-        HarnessError: It was not ready in time, its port is taken, or it answers wrongly though it does not
-            compress; the message holds the end of its log.
+        HarnessError: Its port is taken.
+        OSError: Its folder cannot be written.
     """
-    port = start.port or free_port()
+    port = port or free_port()
     check_port_free(port)
-    key, key_file = secrets.token_hex(KEY_BYTES), log.with_name("server-key.yaml")
+    key, key_file, go = secrets.token_hex(KEY_BYTES), log.with_name("server-key.yaml"), log.with_name("go")
     write_key(key_file, key)
-    tell(f"starting the server (log: {log})")
-    started = time.monotonic()
+    go.unlink(missing_ok=True)
     # The guard's own words belong with the server's.
     with log.open("ab") as words:
         process = subprocess.Popen(
@@ -127,40 +145,74 @@ def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> I
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=words,
-            env=arm.environment() | KEEPS_ENVIRONMENT,
+            env=arm.environment() | KEEPS_ENVIRONMENT | ({f"{PREFIX}GO": str(go)} if held else {}),
             # Ctrl-C in the terminal must reach the harness alone, which then ends the server in order.
             start_new_session=True,
         )
     try:
-        with Client(f"http://127.0.0.1:{port}", key, timeout_s=start.request_timeout_s) as client:
-            _wait_until_healthy(client, process, log, start.start_timeout_s)
-            key_file.unlink(missing_ok=True)
-            try:
-                check_arguments(client, arm, start.tp)
-                known = answers_rightly(client, start.known_answer)
-            except HarnessError as error:
-                # One that is gone is told with its own last words.
-                if isinstance(error.__cause__, RequestFailed):
-                    _check_alive(client, process, "before it gave the known answer", log)
-                raise
-            if not known and not arm.compressed:
-                raise HarnessError(
-                    f"the server is up but does not continue {start.known_answer.prompt!r} with "
-                    f"{start.known_answer.right!r}: the model or its settings are broken, before any "
-                    f"compression\n{tail(log)}"
-                )
-            yield Server(
-                client=client,
-                log=log,
-                seconds_to_ready=time.monotonic() - started,
-                known_answer=known,
-                _process=process,
-            )
+        yield Begun(port=port, key=key, key_file=key_file, go=go, process=process)
     finally:
         end(process)
         key_file.unlink(missing_ok=True)
+        go.unlink(missing_ok=True)
         if process.returncode < 0:
             end_left_behind(arm)
+
+
+@contextmanager
+def running(arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> Iterator[Server]:
+    """Start one arm's server, wait until it answers rightly, and end it, whatever happens inside.
+
+    Args, errors: those of `begun` and `served`.
+    """
+    with begun(arm, log, port=start.port) as command, served(command, arm, start, log, tell) as server:
+        yield server
+
+
+@contextmanager
+def served(command: Begun, arm: Arm, start: Start, log: Path, tell: Callable[[str], None]) -> Iterator[Server]:
+    """Let a begun server go on, and wait until it answers rightly.
+
+    Args:
+        command: Its command.
+        arm: The arm.
+        start: How it is started.
+        log: The file of its output.
+        tell: Called with a sentence whenever a stage begins.
+
+    Raises:
+        ServerDiedError: The server ended before it was ready, or before it gave the known answer.
+        HarnessError: It was not ready in time, or it answers wrongly though it does not compress; the message holds
+            the end of its log.
+        OSError: Its folder cannot be written.
+    """
+    tell(f"starting the server (log: {log})")
+    started, process = time.monotonic(), command.process
+    command.go.touch()
+    with Client(f"http://127.0.0.1:{command.port}", command.key, timeout_s=start.request_timeout_s) as client:
+        _wait_until_healthy(client, process, log, start.start_timeout_s)
+        command.key_file.unlink(missing_ok=True)
+        try:
+            check_arguments(client, arm, start.tp)
+            known = answers_rightly(client, start.known_answer)
+        except HarnessError as error:
+            # One that is gone is told with its own last words.
+            if isinstance(error.__cause__, RequestFailed):
+                _check_alive(client, process, "before it gave the known answer", log)
+            raise
+        if not known and not arm.compressed:
+            raise HarnessError(
+                f"the server is up but does not continue {start.known_answer.prompt!r} with "
+                f"{start.known_answer.right!r}: the model or its settings are broken, before any "
+                f"compression\n{tail(log)}"
+            )
+        yield Server(
+            client=client,
+            log=log,
+            seconds_to_ready=time.monotonic() - started,
+            known_answer=known,
+            _process=process,
+        )
 
 
 def end_left_behind(arm: Arm) -> None:

@@ -56,7 +56,7 @@ def register_hooks(settings: Settings) -> None:
     HookRegistry.register(FORWARD, plugin.forward, HookType.AROUND)
     HookRegistry.register(LOGITS, plugin.predictions.hook, HookType.AROUND)
     if is_cpu():
-        register_forked_ranks()
+        register_forked_ranks(settings)
         register_cpu_attention()
         register_cpu_logprobs()
     if settings.virtual_ranks:

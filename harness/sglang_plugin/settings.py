@@ -1,5 +1,6 @@
 """What the harness tells the plugin, through environment variables. Standard library only: both sides import it."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from harness.sglang_plugin.policy import PLAIN, Choice, Policy, uniform
 
 PREFIX = "HARNESS_PLUGIN_"
+GO_POLL_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,7 @@ class Settings:
         virtual_ranks: The layers of a server of one rank are cut into so many: see
             harness.sglang_plugin.virtual_ranks. 0 is off.
         one_gpu: Whether all ranks are on one GPU: see harness.sglang_plugin.one_gpu.
+        go: On a CPU: a file that the launcher waits for, everything loaded, before it starts its ranks.
     """
 
     dir: Path
@@ -40,6 +43,7 @@ class Settings:
     reference: Path | None = None
     virtual_ranks: int = 0
     one_gpu: bool = False
+    go: Path | None = None
 
     @property
     def claimed(self) -> str:
@@ -57,6 +61,11 @@ class Settings:
         """Return the policy that is in force as long as the study's folder has none."""
         plain = self.codec == PLAIN
         return uniform(None if plain else Choice(codec=self.codec, algorithm=self.algorithm, claims=self.claims))
+
+    def wait_to_go(self) -> None:
+        """Wait for the file, if there is one to wait for. Whoever waits for nothing is ended by the guard."""
+        while self.go is not None and not self.go.exists():
+            time.sleep(GO_POLL_S)
 
     def env(self) -> dict[str, str]:
         """Return the variables that say all this."""
@@ -96,4 +105,5 @@ class Settings:
             reference=Path(given["reference"]) if given.get("reference") else None,
             virtual_ranks=int(given.get("virtual_ranks", cls.virtual_ranks)),
             one_gpu=given.get("one_gpu") == str(True),
+            go=Path(given["go"]) if given.get("go") else None,
         )

@@ -31,6 +31,7 @@ from harness.records.run_folder import RunFolder
 from harness.run.arms import run_arms
 from harness.run.deadlines import Watch
 from harness.run.display import Display
+from harness.run.launches import Launches
 from harness.run.setup import Ready
 from harness.sglang_plugin.policy import SITES
 from harness.sglang_plugin.recorder import Recorder
@@ -113,9 +114,10 @@ def ask(name: str, questions: int, *, speed: float = 0.0) -> Asked:
             fingerprint=Fingerprint(facts={}),
         )
         held = _peak_mb()
-        with Meter() as meter:
+        with Meter() as meter, Launches(ready) as launches:
             run_arms(
                 ready,
+                launches,
                 plan.arms,
                 Display(Console(stderr=True)),
                 Watch(plan.deadlines),

@@ -267,6 +267,8 @@ def main() -> None:
     modes = json.loads(os.environ.get("FAULTS_MODES", "{}"))
     mode = Mode(modes.get(arm(), "good") if arguments.mode == "env" else arguments.mode)
     key = arguments.api_key or key_of(arguments.config)
+    if settings := Settings.from_env(os.environ):
+        settings.wait_to_go()
     journal("started", os.getpid())
     journal("key in a command line", int(Family.mine().key_is_seen(key)))
     if mode.when == "start":

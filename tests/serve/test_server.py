@@ -3,6 +3,7 @@
 import secrets
 import socket
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
 from harness.serve.log_excerpt import KEY_BYTES, tail
-from harness.serve.server import ServerDiedError, end_left_behind, running, server_settings
+from harness.serve.server import ServerDiedError, begun, end_left_behind, running, served, server_settings
 from tests.support import start_of
 
 pytestmark = pytest.mark.usefixtures("no_strays")
@@ -31,6 +32,25 @@ def test_a_good_server_answers_and_is_gone_afterwards(fake_plan: MakePlan, tmp_p
         assert server.known_answer
         assert server.client.healthy()
         server.check_alive()
+
+
+def test_a_server_that_is_held_back_starts_when_it_may(fake_plan: MakePlan, tmp_path: Path) -> None:
+    plan, log = fake_plan(), tmp_path / "server.log"
+    arm = plan.arm("baseline")
+    with begun(arm, log, held=True) as command:
+        guard = psutil.Process(command.process.pid)
+        deadline = time.monotonic() + 20
+        while not any("suites.faults.server" in child.cmdline() for child in guard.children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        # By itself it listens within this time.
+        time.sleep(3)
+        assert "listening" not in log.read_text()
+        with served(command, arm, start_of(plan), log, lambda _text: None) as server:
+            assert server.known_answer
+            assert server.seconds_to_ready < 3
+        assert not command.key_file.exists()
+    assert not command.go.exists()
 
 
 def test_a_server_that_dies_shows_the_end_of_its_log(fake_plan: MakePlan, tmp_path: Path) -> None:

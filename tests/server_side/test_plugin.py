@@ -344,7 +344,9 @@ def look(queue):
     queue.put((forked.tokenizer(load, "model", **asked), loaded))
 forked.resolve_name = lambda _name: partial(forked.tokenizer, load)
 said = SimpleNamespace(skip_tokenizer_init=False, tokenizer_path=None, model_path="model", **asked)
-forked.fork(lambda _said: multiprocessing.set_start_method("spawn", force=True), said)
+from pathlib import Path
+from harness.sglang_plugin.settings import Settings
+forked.fork(Settings(dir=Path()), lambda _said: multiprocessing.set_start_method("spawn", force=True), said)
 queue = multiprocessing.SimpleQueue()
 process = multiprocessing.Process(target=look, args=(queue,))
 process.start()
