@@ -147,7 +147,8 @@ def start(
         before = launch.before
         for later in then:
             if not is_finished(ready, later):
-                launches.hold(later)
+                with blaming(later.name):
+                    launches.hold(later)
         server = stack.enter_context(
             served(launch.command, arm, how, folder.log, lambda text: display.say(f"{arm.name}: {text}"))
         )
