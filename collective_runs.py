@@ -22,9 +22,10 @@ from environments import (
     server_cpu_environment,
     server_env,
 )
+from harness.places import cache
 from suite_runs import prepare, run_accuracy
 
-ACTIVATIONS = Path(os.environ.get("HARNESS_CACHE") or ROOT / ".cache").absolute() / "activations.pt"
+ACTIVATIONS = cache() / "activations.pt"
 # Processes that test kernels on one GPU; each, and each of its three ranks, takes some 600 MB of its memory.
 MOST_PROCESSES = 8
 MULTI_GPU_SUITE = "smollm2-cuda"

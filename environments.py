@@ -1,4 +1,4 @@
-"""The environments of noxfile.py's sessions, made once under .nox/: what installs there, and what runs there."""
+"""The environments of noxfile.py's sessions, made once: what installs there, and what runs there."""
 
 import ast
 import fcntl
@@ -6,9 +6,8 @@ import hashlib
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,15 +15,18 @@ from pathlib import Path
 import nox
 from nox.command import CommandFailed
 
+from harness.places import cache as cache_folder
+from harness.prepare.unused import note_use
+
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / ".nox"
 REQUIREMENTS = ROOT / "requirements"
 PLUGINS = ENVIRONMENTS / "plugin"
+# The folder's name in the cache.
+SHARED = "environments"
 CPU_SHIMS = ROOT / "harness" / "serve" / "cpu_shims"
 # SGLang's releases that `--sglang` and `compat` know beside the newest, each a few packages over the CPU server's.
 RELEASES = REQUIREMENTS / "sglang"
-# No session takes so long: a plugin's folder that none used since may go.
-UNUSED_S = 30 * 24 * 3600
 # The harness ends its servers in order when it is interrupted; nox would kill it after half a second.
 GRACE_S = 90.0
 # lm-eval needs them, and they come as source alone.
@@ -32,7 +34,10 @@ SOURCES = ("--no-binary=sqlitedict", "--no-binary=rouge-score", "--no-binary=wor
 PIP_INSTALL = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 # uv takes seconds where pip takes a minute, and links what another checkout has fetched. It reads none of pip's
 # settings.
-UV_INSTALL = ("-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--index-strategy=unsafe-best-match")
+UV_INSTALL = ("-m", "uv", "pip", "install", "--quiet", "--index-strategy=unsafe-best-match")
+# Compiling all 33,000 modules takes a minute and more of two cores, a fifth of them are ever imported, and Python
+# keeps what it compiles; where it may not, each start would compile them again.
+UV_COMPILE = ("--compile-bytecode",)
 UV_OPTIONS = {
     "index-url": "--default-index",
     "extra-index-url": "--index",
@@ -107,8 +112,16 @@ def release_environment(session: nox.Session, release: str) -> Path:
 
 
 def environment(session: nox.Session, name: str) -> Path:
-    """Return the interpreter of the virtual environment .nox/NAME, made if it is not there, or is half made."""
-    folder = ENVIRONMENTS / name
+    """Return the interpreter of the virtual environment NAME, made if it is not there, or is half made.
+
+    It is .nox/NAME, or that leads to where checkouts share it.
+    """
+    folder = own = ENVIRONMENTS / name
+    if own.is_symlink() and own.readlink().parent.parent.name == SHARED:
+        own.unlink()
+    if not own.exists() and environments_folder() != ENVIRONMENTS:
+        folder = environments_folder() / name
+        own.symlink_to(folder, target_is_directory=True)
     python = folder / "bin" / "python"
     packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
     if mark_of(folder).exists() or not python.exists() or not packages.exists():
@@ -118,15 +131,32 @@ def environment(session: nox.Session, name: str) -> Path:
     return python
 
 
+def environments_folder() -> Path:
+    """Return where environments are made: .nox, or what checkouts with the same locks and Python share.
+
+    That is in the folder that HARNESS_CACHE names, unless it can be read only.
+    """
+    if not os.environ.get("HARNESS_CACHE"):
+        return ENVIRONMENTS
+    whole = hashlib.sha256(f"{sys.version} {sys.base_prefix}\n".encode())
+    for file in sorted(file for file in REQUIREMENTS.rglob("*") if file.is_file()):
+        whole.update(f"{file.relative_to(REQUIREMENTS)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    folder = cache_folder() / SHARED / whole.hexdigest()[:16]
+    note_use(folder, "?" * 16)
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder if os.access(folder, os.W_OK) else ENVIRONMENTS
+
+
 @contextmanager
 def alone(session: nox.Session) -> Iterator[None]:
-    """Hold this checkout's lock: of several sessions at once, one makes what all of them use."""
+    """Hold a lock: of several sessions at once, one makes what all of them use."""
     ENVIRONMENTS.mkdir(exist_ok=True)
-    with (ENVIRONMENTS / ".lock").open("w") as lock_file:
+    with (environments_folder() / ".lock").open("w") as lock_file:
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            session.log("waiting for another nox, which is making the environments of this checkout")
+            session.log("waiting for another nox, which is making the environments")
             fcntl.flock(lock_file, fcntl.LOCK_EX)
         yield
 
@@ -179,7 +209,8 @@ def fetch(session: nox.Session, python: Path, *arguments: str) -> None:
         options, env = in_words_of_uv(settings)
         # It sees an environment's own packages alone, and does not know pip's word for it.
         known = (argument for argument in arguments if argument != "--ignore-installed")
-        uv = (*UV_INSTALL, f"--python={python}", *options, *known)
+        compiled = UV_COMPILE if os.environ.get("PYTHONDONTWRITEBYTECODE") else ()
+        uv = (*UV_INSTALL, *compiled, f"--python={python}", *options, *known)
         if run(session, Path(sys.executable), *uv, env=env) == PASS:
             return
         session.log("uv could not install these: pip tries it")
@@ -214,13 +245,10 @@ def prepare_plugin(session: nox.Session) -> None:
     folder = plugin_folder()
     python = harness_environment(session)
     with alone(session):
+        # Noted for those after us: a server that runs reads it.
+        note_use(folder, "?" * 16)
         if folder.exists():
-            # Noted for those after us: a server that runs reads it.
-            os.utime(folder)
             return
-        for other in PLUGINS.iterdir() if PLUGINS.exists() else ():
-            if time.time() - other.stat().st_mtime > UNUSED_S:
-                shutil.rmtree(other)
         # setuptools copies whatever an earlier build left there, deleted modules included. And metadata left here
         # would make the plugin look installed to every Python that is started in this folder.
         left_by_build = (ROOT / "build", ROOT / "tp_compression_harness.egg-info")

@@ -241,8 +241,9 @@ def repeat_command(arguments: list[str] | None = None) -> str:
     variables = [f"{name}={shlex.quote(os.environ[name])}" for name in REPEATED if os.environ.get(name)]
     interpreter = os.environ.get(INTERPRETER, "")
     # That of the newest release is what nox takes without a word; --sglang is a word to nox alone.
-    ours = ROOT / ".nox" / "server-cpu"
-    if interpreter and not Path(interpreter).is_relative_to(ours) and "--server-python" not in given:
+    # Checkouts may share it: then it is a link.
+    ours = (ROOT / ".nox" / "server-cpu").resolve()
+    if interpreter and not Path(interpreter).parent.resolve().is_relative_to(ours) and "--server-python" not in given:
         variables.append(f"{INTERPRETER}={shlex.quote(interpreter)}")
     options = ("--", *given[1:]) if given[1:] else ()
     return " ".join((*variables, shlex.join(("nox", "-s", *given[:1], *options))))

@@ -14,6 +14,7 @@ import pytest
 from nox.command import CommandFailed
 
 import environments
+from harness.prepare.unused import UNUSED_S
 
 LISTED = """\
 :env:.cert='/etc/ssl/own.pem'
@@ -97,6 +98,17 @@ def test_where_uv_fails_pip_tries_it_and_the_log_says_so(monkeypatch: pytest.Mon
     assert session.logged == ["uv could not install these: pip tries it"]
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_all_is_compiled_at_once_only_where_python_does_not_keep_what_it_compiles(
+    monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    monkeypatch.setattr(environments, "find_spec", lambda name: ModuleSpec(name, None))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "" if kept else "1")
+    session: Any = Installing()
+    environments.fetch(session, Path("python"), "-r", "some.lock")
+    assert ("--compile-bytecode" in session.ran[0]) != kept
+
+
 class Commands:
     """A session that notes what it would run, or really runs it; what `fails` says fails, as nox tells it."""
 
@@ -126,12 +138,14 @@ class Commands:
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a checkout without environments."""
+    """Give a checkout without environments, whose own they will be."""
+    monkeypatch.delenv("HARNESS_CACHE", raising=False)
     for file in (*environments.ROOT.glob("*.py"), environments.ROOT / "pyproject.toml"):
         shutil.copy(file, tmp_path)
     for name in ("requirements", "harness"):
         shutil.copytree(environments.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(environments, "ROOT", tmp_path)
+    monkeypatch.setattr(environments, "REQUIREMENTS", tmp_path / "requirements")
     monkeypatch.setattr(environments, "ENVIRONMENTS", tmp_path / ".nox")
     monkeypatch.setattr(environments, "PLUGINS", tmp_path / ".nox" / "plugin")
     environments.plugin_folder.cache_clear()
@@ -176,6 +190,55 @@ def test_an_environment_of_a_python_that_is_gone_is_made_anew(checkout: Path, lo
     assert second.made() == 1
 
 
+def test_checkouts_with_the_same_locks_share_what_the_cache_holds(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path_factory.mktemp("kept")
+    monkeypatch.setenv("HARNESS_CACHE", str(kept))
+    first: Any = Commands()
+    python = environments.harness_environment(first)
+    assert first.made() == 1
+    assert python.is_relative_to(kept)
+    assert (checkout / ".nox" / "harness" / "bin" / "python").resolve() == python.resolve()
+    second: Any = Commands()
+    monkeypatch.setattr(environments, "ENVIRONMENTS", tmp_path_factory.mktemp("another") / ".nox")
+    assert environments.harness_environment(second) == python
+    assert not second.ran
+    # Other locks are other environments, and what nobody used for a month goes.
+    long_ago = time.time() - UNUSED_S - 60
+    os.utime(python.parents[2], (long_ago, long_ago))
+    with (checkout / "requirements" / "dev.lock").open("a") as lock:
+        lock.write("# changed\n")
+    third: Any = Commands()
+    another = environments.harness_environment(third)
+    assert third.made() == 1
+    assert (another.exists(), python.exists()) == (True, False)
+
+
+def test_a_checkout_keeps_its_own_environments_and_gets_them_back(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = str(tmp_path_factory.mktemp("kept"))
+    own, shared, again = (Commands() for _ in range(3))
+    sessions: list[Any] = [own, shared, again]
+    environments.harness_environment(sessions[0])
+    monkeypatch.setenv("HARNESS_CACHE", kept)
+    assert environments.harness_environment(sessions[1]) == checkout / ".nox" / "harness" / "bin" / "python"
+    assert not shared.ran
+    environments.server_cpu_environment(sessions[1])
+    assert (checkout / ".nox" / "server-cpu").is_symlink()
+    monkeypatch.delenv("HARNESS_CACHE")
+    assert environments.server_cpu_environment(sessions[2]) == checkout / ".nox" / "server-cpu" / "bin" / "python"
+    assert not (checkout / ".nox" / "server-cpu").is_symlink()
+    assert again.made() == 1
+
+
+def test_a_cache_that_can_only_be_read_holds_no_environments(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", "/proc/nothing/can/be/made/here")
+    session: Any = Commands()
+    assert environments.harness_environment(session) == checkout / ".nox" / "harness" / "bin" / "python"
+
+
 def test_a_plugin_is_named_by_its_contents_and_never_touched_again(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +260,7 @@ def test_a_plugin_is_named_by_its_contents_and_never_touched_again(
     assert (second / "harness").exists()
     assert (first / "read by a server").exists()
     # Both are used now; a month later a third is made, and the first was used yesterday.
-    long_ago = time.time() - environments.UNUSED_S - 60
+    long_ago = time.time() - UNUSED_S - 60
     os.utime(first, (long_ago, long_ago))
     os.utime(second, (long_ago, long_ago))
     for folder in (first, first.with_name("another")):
@@ -223,7 +286,8 @@ with environments.alone(SimpleNamespace(log=print)):
 """
 
 
-def test_of_several_sessions_one_makes_what_all_use(tmp_path: Path) -> None:
+def test_of_several_sessions_one_makes_what_all_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_CACHE", raising=False)
     log = tmp_path / "log"
     command = [sys.executable, "-c", HOLDER, str(tmp_path / ".nox"), str(log)]
     holders = [subprocess.Popen(command, cwd=environments.ROOT, stdout=subprocess.DEVNULL) for _ in range(4)]
