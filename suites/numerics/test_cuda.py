@@ -20,7 +20,8 @@ DATA = ("gaussian", "uneven", "columns", "cancellation", "zeros", "amplitudes", 
 @pytest.mark.parametrize("name", sorted(PROMISES.keys() - NEEDS_PROCESSES))
 def test_simulated_ranks_keep_every_promise(subject: Subject, name: str, ranks: int) -> None:
     for case in PROMISES[name].cases(subject, ranks):
-        PROMISES[name].run(Simulation([ranks], "cuda"), subject, case)
+        if subject.takes(case.shape[-1]):
+            PROMISES[name].run(Simulation([ranks], "cuda"), subject, case)
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16", "fp32"])

@@ -100,10 +100,11 @@ def test_an_encoding_is_the_cpus(name: str, shape: tuple[int, int], dtype: torch
 
 @needs_gpu
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ["int8_token", "int4_group32", "int6_group32", "int8_hadamard"])
-def test_any_strides_are_encoded_alike(name: str, layout: str) -> None:
+@pytest.mark.parametrize("shape", [(12, 192), (3, 576), (300, 64), (5, 5120)])
+@pytest.mark.parametrize("name", ["int8_token", "fp8_e4m3_token", "int4_group32", "int6_group32", "int8_hadamard"])
+def test_any_strides_are_encoded_alike(name: str, shape: tuple[int, int], layout: str) -> None:
     codec = get_codec(name)
-    [x] = messages("uneven", (1, 12, 192), torch.bfloat16)
+    [x] = messages("uneven", (1, *shape), torch.bfloat16)
     strided = lay_out(x.cuda(), layout)
     assert_same_parts(encoded_there(codec, strided), codec.encode(x, x.dtype))
     assert torch.equal(strided.cpu(), x)

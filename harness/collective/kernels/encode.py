@@ -40,7 +40,6 @@ def encode_kernel(
     per_row: tl.tensor,
     width: tl.tensor,
     row_stride: tl.tensor,
-    column_stride: tl.tensor,
     stored_width: tl.tensor,
     low_width: tl.tensor,
     largest: tl.tensor,
@@ -58,7 +57,7 @@ def encode_kernel(
     """Reads ``x`` once and writes codes and scales once."""
     number, start = rows_of(tile_blocks, columns, chunks)
     exists = number < blocks
-    first = message(x, number, exists, start, per_row, width, row_stride, column_stride, group, columns)
+    first = message(x, number, exists, start, per_row, width, row_stride, group, columns)
     if hadamard:
         if x.dtype.element_ty == tl.float32:
             first = rotated(first * HEADROOM, number, per_row, width, 1, chunks, whole)
@@ -66,7 +65,7 @@ def encode_kernel(
             # Of a number of 16 bits, a sixteenth is always one of fp32: one product rounds as two do.
             first = rotated(first, number, per_row, width, HEADROOM, chunks, whole)
     if rest:
-        last = message(x, number, exists, columns, per_row, width, row_stride, column_stride, group, rest)
+        last = message(x, number, exists, columns, per_row, width, row_stride, group, rest)
         amax = largest_magnitudes_of_both(first, last)
     else:
         amax = of_blocks(largest_magnitudes(first), chunks)

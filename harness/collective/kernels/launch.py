@@ -34,6 +34,9 @@ def encode(x: Tensor, stored: Tensor, scales: Tensor, form: Form) -> None:
     if not x.numel():
         return
     _must_be_contiguous(stored, scales)
+    # Of a matrix whose rows don't lie together, Triton 3.6 stored INT8 codes that were all -1 (12 x 192, transposed): it
+    # turned the tile around in shared memory, byte by byte. Rows that do are read as they are stored.
+    x = x if x.stride(1) == 1 else x.contiguous()
     width = x.shape[1]
     blocks, columns, rest, chunks, warps = _whole_blocks(width, form)
     low_width, units = _planes(width, form, stored)
@@ -46,7 +49,6 @@ def encode(x: Tensor, stored: Tensor, scales: Tensor, form: Form) -> None:
             scales.shape[1],
             width,
             x.stride(0),
-            x.stride(1),
             stored.shape[1],
             low_width,
             form.largest,

@@ -92,13 +92,12 @@ def message(
     per_row: tl.tensor,
     width: tl.tensor,
     row_stride: tl.tensor,
-    column_stride: tl.tensor,
     group: tl.constexpr,
     columns: tl.constexpr,
 ) -> tl.tensor:
-    """Loads a part of a matrix of any strides, zero where there is none."""
+    """Loads a part of a matrix of rows ``row_stride`` apart, zero where there is none."""
     row, column, inside = places(number, exists, start, per_row, width, group, columns)
-    return tl.load(x + row * row_stride + column * column_stride, mask=inside, other=0.0).to(tl.float32)
+    return tl.load(x + row * row_stride + column, mask=inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
