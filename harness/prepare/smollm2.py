@@ -7,6 +7,7 @@ Run by the server's interpreter, which has torch and transformers:
 
 import argparse
 import sys
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ def convert(gguf: Path, out: Path) -> None:
     """
     torch: Any = import_module("torch")
     transformers: Any = import_module("transformers")
+    reading: Any = import_module("gguf")
+    # transformers reads the file three times, and makes the table of names for every module anew.
+    for name in ("GGUFReader", "get_tensor_name_map"):
+        setattr(reading, name, cache(getattr(reading, name)))
 
     model = transformers.AutoModelForCausalLM.from_pretrained(
         gguf.parent,
