@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
@@ -116,11 +116,11 @@ def environment(session: nox.Session, name: str) -> Path:
 
     It is .nox/NAME, or that leads to where checkouts share it.
     """
-    folder = own = ENVIRONMENTS / name
+    own = ENVIRONMENTS / name
     if own.is_symlink() and own.readlink().parent.parent.name == SHARED:
         own.unlink()
-    if not own.exists() and environments_folder() != ENVIRONMENTS:
-        folder = environments_folder() / name
+    folder = own if own.exists() else environments_folder() / name
+    if folder != own:
         own.symlink_to(folder, target_is_directory=True)
     python = folder / "bin" / "python"
     packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -138,14 +138,20 @@ def environments_folder() -> Path:
     """
     if not os.environ.get("HARNESS_CACHE"):
         return ENVIRONMENTS
-    whole = hashlib.sha256(f"{sys.version} {sys.base_prefix}\n".encode())
-    for file in sorted(file for file in REQUIREMENTS.rglob("*") if file.is_file()):
-        whole.update(f"{file.relative_to(REQUIREMENTS)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    folder = cache_folder() / SHARED / whole.hexdigest()[:16]
+    files = (file for file in REQUIREMENTS.rglob("*") if file.is_file())
+    folder = cache_folder() / SHARED / name_of(f"{sys.version} {sys.base_prefix}\n".encode(), files)
     note_use(folder, "?" * 16)
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     return folder if os.access(folder, os.W_OK) else ENVIRONMENTS
+
+
+def name_of(first: bytes, files: Iterable[Path]) -> str:
+    """Return a name made of some bytes and of files of this checkout, their places in it and contents."""
+    whole = hashlib.sha256(first)
+    for file in sorted(files):
+        whole.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()[:16]
 
 
 @contextmanager
@@ -264,10 +270,7 @@ def prepare_plugin(session: nox.Session) -> None:
 @cache
 def plugin_folder() -> Path:
     """Return .nox/plugin/HASH, of the hash that the package has when it is first asked for."""
-    whole = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
-    for file in sorted((ROOT / "harness").rglob("*.py")):
-        whole.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return PLUGINS / whole.hexdigest()[:16]
+    return PLUGINS / name_of((ROOT / "pyproject.toml").read_bytes(), (ROOT / "harness").rglob("*.py"))
 
 
 def pytest_for(session: nox.Session, python: Path) -> Path:

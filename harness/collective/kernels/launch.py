@@ -34,8 +34,8 @@ def encode(x: Tensor, stored: Tensor, scales: Tensor, form: Form) -> None:
     if not x.numel():
         return
     _must_be_contiguous(stored, scales)
-    # Where a row's elements don't lie side by side, Triton 3.6 turned the tile around in shared memory, byte by byte,
-    # and stored INT8 codes that were all -1 (12 x 192, transposed).
+    # Where a row's elements don't lie side by side, the kernel as Triton 3.6 compiled it turned the tile around in
+    # shared memory, byte by byte, and stored INT8 codes that were all -1 (12 x 192, transposed).
     x = x if x.stride(1) == 1 else x.contiguous()
     width = x.shape[1]
     blocks, columns, rest, chunks, warps = _whole_blocks(width, form)
