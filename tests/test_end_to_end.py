@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,8 +185,13 @@ def start(reports: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def rank_processes(parent: int) -> list[psutil.Process]:
-    children = psutil.Process(parent).children(recursive=True)
-    return [child for child in children if "scheduler" in " ".join(child.cmdline())]
+    def is_rank(child: psutil.Process) -> bool:
+        # A short-lived helper that ends between being listed and being asked is none.
+        with suppress(psutil.Error):
+            return "scheduler" in " ".join(child.cmdline())
+        return False
+
+    return [child for child in psutil.Process(parent).children(recursive=True) if is_rank(child)]
 
 
 def test_a_rank_that_dies_in_the_middle_is_an_error_and_what_was_measured_stays(tmp_path: Path) -> None:
