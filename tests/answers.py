@@ -1,6 +1,6 @@
 """Answers and predictions of arms that nobody asked."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -48,37 +48,38 @@ def make_choice(doc_id: int = 0, *, right: bool = True, **changed: Any) -> Sampl
     return make_sample(doc_id, right=right, **{**usual, **changed})
 
 
-def make_predictions(
-    name: str = "boolq/0", predictions: int = 3, *, likely: float = 0.6, **changed: Any
-) -> TextRecord:
-    """Return a text whose every prediction is: token 1 with `likely`, another with what is left; token 1 follows."""
+def make_text(name: str = "boolq/0", predictions: int = 3, **changed: Any) -> TextRecord:
+    """Return a text that was read: token 100, then 1, 2 and so on."""
     usual: dict[str, Any] = {
         "text": name,
         "text_hash": f"hash of {name}",
         "token_hash": f"hash of {name}'s tokens",
-        "tokens": [9] + [1] * predictions,
-        "pieces": [f" {number}" for number in range(1, predictions + 1)],
-        "logprobs": [log(likely)] * predictions,
-        "best": [" one"] * predictions,
+        "tokens": [100, *range(1, predictions + 1)],
     }
     return TextRecord(**{**usual, **changed})
 
 
-def make_compared(baseline: Iterable[TextRecord], other: Iterable[TextRecord]) -> dict[str, CompareLine]:
-    """Return what the other arm's server writes of texts of `make_predictions`."""
-    return {
-        there.token_hash: CompareLine(
-            policy=0,
-            text=there.token_hash,
-            reference=0,
-            kl=[binary_kl(p, q) for p, q in zip(here.logprobs, there.logprobs, strict=True)],
-            baseline=here.logprobs,
-            candidate=there.logprobs,
-            same_top=[one == another for one, another in zip(here.best, there.best, strict=True)],
-        )
-        for here, there in zip(baseline, other, strict=False)
-        if here.error is None and there.error is None
-    }
+def make_line(text: TextRecord, *likely: float, changed: Collection[int] = ()) -> CompareLine:
+    """Return what the other arm's server writes of a text of `make_text`.
+
+    Args:
+        text: The text.
+        likely: The probability of the token that follows, in each prediction, or once for all; 0.6 in the baseline.
+            Another token has what is left.
+        changed: The predictions that find another token most likely.
+    """
+    count = len(text.tokens) - 1
+    logprobs = list(map(log, likely * (count if len(likely) == 1 else 1) or (0.6,) * count))
+    return CompareLine(
+        policy=0,
+        text=text.token_hash,
+        reference=0,
+        kl=[binary_kl(log(0.6), logprob) for logprob in logprobs],
+        baseline=[log(0.6)] * count,
+        candidate=logprobs,
+        same_top=[position not in changed for position in range(count)],
+        tops=[(1, 2 if position in changed else 1) for position in range(count)],
+    )
 
 
 def binary_kl(p: float, q: float) -> float:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.plan.plan import Plan
+from harness.records.predictions import Piece
 from harness.records.run import ArmRecord, RunRecord, TaskRecord, Traffic, write_lines, write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.records.samples import Sample, write_samples
 from harness.records.time_spent import Passes, Span, Spent
 from harness.report.build import build_report
-from tests.answers import boolq, gsm8k, make_compared, make_predictions
+from tests.answers import boolq, gsm8k, make_line, make_text
 from tests.rank_logs import FACTS, write_engagement, write_live_check
 from tests.support import NOW, run_folder
 
@@ -61,12 +62,12 @@ def write_arm(
         write_samples(folder.samples(task), samples)
     if plan.fidelity is not None:
         names = [f"{source}/{number}" for source, count in plan.fidelity.texts.items() for number in range(count)]
-        found = [make_predictions(text, 12, likely=likely) for text in names]
+        found = [make_text(text, 12) for text in names]
         write_lines(folder.predictions, found)
         folder.engagement.mkdir()
         if name != "baseline":
-            compared = make_compared([make_predictions(text, 12) for text in names], found)
-            write_lines(folder.compared, compared.values())
+            write_lines(folder.compared, [make_line(text, likely) for text in found])
+            write_lines(folder.pieces, [Piece(token=token, text=f" {token}") for token in range(1, 13)])
     write_engagement(folder.engagement, compressed=compressed)
     if compressed:
         write_live_check(folder.engagement)

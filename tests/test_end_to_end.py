@@ -121,16 +121,9 @@ def test_compression_moves_the_predictions_of_fixed_text_over_the_whole_vocabula
     assert 0.05 < overall["kl"]["low"] < overall["kl"]["high"] < 0.1
     assert fidelity["compressed"]["positions"]["token 0"]["kl"]["mean"] > 0.5
     assert f"{overall['kl']['mean']:.3g} (" in done.stdout
-    # The server computed both arms' log-probabilities again, from states, and came to what each of them served.
-    served = {
-        arm: [json.loads(line) for line in (folder / arm / "fidelity.jsonl").read_text().splitlines()]
-        for arm in ("baseline", "compressed")
-    }
-    lines = map(json.loads, (folder / "compressed" / "engagement" / "predictions.jsonl").read_text().splitlines())
-    compared = {line["text"]: line for line in lines if "kl" in line}
-    for arm, column in (("baseline", "baseline"), ("compressed", "candidate")):
-        for record in served[arm]:
-            assert compared[record["token_hash"]][column] == pytest.approx(record["logprobs"], abs=1e-4)
+    words = [json.loads(line) for line in (folder / "compressed" / "pieces.jsonl").read_text().splitlines()]
+    worst = fidelity["compressed"]["worst"][0]
+    assert {worst["follows"], worst["baseline"], worst["other"]} <= {piece["text"] for piece in words}
     # Prefill alone: every record is whole, and of the same tokens in both arms.
     tokens = [
         [json.loads(line)["tokens"] for line in (folder / arm / "fidelity.jsonl").read_text().splitlines()]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -18,7 +19,6 @@ from harness.plan.make import make_plan
 from harness.plan.options import Options
 from harness.plan.plan import BASELINE, COMPRESSED
 from harness.prepare.data import prepare
-from harness.serve.answers import RequestFailed
 from harness.serve.server import Server, Start, running
 from harness.sglang_plugin.policy import Choice, Policy, Rule, uniform
 from harness.sglang_plugin.study_folder import hash_tokens, write_policy, write_texts
@@ -94,6 +94,21 @@ def serving(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str
         yield up, logs
 
 
+def served(server: Server, texts: list[list[int]]) -> list[dict[str, Any]]:
+    """Return what SGLang itself says of each text's tokens: `input_token_logprobs`, `input_top_logprobs`."""
+    body = {
+        "input_ids": texts,
+        "sampling_params": {"temperature": 0.0, "max_new_tokens": 0},
+        "return_logprob": True,
+        "logprob_start_len": 0,
+        "top_logprobs_num": TOP,
+    }
+    headers = {"Authorization": f"Bearer {server.client.api_key}", "Content-Type": "application/json"}
+    request = Request(f"{server.client.url}/generate", json.dumps(body).encode(), headers)  # noqa: S310 - our own server
+    with urlopen(request, timeout=600) as answer:  # noqa: S310 - as above
+        return [entry["meta_info"] for entry in json.load(answer)]
+
+
 def look(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -> Seen:
     """Let one server predict the same texts under every policy.
 
@@ -111,13 +126,13 @@ def look(folder: Path, python: Path, *, ranks: int, virtual: bool, dtype: str) -
             server.client.flush_cache()
             write_policy(logs, dataclasses.replace(policy, number=number))
             at_once = 1 if dtype == "bfloat16" else len(texts)
-            found = []
+            found: list[dict[str, Any]] = []
             for start in range(0, len(texts), at_once):
-                for text in server.client.predict_many(texts[start : start + at_once], top=TOP):
-                    assert not isinstance(text, RequestFailed), text
-                    found.append(text)
-            seen.logprobs[number] = [[one.actual.logprob for one in entry] for entry in found]
-            seen.tops[number] = [[likely.logprob for one in entry for likely in one.top] for entry in found]
+                found += served(server, texts[start : start + at_once])
+            seen.logprobs[number] = [[entry[0] for entry in text["input_token_logprobs"][1:]] for text in found]
+            seen.tops[number] = [
+                [entry[0] for entries in text["input_top_logprobs"][1:] for entry in entries] for text in found
+            ]
         lines = [json.loads(line) for line in (logs / "predictions.jsonl").read_text().splitlines()]
         ranks_logged = [
             # But for the time, ranks log the same.

@@ -1,16 +1,19 @@
-"""Asks one server for its predictions of the fixed texts and keeps them."""
+"""Has one server read the fixed texts, whose predictions its plugin compares, and keeps which it read."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.texts import Text, build_texts
+from harness.errors import HarnessError
 from harness.plan.plan import FidelityPlan
-from harness.records.predictions import DECIMALS, FIDELITY, TextRecord
+from harness.records.predictions import FIDELITY, Piece, TextRecord, read_compared, read_pieces
 from harness.records.run import write_lines
 from harness.records.run_folder import ArmFolder
-from harness.serve.answers import Prediction, RequestFailed
+from harness.serve.answers import Answer, RequestFailed
 from harness.serve.client import Client
 from harness.sglang_plugin.study_folder import hash_tokens, write_texts
 
@@ -87,17 +90,18 @@ class FixedTexts:
         # The server compares these, and must know them first.
         write_texts(folder.engagement, [ids for ids in tokens if not isinstance(ids, RequestFailed)])
 
-        def records() -> Iterator[TextRecord]:
-            for start in range(0, len(texts), self.plan.concurrency):
-                batch = slice(start, start + self.plan.concurrency)
-                found = predict_batch(texts[batch], tokens[batch], client)
-                for record in found:
-                    advance()
-                    yield record
-                if any(record.error is not None for record in found):
-                    after_failure()
-
-        write_lines(folder.predictions, records())
+        for start in range(0, len(texts), self.plan.concurrency):
+            batch = slice(start, start + self.plan.concurrency)
+            answers = iter(client.prefill_many([ids for ids in tokens[batch] if not isinstance(ids, RequestFailed)]))
+            found = [_record(text, ids, answers) for text, ids in zip(texts[batch], tokens[batch], strict=True)]
+            write_lines(folder.predictions, found)
+            # Without them the report shows the tokens' numbers.
+            with suppress(RequestFailed, HarnessError):
+                _write_pieces(found, folder, client)
+            for _ in found:
+                advance()
+            if any(record.error is not None for record in found):
+                after_failure()
 
 
 def _tokenize(text: Text, client: Client, max_tokens: int) -> list[int] | RequestFailed:
@@ -107,35 +111,22 @@ def _tokenize(text: Text, client: Client, max_tokens: int) -> list[int] | Reques
         return error
 
 
-def predict_batch(
-    texts: Sequence[Text], tokens: Sequence[list[int] | RequestFailed], client: Client
-) -> list[TextRecord]:
-    """Return a record of each text, failed ones included; all go out as one request.
-
-    Args:
-        texts: The texts.
-        tokens: Each one's token ids, or why there are none.
-        client: The server.
-    """
-    sent = [ids for ids in tokens if not isinstance(ids, RequestFailed)]
-    answers = iter(client.predict_many(sent, top=1))
-    return [
-        _record(text, ids, ids if isinstance(ids, RequestFailed) else next(answers))
-        for text, ids in zip(texts, tokens, strict=True)
-    ]
-
-
-def _record(
-    text: Text, tokens: list[int] | RequestFailed, answer: Sequence[Prediction] | RequestFailed
-) -> TextRecord:
+def _record(text: Text, tokens: list[int] | RequestFailed, answers: Iterator[Answer | RequestFailed]) -> TextRecord:
+    answer = tokens if isinstance(tokens, RequestFailed) else next(answers)
     if isinstance(tokens, RequestFailed) or isinstance(answer, RequestFailed):
         return TextRecord(text=text.name, text_hash=text.hash, error=str(answer))
-    return TextRecord(
-        text=text.name,
-        text_hash=text.hash,
-        token_hash=hash_tokens(tokens),
-        tokens=tokens,
-        pieces=[prediction.actual.piece for prediction in answer],
-        logprobs=[round(prediction.actual.logprob, DECIMALS) for prediction in answer],
-        best=[prediction.top[0].piece for prediction in answer],
-    )
+    return TextRecord(text=text.name, text_hash=text.hash, token_hash=hash_tokens(tokens), tokens=tokens)
+
+
+def _write_pieces(records: Sequence[TextRecord], folder: ArmFolder, client: Client) -> None:
+    """Add the tokens that a report of these texts may name, as text."""
+    asked = {record.token_hash: record.tokens for record in records}
+    named = {
+        token
+        for text, line in read_compared(folder.compared).items()
+        if text in asked
+        for token in (*chain.from_iterable(line.tops), *asked[text])
+    }
+    if new := sorted(named - read_pieces(folder.pieces).keys()):
+        pieces = zip(new, client.pieces(new), strict=True)
+        write_lines(folder.pieces, [Piece(token=token, text=text) for token, text in pieces])

@@ -13,9 +13,9 @@ from harness.errors import HarnessError
 from harness.judge.results import PooledReport, TaskReport
 from harness.judge.verdict import Judged, Verdict
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED
-from harness.records.predictions import read_predictions
+from harness.records.predictions import read_compared
 from harness.records.run_folder import RunFolder
-from harness.records.samples import NO_NUMBERS, Sample, read_samples, write_samples
+from harness.records.samples import Sample, read_samples, write_samples
 
 Reports = dict[str, TaskReport]
 Key = tuple[str, str, int]
@@ -53,18 +53,12 @@ def settle(
 
 def texts_without_numbers(folder: RunFolder) -> list[Judged]:
     """Return the finding that the compressed arm gives no numbers for fixed texts for which the baseline does."""
-    errors = {}
-    for arm in (BASELINE, COMPRESSED):
-        try:
-            errors[arm] = {text.text: text.error or "" for text in read_predictions(folder.arm(arm).predictions)}
-        except HarnessError:
-            return []
-    harmed = [
-        error
-        for text, error in errors[COMPRESSED].items()
-        if error.startswith(NO_NUMBERS) and errors[BASELINE].get(text) == ""
-    ]
-    return [_no_numbers("fidelity", "texts", harmed, len(errors[COMPRESSED]))] if harmed else []
+    try:
+        lines = read_compared(folder.arm(COMPRESSED).compared)
+    except HarnessError:
+        return []
+    harmed = [line.not_measured for line in lines.values() if line.no_numbers]
+    return [_no_numbers("fidelity", "texts", harmed, len(lines))] if harmed else []
 
 
 def filled(samples: Mapping[str, Sequence[Sample]], *, at_worst: bool) -> dict[str, list[Sample]]:

@@ -17,7 +17,14 @@ from harness.judge.predictions import (
 from harness.judge.results import FidelityReport, Gate
 from harness.judge.verdict import Judged, Verdict, worst
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, FidelityPlan, Plan
-from harness.records.predictions import FIDELITY, CompareLine, TextRecord, read_compared, read_predictions
+from harness.records.predictions import (
+    FIDELITY,
+    CompareLine,
+    TextRecord,
+    read_compared,
+    read_pieces,
+    read_predictions,
+)
 from harness.records.run_folder import RunFolder
 from harness.stats import ALPHA
 from harness.stats.proportion import share_bounds
@@ -41,6 +48,7 @@ def fidelity_report(folder: RunFolder, plan: Plan, fidelity: FidelityPlan) -> Fi
     """
     found: dict[str, list[TextRecord]] = {}
     compared: dict[str, dict[str, CompareLine]] = {}
+    pieces: dict[str, dict[int, str]] = {}
     unread: list[str] = []
     for arm in (arm.name for arm in plan.arms):
         found[arm], compared[arm] = [], {}
@@ -48,12 +56,20 @@ def fidelity_report(folder: RunFolder, plan: Plan, fidelity: FidelityPlan) -> Fi
             found[arm] = read_predictions(folder.arm(arm).predictions)
             if arm != BASELINE:
                 compared[arm] = read_compared(folder.arm(arm).compared)
+                pieces[arm] = read_pieces(folder.arm(arm).pieces)
         except HarnessError as error:
             unread.append(f"{arm} arm: {error}")
     expected = sum(fidelity.texts.values())
 
     def against_baseline(arm: str) -> Fidelity:
-        return compare(found[BASELINE], found[arm], compared[arm], expected=expected, names=(BASELINE, arm))
+        return compare(
+            found[BASELINE],
+            found[arm],
+            compared[arm],
+            expected=expected,
+            names=(BASELINE, arm),
+            pieces=pieces.get(arm),
+        )
 
     compressed = against_baseline(COMPRESSED)
     if unread:

@@ -143,6 +143,7 @@ def compare(
     *,
     expected: int,
     names: tuple[str, str] = ("baseline", "compressed"),
+    pieces: Mapping[int, str] | None = None,
     alpha: float = ALPHA,
 ) -> Fidelity:
     """Compare two arms.
@@ -153,6 +154,7 @@ def compare(
         compared: What the other arm's server found, by the hash of a text's tokens.
         expected: How many texts each should have.
         names: What the arms are called in faults.
+        pieces: Tokens as text; of one that is not among them its number is shown.
         alpha: Error of each bound.
     """
     ours, theirs = ({record.text: record for record in arm} for arm in (baseline, other))
@@ -190,7 +192,7 @@ def compare(
         positions=by_position(found, alpha),
         by_text=by_text(found),
         worst=[
-            _outlier(move, ours[move.text], theirs[move.text])
+            _outlier(move, theirs[move.text].tokens, compared[theirs[move.text].token_hash], pieces or {})
             for move in sorted(found, key=lambda move: (-move.kl, move.text, move.position))[:WORST]
         ],
     )
@@ -288,16 +290,17 @@ def _estimate(
     return Estimate(mean=float(sums.sum() / sizes.sum()), low=float(low), high=float(high))
 
 
-def _outlier(move: Moved, here: TextRecord, there: TextRecord) -> Outlier:
-    position = move.position
+def _outlier(move: Moved, tokens: Sequence[int], line: CompareLine, pieces: Mapping[int, str]) -> Outlier:
+    after = move.position + 1
+    parts = (tokens[max(1, after - WORDS_BEFORE) : after], tokens[after : after + 1], line.tops[move.position])
+    before, follows, expected = ([pieces.get(token, f"[{token}]") for token in part] for part in parts)
     return Outlier(
         text=move.text,
-        position=position,
-        # Piece i is token i + 1.
-        before="".join(here.pieces[max(0, position - WORDS_BEFORE) : position]),
-        follows=here.pieces[position],
-        token=here.tokens[position + 1],
+        position=move.position,
+        before="".join(before),
+        follows=follows[0],
+        token=tokens[after],
         kl=move.kl,
-        baseline=here.best[position],
-        other=there.best[position],
+        baseline=expected[0],
+        other=expected[1],
     )

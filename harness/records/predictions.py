@@ -1,50 +1,45 @@
-"""What one arm predicted of one text, what its server found of it, and their files: one line of JSON a text."""
+"""What one arm read of one text, what its server found of it, and their files: one line of JSON each."""
 
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from harness.records.run import read_lines
 from harness.strict import Strict
 
 # Its name among the tasks.
 FIDELITY = "fidelity"
-# Decimals of a log-probability that are kept: fp32 itself resolves 1e-6 at a log-probability of -10.
-DECIMALS = 6
 
 
 class TextRecord(Strict):
-    """One arm's predictions of one text. Prediction i is of token i + 1, after the tokens 0 to i.
+    """One text that an arm's server was asked to read. Prediction i is of token i + 1, after the tokens 0 to i.
 
     Attributes:
         text: The text's name.
         text_hash: SHA-256 of the whole text.
         token_hash: SHA-256 of the token ids that were sent.
         tokens: Those ids.
-        pieces: The token that follows as text; one a prediction.
-        logprobs: Natural log-probability of the token that follows; one a prediction.
-        best: The most likely token as text; one a prediction.
-        error: Why the request failed, or None; then the predictions are empty.
+        error: Why the request failed, or None.
     """
 
     text: str
     text_hash: str
     token_hash: str = ""
     tokens: list[int] = Field(default_factory=list)
-    pieces: list[str] = Field(default_factory=list)
-    logprobs: list[float] = Field(default_factory=list)
-    best: list[str] = Field(default_factory=list)
     error: str | None = None
 
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.error is not None:
-            return self
-        predictions = len(self.tokens) - 1
-        if {len(found) for found in (self.pieces, self.logprobs, self.best)} != {predictions}:
-            raise ValueError(f"{len(self.tokens)} tokens need {predictions} predictions")
-        return self
+
+class Piece(Strict):
+    """A token as text, by itself.
+
+    Attributes:
+        token: Its id.
+        text: The text.
+    """
+
+    token: int
+    text: str
 
 
 class TextPredictions(Strict):
@@ -59,9 +54,9 @@ class TextPredictions(Strict):
     """
 
     text: str
-    kl: list[float]
-    baseline: list[float]
-    candidate: list[float]
+    kl: list[FiniteFloat]
+    baseline: list[FiniteFloat]
+    candidate: list[FiniteFloat]
     same_top: list[bool]
 
 
@@ -73,20 +68,24 @@ class CompareLine(TextPredictions):
         reference: That of the reference it was compared with; None where it was not.
         kept: Tokens, where it is kept as a reference.
         not_measured: Why it is neither; empty where it is.
+        no_numbers: Whether that is because the reference holds numbers and what was to be compared does not.
+        tops: The most likely token of the reference and of the other.
     """
 
     policy: int
     reference: int | None = None
     kept: int | None = None
     not_measured: str = ""
-    kl: list[float] = Field(default_factory=list)
-    baseline: list[float] = Field(default_factory=list)
-    candidate: list[float] = Field(default_factory=list)
+    no_numbers: bool = False
+    kl: list[FiniteFloat] = Field(default_factory=list)
+    baseline: list[FiniteFloat] = Field(default_factory=list)
+    candidate: list[FiniteFloat] = Field(default_factory=list)
     same_top: list[bool] = Field(default_factory=list)
+    tops: list[tuple[int, int]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if len({len(column) for column in (self.kl, self.baseline, self.candidate, self.same_top)}) > 1:
+        if len({len(column) for column in (self.kl, self.baseline, self.candidate, self.same_top, self.tops)}) > 1:
             raise ValueError("its columns are not of one length")
         return self
 
@@ -103,9 +102,18 @@ def read_compared(file: Path) -> dict[str, CompareLine]:
 
 
 def read_predictions(file: Path) -> list[TextRecord]:
-    """Read an arm's predictions.
+    """Read which texts an arm's server read.
 
     Raises:
         HarnessError: The file is missing, or a line is no record.
     """
-    return read_lines(file, TextRecord, "a text's predictions")
+    return read_lines(file, TextRecord, "a text")
+
+
+def read_pieces(file: Path) -> dict[int, str]:
+    """Read the tokens as text that an arm's server told; none where there is no such file.
+
+    Raises:
+        HarnessError: A line is none.
+    """
+    return {piece.token: piece.text for piece in read_lines(file, Piece, "a token as text")} if file.exists() else {}

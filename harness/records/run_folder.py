@@ -43,6 +43,11 @@ class ArmFolder:
         return self.path / "fidelity.jsonl"
 
     @property
+    def pieces(self) -> Path:
+        """The tokens that its report may name, as text; not there where nothing was compared."""
+        return self.path / "pieces.jsonl"
+
+    @property
     def compared(self) -> Path:
         """What the server found of their distance from the baseline's, a CompareLine a line."""
         return self.engagement / "predictions.jsonl"

@@ -63,34 +63,6 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenLogprob:
-    """One token that may come next.
-
-    Attributes:
-        token: Its id.
-        logprob: Its natural log-probability.
-        piece: It as text.
-    """
-
-    token: int
-    logprob: float
-    piece: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What the model expects after some tokens of a prompt.
-
-    Attributes:
-        actual: The token that does come next.
-        top: The most likely ones, the most likely first.
-    """
-
-    actual: TokenLogprob
-    top: tuple[TokenLogprob, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Answer:
     """One answer of `/generate`, checked as far as all of them are alike.
 
@@ -170,6 +142,18 @@ def read_token_lists(answer: object, texts: int) -> list[list[int]]:
         raise BatchRefused(str(error)) from error
 
 
+def read_pieces(answer: object, tokens: int) -> list[str]:
+    """Read an answer of `/v1/detokenize` to so many tokens, each by itself.
+
+    Raises:
+        RequestFailed: It is none.
+    """
+    pieces: list[Any] = _field(answer, "text", list)
+    if len(pieces) != tokens:
+        _malformed(f"{tokens} tokens were sent, the texts of {len(pieces)} came")
+    return [_text({"text": piece}) for piece in pieces]
+
+
 def _ids(tokens: object) -> list[int]:
     if not isinstance(tokens, list) or not set(map(type, tokens)) <= {int} or min(tokens, default=0) < 0:
         _malformed(f"tokens are no ids: {_shown(tokens)}")
@@ -197,25 +181,6 @@ def read_scores(choices: Sequence[Sequence[int]], answers: Sequence[Answer]) -> 
         greedy=tuple(greedy for _, greedy in found),
         tokens=tuple(len(choice) for choice in choices),
     )
-
-
-def read_predictions(tokens: Sequence[int], top: int, answers: Sequence[Answer]) -> list[Prediction]:
-    """Read the predictions of every token of a text but the first, which nothing predicts.
-
-    Raises:
-        RequestFailed: The answer holds those of other tokens, or too few.
-    """
-    (answer,) = answers
-    actual, best = (_field(answer.meta, name, list)[1:] for name in ("input_token_logprobs", "input_top_logprobs"))
-    if [_token(entry) for entry in actual] != list(tokens[1:]) or len(best) != len(actual):
-        raise RequestFailed(f"asked for the log-probabilities of {len(tokens)} tokens, got those of others")
-    if short := [entries for entries in best if not isinstance(entries, list) or len(entries) != top]:
-        got = len(short[0]) if isinstance(short[0], list) else _shown(short[0])
-        raise RequestFailed(f"asked for the {top} most likely tokens, got {got}")
-    return [
-        Prediction(actual=_likely(token), top=tuple(_likely(entry) for entry in entries))
-        for token, entries in zip(actual, best, strict=True)
-    ]
 
 
 def _next_token_scores(choices: Sequence[Sequence[int]], meta: Body) -> list[tuple[float, bool]]:
@@ -262,13 +227,6 @@ def _number(entry: Any) -> float:  # noqa: ANN401 - of any type until it is chec
     if logprob > ROUNDING:
         _malformed(f"the log-probability of token {token} is {logprob}, more than certain")
     return float(logprob)
-
-
-def _likely(entry: Any) -> TokenLogprob:  # noqa: ANN401 - as above
-    logprob, piece = _number(entry), entry[-1]
-    if not isinstance(piece, str):
-        _malformed(f"token {_token(entry)} has no text")
-    return TokenLogprob(token=_token(entry), logprob=logprob, piece=piece)
 
 
 def _text(answer: object) -> str:

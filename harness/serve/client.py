@@ -17,12 +17,11 @@ from harness.serve.answers import (
     BatchRefused,
     Body,
     Generation,
-    Prediction,
     RequestFailed,
     Scores,
     from_one_pass,
     read_answer,
-    read_predictions,
+    read_pieces,
     read_scores,
     read_token_lists,
     read_tokens,
@@ -32,9 +31,6 @@ from harness.serve.waiting import Waiting
 
 # How long SGLang may wait until it is idle.
 FLUSH_TIMEOUT_S = 30
-
-# What SGLang takes once for all texts of a request.
-OF_ALL = frozenset({"return_text_in_logprobs"})
 
 # Tokens. What prompts share is worth a request of its own from here on: the examples of a few-shot task, say.
 SHARED_PREFIX = 64
@@ -134,6 +130,18 @@ class Client:
         except RequestFailed as error:
             return [error for _ in texts]
 
+    def pieces(self, tokens: Sequence[int]) -> list[str]:
+        """Return each token as text, by itself.
+
+        Args:
+            tokens: Their ids, at least one.
+
+        Raises:
+            RequestFailed: There was no answer.
+        """
+        body = {"tokens": [[token] for token in tokens], "skip_special_tokens": False}
+        return read_pieces(self._connection.ask("POST", "/v1/detokenize", body), len(tokens))
+
     def _tokens_alone(self, text: str, *, special: bool) -> list[int] | RequestFailed:
         try:
             return self.tokenize(text, special=special)
@@ -209,36 +217,23 @@ class Client:
             for answer in answers
         ]
 
-    def predict_many(self, texts: Sequence[Sequence[int]], *, top: int) -> list[list[Prediction] | RequestFailed]:
-        """Return what the model expects after each token of each text but the last; all go out as one request.
+    def prefill_many(self, texts: Sequence[Sequence[int]]) -> list[Answer | RequestFailed]:
+        """Have texts prefilled, each as a whole: from an empty cache and as one request.
 
-        Prefill alone, nothing is generated. It costs a pass over the vocabulary for each token.
+        What the model makes of them, the server's plugin knows: see harness.sglang_plugin.predictions.
 
         Args:
-            texts: The texts' token ids, at least two each.
-            top: How many of the most likely tokens.
+            texts: The texts' token ids.
 
         Returns:
-            For each text one prediction for each of its tokens but the first; or why there is none: no answer,
-            one of other tokens, or a log-probability that is no number.
+            For each text its answer, or why there is none.
         """
-        answers = self._generate_many(
-            [
-                {
-                    "input_ids": list(tokens),
-                    "sampling_params": {"temperature": 0.0, "max_new_tokens": 0},
-                    "return_logprob": True,
-                    "logprob_start_len": 0,
-                    "top_logprobs_num": top,
-                    "return_text_in_logprobs": True,
-                }
-                for tokens in texts
-            ]
-        )
-        return [
-            _read([answer], partial(read_predictions, tokens, top))
-            for tokens, answer in zip(texts, answers, strict=True)
-        ]
+        sampling = {"temperature": 0.0, "max_new_tokens": 1}
+        try:
+            self.flush_cache()
+        except RequestFailed as error:
+            return [error for _ in texts]
+        return self._send([{"input_ids": list(tokens), "sampling_params": sampling} for tokens in texts])
 
     def _generate_many(
         self, bodies: Sequence[Body], meanwhile: Callable[[], None] | None = None
@@ -264,8 +259,7 @@ class Client:
         Prompts of one prefill do not find it in each other, and their few-shot examples would be computed once a
         prompt. Where it fails, it is the prompts' own failures that tell.
         """
-        # A prompt whose every token is to be predicted is prefilled whole.
-        if len(bodies) == 1 or bodies[0].get("logprob_start_len") == 0:
+        if len(bodies) == 1:
             return
         columns = zip(*(body["input_ids"] for body in bodies), strict=False)
         shared = [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, columns)]
@@ -290,7 +284,7 @@ class Client:
 
     def _answers(self, sent: Sequence[Body], meanwhile: Callable[[], None] | None) -> list[Answer | RequestFailed]:
         alone = len(sent) == 1
-        body = {name: sent[0][name] if name in OF_ALL else [body[name] for body in sent] for name in sent[0]}
+        body = {name: [body[name] for body in sent] for name in sent[0]}
         try:
             answered = self._connection.ask("POST", "/generate", sent[0] if alone else body, meanwhile=meanwhile)
         except RequestFailed as error:

@@ -17,7 +17,6 @@ from harness.sglang_plugin.capture import Capture
 from harness.sglang_plugin.chosen_rows import chosen, sum_chosen
 from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
 from harness.sglang_plugin.cpu_attention import register_cpu_attention
-from harness.sglang_plugin.cpu_logprobs import register_cpu_logprobs
 from harness.sglang_plugin.forked_ranks import register_forked_ranks
 from harness.sglang_plugin.live_check import LiveCheck
 from harness.sglang_plugin.one_gpu import check_with_a_step, register_one_gpu
@@ -58,7 +57,6 @@ def register_hooks(settings: Settings) -> None:
     if is_cpu():
         register_forked_ranks(settings)
         register_cpu_attention()
-        register_cpu_logprobs()
     if settings.virtual_ranks:
         HookRegistry.register(LOAD_MODEL, plugin.load_model, HookType.AROUND)
         return

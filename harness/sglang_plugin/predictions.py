@@ -10,15 +10,17 @@ line in predictions.jsonl, which rank 0 writes; HASH is that of `harness.sglang_
 
     {"policy": 1, "text": HASH, "kept": 115}
     {"policy": 2, "text": HASH, "reference": 1, "kl": [T - 1], "baseline": [T - 1], "candidate": [T - 1],
-     "same_top": [T - 1]}
-    {"policy": 2, "text": HASH, "not_measured": "why"}
+     "same_top": [T - 1], "tops": [[token, token]; T - 1]}
+    {"policy": 2, "text": HASH, "not_measured": "why", "no_numbers": false}
 
 for the predictions of tokens 1 to T - 1: the Kullback-Leibler divergence of the candidate from the reference in nats,
-the log-probability of the token that follows in either, and whether both find the same token most likely.
+the log-probability of the token that follows in either, whether both find the same token most likely, and which token
+that is in either. `no_numbers` says that the reference holds numbers and the candidate does not.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,16 @@ class Pair:
     def predictions(self) -> int:
         """How many there are: of the last token's nobody knows what follows."""
         return len(self.tokens) - 1
+
+    def line(self) -> dict[str, object]:
+        """Return what predictions.jsonl says of it, once it is compared."""
+        for name in ("baseline", "candidate", "kl"):
+            for position, value in enumerate(self.columns[name]):
+                if not isfinite(value):
+                    whose = "the reference's" if name == "baseline" else "its"
+                    why = f"{whose} predictions are no numbers from token {position} on"
+                    return {"not_measured": why, "no_numbers": name != "baseline"}
+        return {"reference": self.policy, **self.columns}
 
 
 class Predictions:
@@ -137,8 +149,7 @@ class Predictions:
                     found.append((text, {"not_measured": why}))
         self._compare([pair for _, pair in found if isinstance(pair, Pair)], head)
         for text, entry in found:
-            line = {"reference": entry.policy, **entry.columns} if isinstance(entry, Pair) else entry
-            self._write(policy, text, line)
+            self._write(policy, text, entry.line() if isinstance(entry, Pair) else entry)
 
     def _keep(self, policy: Policy, text: str, tokens: tuple[int, ...], states: Tensor) -> dict[str, object]:
         self._cached.clear()

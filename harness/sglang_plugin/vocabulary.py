@@ -121,6 +121,7 @@ def compare(baseline: Part, candidate: Part, following: Tensor) -> dict[str, lis
         "baseline": _short(told[0].sum(dim=0)),
         "candidate": _short(told[3].sum(dim=0)),
         "same_top": (likely[0] == likely[1]).tolist(),
+        "tops": torch.stack(likely, dim=-1).long().tolist(),
     }
 
 

@@ -1,18 +1,18 @@
 """The recommended policy in a real run, held against what virtual ranks predicted of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.judge.predictions import moves, summarise
-from harness.plan.plan import BASELINE, COMPRESSED, Plan
-from harness.records.predictions import TextRecord, read_compared, read_predictions
+from harness.plan.plan import COMPRESSED, Plan
+from harness.records.predictions import read_compared
 from harness.records.run import write_record
 from harness.records.run_folder import ArmFolder, RunFolder
 from harness.run.display import Display
 from harness.run.pipeline import run
 from harness.study.build import build_study
-from harness.study.folder import RECOMMENDED, UNCOMPRESSED, StudyFolder, virtual_folder
+from harness.study.folder import StudyFolder
 from harness.study.model import Confirmation, StudyReport
 from harness.study.plan import StudyPlan, arm_name
 from harness.study.records import read_measured
@@ -57,40 +57,25 @@ def compare_with_run(virtual: ArmFolder, real: RunFolder, *, recommended: str, v
     """
     measured = next(one for one in read_measured(virtual.path) if one.name == recommended)
     compared = read_compared(real.arm(COMPRESSED).compared)
-    predicted = [text for text in measured.texts if text.text in compared]
+    predicted = [text for text in measured.texts if text.text in compared and compared[text.text].kl]
     seen = [compared[text.text] for text in predicted]
-    if not any(line.kl for line in seen):
+    if not seen:
         raise HarnessError("run and virtual ranks cannot be compared: no text was predicted by both")
+    pairs = list(zip(predicted, seen, strict=True))
     harm, run_harm = (summarise(moves(texts)).kl for texts in (predicted, seen))
-    pairs = {
-        "uncompressed": (read_virtual(virtual, UNCOMPRESSED), read_predictions(real.arm(BASELINE).predictions)),
-        "compressed": (read_virtual(virtual, RECOMMENDED), read_predictions(real.arm(COMPRESSED).predictions)),
-    }
     return Confirmation(
         run=str(real.path),
         verdict=verdict,
         predicted=harm,
         run_kl=run_harm,
-        difference={name: _largest(ours, theirs) for name, (ours, theirs) in pairs.items()},
+        difference={
+            "uncompressed": _largest((ours.baseline, theirs.baseline) for ours, theirs in pairs),
+            "compressed": _largest((ours.candidate, theirs.candidate) for ours, theirs in pairs),
+        },
         agrees=harm.low <= run_harm.mean <= harm.high,
     )
 
 
-def read_virtual(virtual: ArmFolder, name: str) -> list[TextRecord]:
-    """Return a policy's predictions by virtual ranks.
-
-    Raises:
-        HarnessError: They are missing.
-    """
-    return read_predictions(virtual_folder(virtual, name).predictions)
-
-
-def _largest(ours: Sequence[TextRecord], theirs: Sequence[TextRecord]) -> float:
-    """Return the largest difference of the log-probability of a token that follows, in nats, in texts of both."""
-    others = {record.text: record.logprobs for record in theirs}
-    return max(
-        abs(here - there)
-        for record in ours
-        if record.text in others
-        for here, there in zip(record.logprobs, others[record.text], strict=True)
-    )
+def _largest(columns: Iterable[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """Return the largest difference of the log-probability of a token that follows, in nats."""
+    return max(abs(here - there) for pair in columns for here, there in zip(*pair, strict=True))

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.records.run_folder import ArmFolder, RunFolder
+from harness.records.run_folder import RunFolder
 
 # The file of a server's measurements: see harness.study.records.
 MEASURED = "measured.jsonl"
-# What a real run is compared with.
-UNCOMPRESSED, RECOMMENDED = "uncompressed", "recommended"
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,3 @@ class StudyFolder(RunFolder):
     def part(self, key: str) -> Path:
         """What another host left of a part that it measured, as a folder of the study's own form."""
         return self.path / "parts" / key
-
-
-def virtual_folder(virtual: ArmFolder, name: str) -> ArmFolder:
-    """Return where a policy's predictions are kept as a run keeps them."""
-    return ArmFolder(virtual.path / "predictions" / name)

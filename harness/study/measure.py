@@ -17,8 +17,7 @@ from harness.records.samples import Sample, read_samples
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.serve.server import Start, running
-from harness.sglang_plugin.policy import Rule, parse
-from harness.study.folder import virtual_folder
+from harness.sglang_plugin.policy import parse
 from harness.study.measurements import UNCOMPRESSED_RULES
 from harness.study.plan import Measurement, StudyPlan
 from harness.study.records import Measured, add_measured
@@ -113,14 +112,6 @@ class Measurer:
             seconds=time.monotonic() - clock,
             dropped=dropped,
         )
-
-    def predictions(self, name: str, rules: Sequence[Rule], texts: FixedTexts) -> None:
-        """Have a policy's predictions read as a run reads them, into `predictions/NAME` of the server's folder."""
-        server = self._running()
-        server.under(rules, name, predictions=None)
-        folder = virtual_folder(self._folder, name)
-        folder.path.mkdir(parents=True)
-        server.ask(texts, range(texts.questions), folder)
 
     def _scored(self, server: VirtualServer, name: str) -> list[Sample]:
         assert self._task is not None  # noqa: S101 - only then is anything scored

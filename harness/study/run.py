@@ -4,23 +4,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from harness.ask.predictions import FixedTexts
 from harness.errors import HarnessError
 from harness.records.run import RunRecord, write_record
-from harness.records.run_folder import PRIVATE, ArmFolder
+from harness.records.run_folder import PRIVATE
 from harness.run.deadlines import Watch
 from harness.run.display import Display
 from harness.run.journal import Journal
 from harness.run.versions import harness_versions
-from harness.sglang_plugin.policy import parse
-from harness.study.build import build_study, policies, recommend
+from harness.study.build import build_study
 from harness.study.flow import study_ranks
-from harness.study.folder import RECOMMENDED, UNCOMPRESSED, StudyFolder
-from harness.study.measure import Measurer
-from harness.study.measurements import UNCOMPRESSED_RULES
+from harness.study.folder import StudyFolder
 from harness.study.model import StudyReport
-from harness.study.plan import StudyPlan, arm_name
-from harness.study.records import read_measured
+from harness.study.plan import StudyPlan
 from harness.study.setup import ReadyStudy, set_up_study
 from harness.study.write import write_study
 
@@ -58,8 +53,6 @@ def run_study(
         for ranks in plan.ranks:
             with ready.measurer(ranks, display, watch) as measurer:
                 study_ranks(plan, measurer, ranks, display)
-                if plan.confirm and ranks == plan.ranks[0]:
-                    _predict_for_confirmation(plan, measurer, folder.arm(arm_name(ranks)), ready.texts, display)
         journal.finished()
         report = build_study(folder)
         write_study(report, folder)
@@ -71,15 +64,3 @@ def run_study(
             raise HarnessError(f"{folder.path} cannot be written: {error}") from error
         raise
     return report, folder
-
-
-def _predict_for_confirmation(
-    plan: StudyPlan, measurer: Measurer, files: ArmFolder, texts: FixedTexts, display: Display
-) -> None:
-    """Have the recommended policy's predictions and the uncompressed ones read as a real run reads them."""
-    best = recommend(plan, policies(plan, read_measured(files.path), ("candidate", "mix")))
-    if best is None:
-        return
-    display.say(f"{best.name}: predictions to compare a real run with")
-    for name, rules in ((UNCOMPRESSED, UNCOMPRESSED_RULES), (RECOMMENDED, parse({"rules": best.policy}).rules)):
-        measurer.predictions(name, rules, texts)

@@ -105,7 +105,7 @@ class VirtualServer:
         for start in range(0, len(texts), BATCH):
             batch = texts[start : start + BATCH]
             self._check()
-            for answer in self._server.client.generate_many(batch, max_new_tokens=1, stop=()):
+            for answer in self._server.client.prefill_many(batch):
                 if isinstance(answer, RequestFailed):
                     self._server.check_alive()
                     raise HarnessError(f"policy {self._policy.name}: {answer}")

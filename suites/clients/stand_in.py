@@ -38,7 +38,7 @@ class Words(Handler):
         """Answer all prompts of a request as one pass over them, and one for each token of the longest answer."""
         began, bodies, several = time.monotonic(), *bodies_of(body)
         asked = sum(map(is_question, bodies))
-        found: list[Any] = [answer(each, compressed=self.server.compressed, mode="good") for each in bodies]
+        found: list[Any] = [answer(each, mode="good") for each in bodies]
         decoded = 1
         if asked and bodies[0]["sampling_params"]["max_new_tokens"] >= GENERATED:
             decoded = GENERATED

@@ -8,7 +8,7 @@ from typing import Any
 from harness.sglang_plugin.policy import SITES
 from harness.sglang_plugin.recorder import Log, Recorder
 from harness.sglang_plugin.settings import Settings
-from harness.sglang_plugin.study_folder import hash_tokens
+from harness.sglang_plugin.study_folder import TextsFile, hash_tokens
 from suites.faults.sglang_answers import UNCOMPRESSED
 
 TP = 2
@@ -30,6 +30,7 @@ class Ranks:
     def __init__(self, settings: Settings, *, flag: bool, fault: str, sglang: str = SGLANG) -> None:
         self.fault = fault
         self._settings = settings
+        self._texts = TextsFile(settings.dir)
         self._flag = flag
         self._compresses = flag != (fault in {"secretly-compressed", "secretly-plain"})
         self._lock = threading.Lock()
@@ -48,13 +49,17 @@ class Ranks:
 
     def predicted(self, tokens: list[int], after: float) -> None:
         """Write what the plugin finds of a fixed text: two tokens that can follow, the one that does less likely."""
+        self._texts.refresh()
+        if tuple(tokens) not in self._texts.texts:
+            return
         before, count = UNCOMPRESSED, len(tokens) - 1
         kl = math.exp(before) * (before - after) + (1 - math.exp(before)) * math.log(
             (1 - math.exp(before)) / (1 - math.exp(after))
         )
         found = {"kl": [kl] * count, "baseline": [before] * count, "candidate": [after] * count}
+        same = {"same_top": [True] * count, "tops": [[token, token] for token in tokens[1:]]}
         head = {"policy": 0, "text": hash_tokens(tokens), "reference": 0}
-        Log(self._settings.dir / "predictions.jsonl").write({**head, **found, "same_top": [True] * count})
+        Log(self._settings.dir / "predictions.jsonl").write({**head, **found, **same})
 
     def _write_locked(self, tokens: int, generated: int) -> None:
         with self._lock:

@@ -31,6 +31,7 @@ from suites.faults.sglang_answers import (
     is_known,
     is_question,
     is_refused,
+    piece,
     tokenize,
 )
 from suites.faults.signals import ACTIONS, Family
@@ -139,6 +140,8 @@ class Handler(Sending, BaseHTTPRequestHandler):
             if server.mode.what in SPOILED_TOKENS and not any(map(is_known, found)) and server.flushed:
                 found = [SPOILED_TOKENS[server.mode.what] for _ in found]
             self.reply({"tokens": found if isinstance(asked, list) else found[0]})
+        elif self.path == "/v1/detokenize":
+            self.reply({"text": [piece(token) for (token,) in body["tokens"]]})
         elif self.path.startswith("/flush_cache"):
             with server.lock:
                 server.flushed += 1
@@ -203,13 +206,12 @@ class Handler(Sending, BaseHTTPRequestHandler):
             os._exit(7)
         if mode.what == "fails-some" and not known and asked % 3 == 0:
             return {}, 500, reached
-        found = answer(body, compressed=server.compressed, mode=mode.what)
+        found = answer(body, mode=mode.what)
         if server.ranks:
             # Another's server, behind the port of ours, tells our folder nothing.
             for _ in range(1 if known else {"stranger": 0, "asked-by-others": 2}.get(mode.what, 1)):
                 server.ranks.answered(len(body["input_ids"]), found["meta_info"]["completion_tokens"])
-            if body.get("return_text_in_logprobs"):
-                server.ranks.predicted(body["input_ids"], following(compressed=server.compressed, mode=mode.what))
+            server.ranks.predicted(body["input_ids"], following(compressed=server.compressed, mode=mode.what))
         return found, 500 if mode.what == "fails-all" and reached else OK, reached
 
 

@@ -51,7 +51,7 @@ def is_true(text: str) -> bool:
     return text.endswith(" yes") if asked is None else (asked[2] == "yes") is (int(asked[1]) % 2 == 0)
 
 
-def answer(body: Answer, *, compressed: bool, mode: str) -> Answer:
+def answer(body: Answer, *, mode: str) -> Answer:
     """Answer one prompt; the known answer rightly, ` yes` to every choice, 7 to every sum."""
     tokens: list[int] = body["input_ids"]
     text = "".join(map(piece, tokens))
@@ -64,9 +64,7 @@ def answer(body: Answer, *, compressed: bool, mode: str) -> Answer:
         "cached_tokens": 0,
         "completion_tokens": generated,
     }
-    if body.get("return_text_in_logprobs"):
-        meta |= _predictions(tokens, body["top_logprobs_num"], compressed=compressed, mode=mode)
-    elif body.get("token_ids_logprob"):
+    if body.get("token_ids_logprob"):
         known = is_true(f"{text} yes") or not _EVEN.search(f"{text} yes")
         yes, no = (LIKELY, UNLIKELY) if known != (mode == "harmful") else (UNLIKELY, LIKELY)
         scores = {WORDS[" yes"]: yes, WORDS[" no"]: no}
@@ -91,22 +89,6 @@ def answer(body: Answer, *, compressed: bool, mode: str) -> Answer:
 def following(*, compressed: bool, mode: str) -> float:
     """Return the log-probability of the token that follows in a fixed text."""
     return -1.0 if compressed and mode != "unmoved" else UNCOMPRESSED
-
-
-def _predictions(tokens: list[int], top: int, *, compressed: bool, mode: str) -> Answer:
-    """The token that follows is the likeliest, less so with compression; the others share what is left."""
-    likely = following(compressed=compressed, mode=mode)
-    others = math.log((1 - math.exp(likely)) / (2 * top))
-    actual: list[list[Any]] = [[None, tokens[0], piece(tokens[0])]]
-    tops: list[Any] = [None]
-    for token in tokens[1:]:
-        actual.append([None if mode == "no-number" else likely, token, piece(token)])
-        tops.append([[likely, token, piece(token)], *([others, number, "?"] for number in range(1000, 999 + top))])
-    if mode == "other-tokens":
-        actual[-1][1] += 1
-    if mode == "short-top":
-        tops[-1].pop()
-    return {"input_token_logprobs": actual, "input_top_logprobs": tops}
 
 
 def _each_logprob(number: object) -> Callable[[Answer], Any]:

@@ -4,7 +4,7 @@ import pytest
 
 from harness.judge.predictions import Fidelity, PredictionShift, compare, moves
 from harness.records.predictions import CompareLine, TextPredictions, TextRecord
-from tests.answers import make_compared, make_predictions
+from tests.answers import make_line, make_text
 
 
 def overall(fidelity: Fidelity) -> PredictionShift:
@@ -13,14 +13,24 @@ def overall(fidelity: Fidelity) -> PredictionShift:
     return fidelity.overall
 
 
-def against(here: list[TextRecord], there: list[TextRecord], *, expected: int) -> Fidelity:
-    """Compare two arms, the second of whose servers compared all its texts."""
-    return compare(here, there, make_compared(here, there), expected=expected)
+def against(texts: list[TextRecord], *likely: float) -> Fidelity:
+    """Compare two arms that read the same texts: the other one's probability of what follows, of each or of all."""
+    each = likely * (len(texts) if len(likely) == 1 else 1) or (0.6,) * len(texts)
+    lines = [make_line(text, probability) for text, probability in zip(texts, each, strict=True)]
+    return of_lines(texts, lines)
+
+
+def of_lines(texts: list[TextRecord], lines: list[CompareLine]) -> Fidelity:
+    pieces = {token: f" {token}" for token in range(1, 21)}
+    return compare(texts, texts, {line.text: line for line in lines}, expected=len(texts), pieces=pieces)
+
+
+def some_texts(count: int, predictions: int = 3) -> list[TextRecord]:
+    return [make_text(f"boolq/{number}", predictions) for number in range(count)]
 
 
 def test_an_arm_against_itself() -> None:
-    texts = [make_predictions(f"boolq/{number}", 12) for number in range(10)]
-    found = against(texts, texts, expected=10)
+    found = against(some_texts(10, 12))
     shift = overall(found)
     assert (found.texts, found.failed, shift.predictions) == (10, 0, 120)
     assert (shift.kl.mean, shift.kl.low, shift.kl.high) == (0, 0, 0)
@@ -31,9 +41,7 @@ def test_an_arm_against_itself() -> None:
 
 
 def test_a_known_shift() -> None:
-    here = [make_predictions(f"boolq/{number}", 12) for number in range(10)]
-    there = [make_predictions(f"boolq/{number}", 12, likely=0.3) for number in range(10)]
-    shift = overall(against(here, there, expected=10))
+    shift = overall(against(some_texts(10, 12), 0.3))
     expected = 0.6 * log(2) + 0.4 * log(0.4 / 0.7)
     assert shift.kl.mean == pytest.approx(expected)
     assert shift.kl_percentiles == pytest.approx(dict.fromkeys(("50", "90", "99", "max"), expected))
@@ -44,11 +52,7 @@ def test_a_known_shift() -> None:
 def test_bounds_come_from_texts_not_from_tokens() -> None:
     def shift(texts: int, predictions: int) -> PredictionShift:
         # Every other text is moved, with all its tokens.
-        here = [make_predictions(f"boolq/{number}", predictions) for number in range(texts)]
-        there = [
-            make_predictions(f"boolq/{number}", predictions, likely=0.6 - number % 2 * 0.3) for number in range(texts)
-        ]
-        return overall(against(here, there, expected=texts))
+        return overall(against(some_texts(texts, predictions), *(0.6 - number % 2 * 0.3 for number in range(texts))))
 
     few, many = shift(8, 8), shift(32, 8)
     assert few.kl.low < few.kl.mean < few.kl.high
@@ -61,8 +65,8 @@ def test_bounds_come_from_texts_not_from_tokens() -> None:
 
 def test_positions_stand_apart() -> None:
     def predictions(count: int) -> dict[str, int]:
-        texts = [make_predictions(predictions=count)]
-        return {text: shift.predictions for text, shift in against(texts, texts, expected=1).positions.items()}
+        positions = against(some_texts(1, count)).positions
+        return {text: shift.predictions for text, shift in positions.items()}
 
     assert predictions(12) == {"token 0": 1, "tokens 1-7": 7, "from token 8": 4}
     assert predictions(4) == {"token 0": 1, "tokens 1-7": 3}
@@ -70,28 +74,29 @@ def test_positions_stand_apart() -> None:
 
 @pytest.mark.parametrize(("at", "name"), [(0, "token 0"), (1, "tokens 1-7"), (7, "tokens 1-7"), (8, "from token 8")])
 def test_a_shift_is_counted_where_it_happens(at: int, name: str) -> None:
-    logprobs = [log(0.3 if position == at else 0.6) for position in range(12)]
-    there = make_predictions(predictions=12, logprobs=logprobs)
-    found = against([make_predictions(predictions=12)], [there], expected=1)
+    text = make_text(predictions=12)
+    found = of_lines([text], [make_line(text, *(0.3 if position == at else 0.6 for position in range(12)))])
     assert [entry for entry, shift in found.positions.items() if shift.kl_percentiles["max"] > 1e-9] == [name]
     assert [(entry.text, entry.position) for entry in found.worst if entry.kl > 1e-9] == [("boolq/0", at)]
 
 
 def test_the_most_likely_token_changes() -> None:
-    there = make_predictions(logprobs=[log(0.6), log(0.3), log(0.6)], best=[" one", " two", " one"])
-    found = against([make_predictions()], [there], expected=1)
+    text = make_text()
+    line = make_line(text, 0.6, 0.3, 0.6, changed=[1])
+    found = of_lines([text], [line])
     assert overall(found).same_top.mean == pytest.approx(2 / 3)
     worst = found.worst[0]
-    assert (worst.position, worst.before, worst.follows, worst.token) == (1, " 1", " 2", 1)
-    assert (worst.baseline, worst.other) == (" one", " two")
+    assert (worst.position, worst.before, worst.follows, worst.token) == (1, " 1", " 2", 2)
+    assert (worst.baseline, worst.other) == (" 1", " 2")
+    # A token whose text nobody told is named by its number.
+    unknown = compare([text], [text], {line.text: line}, expected=1).worst[0]
+    assert (unknown.before, unknown.follows, unknown.other) == ("[1]", "[2]", "[2]")
 
 
 def test_a_text_that_the_server_did_not_compare_is_a_fault() -> None:
-    texts = [make_predictions("boolq/0"), make_predictions("boolq/1"), make_predictions("boolq/2")]
-    lines = make_compared(texts, texts)
-    del lines[texts[0].token_hash]
+    texts = some_texts(3)
     said = CompareLine(policy=0, text=texts[1].token_hash, not_measured="it came in two parts")
-    found = compare(texts, texts, {**lines, texts[1].token_hash: said}, expected=3)
+    found = of_lines(texts, [said, make_line(texts[2])])
     assert found.faults == [
         "the compressed arm's server did not compare boolq/0: nothing of it was written",
         "the compressed arm's server did not compare boolq/1: it came in two parts",
@@ -100,9 +105,7 @@ def test_a_text_that_the_server_did_not_compare_is_a_fault() -> None:
 
 
 def test_each_text_stands_by_itself_too() -> None:
-    here = [make_predictions("boolq/0", 4), make_predictions("boolq/1", 12)]
-    there = [make_predictions("boolq/0", 4, likely=0.3), make_predictions("boolq/1", 12)]
-    found = against(here, there, expected=2)
+    found = against([make_text("boolq/0", 4), make_text("boolq/1", 12)], 0.3, 0.6)
     assert [(text.text, text.predictions) for text in found.by_text] == [("boolq/0", 4), ("boolq/1", 12)]
     moved, unmoved = found.by_text
     assert (unmoved.kl, unmoved.same_top, unmoved.loglikelihood) == (0, 1, 0)
@@ -117,45 +120,41 @@ def test_rounding_leaves_no_negative_divergence() -> None:
 
 
 def test_texts_that_cannot_be_compared_are_faults() -> None:
-    one, two = make_predictions("boolq/0"), make_predictions("boolq/1")
-    assert against([one, two], [one], expected=2).faults == [
+    one, two = some_texts(2)
+    lines = {text.token_hash: make_line(text) for text in (one, two)}
+    assert compare([one, two], [one], lines, expected=2).faults == [
         "1 of 2 texts are missing in the compressed arm",
         "1 texts are in one arm only, the first is boolq/1",
     ]
-    other_tokens = make_predictions("boolq/1", tokens=[9, 1, 1, 2])
-    assert against([one, two], [one, other_tokens], expected=2).faults == [
+    other_tokens = make_text("boolq/1", tokens=[9, 1, 1, 2])
+    assert compare([one, two], [one, other_tokens], lines, expected=2).faults == [
         "the tokens of boolq/1 differ between the arms"
     ]
-    other_text = make_predictions("boolq/1", text_hash="another")
-    lines = make_compared([one, two], [one, other_text])
+    other_text = make_text("boolq/1", text_hash="another")
     found = compare([one, two], [one, other_text], lines, expected=2, names=("baseline", "baseline-again"))
     assert found.faults == ["boolq/1 is another text in the baseline-again arm"]
     assert found.texts == 1
-    nothing = against([], [], expected=2)
+    nothing = compare([], [], {}, expected=2)
     assert (nothing.overall, nothing.positions, nothing.worst) == (None, {}, [])
     assert len(nothing.faults) == 2
 
 
 def test_a_failed_request_is_counted_and_no_prediction() -> None:
+    one, two = some_texts(2)
     broken = TextRecord(text="boolq/1", text_hash="hash of boolq/1", error="HTTP 500")
-    found = against(
-        [make_predictions("boolq/0"), make_predictions("boolq/1")], [make_predictions("boolq/0"), broken], expected=2
-    )
+    found = compare([one, two], [one, broken], {one.token_hash: make_line(one)}, expected=2)
     assert (found.texts, found.failed, found.faults) == (1, 1, [])
 
 
 def test_only_so_many_outliers_the_farthest_first() -> None:
-    here = make_predictions(predictions=20)
-    logprobs = [log(0.6 - 0.01 * position) for position in range(20)]
-    there = make_predictions(predictions=20, logprobs=logprobs)
-    found = against([here], [there], expected=1)
+    text = make_text(predictions=20)
+    found = of_lines([text], [make_line(text, *(0.6 - 0.01 * position for position in range(20)))])
     assert [entry.position for entry in found.worst] == list(range(19, 9, -1))
     assert found.worst[0].before == "".join(f" {number}" for number in range(12, 20))
 
 
 def test_the_same_numbers_again() -> None:
-    here = [make_predictions(f"boolq/{number}", 9) for number in range(9)]
-    there = [make_predictions(f"boolq/{number}", 9, likely=0.6 - 0.01 * number) for number in range(9)]
-    found = against(here, there, expected=9)
-    assert against(here, there, expected=9) == found
+    likely = [0.6 - 0.01 * number for number in range(9)]
+    found = against(some_texts(9, 9), *likely)
+    assert against(some_texts(9, 9), *likely) == found
     assert Fidelity.model_validate_json(found.model_dump_json()) == found

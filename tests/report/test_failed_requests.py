@@ -4,7 +4,7 @@ import pytest
 
 from harness.config.thresholds import Threshold
 from harness.plan.plan import Plan
-from harness.records.predictions import TextRecord, read_predictions
+from harness.records.predictions import CompareLine
 from harness.records.run_folder import RunFolder
 from harness.report.build import build_report
 from harness.serve.answers import NoNumbers
@@ -77,10 +77,11 @@ def test_a_compressed_arm_without_numbers_fails_and_a_baseline_without_them_is_a
 
 def test_texts_without_numbers_fail(plan: Plan) -> None:
     folder = finished(plan)
-    file = folder.arm("compressed").predictions
-    first = read_predictions(file)[0]
-    broken = TextRecord(text=first.text, text_hash=first.text_hash, error=str(NoNumbers("token 5", None)))
-    file.write_text(broken.model_dump_json() + "\n" + "".join(file.read_text().splitlines(keepends=True)[1:]))
+    file = folder.arm("compressed").compared
+    first, *others = file.read_text().splitlines(keepends=True)
+    text = CompareLine.model_validate_json(first).text
+    broken = CompareLine(policy=0, text=text, not_measured="its predictions are no numbers", no_numbers=True)
+    file.write_text(broken.model_dump_json() + "\n" + "".join(others))
     verdict, _, why = reasons(folder)
     assert verdict == "ERROR"
     assert "beside that, FAIL: fidelity: the compressed arm gives no numbers for 1 of 64 texts" in why

@@ -34,7 +34,7 @@ def test_the_fixed_texts_predictions_are_compared(plan: Plan) -> None:
     text = folder.markdown.read_text()
     assert "| all | 768 | 0.192 (0.192 to 0.192) |" in text
     assert "| gsm8k/9 | " not in text
-    assert "| boolq/0 | 0 | `''` | `' 1'` | 0.192 | `' one'` | `' one'` |" in text
+    assert "| boolq/0 | 0 | `''` | `' 1'` | 0.192 | `' 1'` | `' 1'` |" in text
 
 
 def test_predictions_of_a_baseline_and_its_double(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from harness.records.run_folder import ArmFolder
 from harness.records.samples import write_samples
 from harness.run import arms, pipeline
 from harness.run.display import Display
-from tests.answers import failed, make_choice, make_predictions
+from tests.answers import failed, make_choice, make_text
 
 pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
 MakePlan = Callable[..., Plan]
@@ -59,7 +59,7 @@ def test_of_failed_requests_no_more_is_read_than_a_batch_added(tmp_path: Path) -
     write_samples(folder.samples("boolq"), [failed(make_choice(0)), make_choice(1)])
     of_task, of_texts = arms.new_answers(folder, "boolq"), arms.new_answers(folder, FIDELITY)
     write_samples(folder.samples("boolq"), [failed(make_choice(2)), make_choice(3)])
-    write_lines(folder.predictions, [make_predictions("boolq/0"), failed_text()])
+    write_lines(folder.predictions, [make_text("boolq/0"), failed_text()])
     assert [answer["error"] for answer in of_task.read()] == ["HTTP 500", None]
     assert [answer["error"] for answer in of_texts.read()] == [None, "HTTP 500"]
 

@@ -275,17 +275,13 @@ def test_that_their_common_beginning_could_not_be_prefilled_is_told_by_the_promp
     assert client.traffic.uncertain == SHARED_PREFIX
 
 
-def test_what_is_short_or_alone_or_predicted_token_by_token_is_not_prefilled_before(
-    asked: Asked, client: Client
-) -> None:
+def test_what_is_short_or_alone_is_not_prefilled_before(asked: Asked, client: Client) -> None:
     asked.answer = lambda _body: 503
     client.generate_many(
         [[*range(SHARED_PREFIX - 1), question] for question in (10**6, 10**6 + 1)], max_new_tokens=3, stop=[]
     )
     client.generate_many([list(range(SHARED_PREFIX))], max_new_tokens=3, stop=[])
-    # A token in the cache is not predicted again.
-    client.predict_many([list(range(SHARED_PREFIX)), list(range(SHARED_PREFIX + 1))], top=2)
-    assert len(asked.requests) == 3
+    assert len(asked.requests) == 2
 
 
 def test_one_prompt_is_sent_as_one_and_its_failure_raised(asked: Asked, client: Client) -> None:
@@ -363,29 +359,30 @@ def test_questions_of_both_forms_keep_their_places(asked: Asked, client: Client)
     assert len(asked.requests) == 2
 
 
-def test_predictions_are_of_every_token_but_the_first(asked: Asked, client: Client) -> None:
-    asked.answer = lambda _body: generated(
-        "",
-        input_token_logprobs=[[None, 1, "a"], [-0.5, 2, "b"], [-0.7, 3, "c"]],
-        input_top_logprobs=[None, [[-0.5, 2, "b"], [-2.0, 9, "z"]], [[-0.1, 8, "y"], [-0.7, 3, "c"]]],
-    )
-    [predictions] = client.predict_many([[1, 2, 3]], top=2)
-    assert not isinstance(predictions, RequestFailed)
-    assert [(found.actual.token, found.actual.logprob, found.actual.piece) for found in predictions] == [
-        (2, -0.5, "b"),
-        (3, -0.7, "c"),
-    ]
-    assert [[entry.token for entry in found.top] for found in predictions] == [[2, 9], [8, 3]]
-    [body] = asked.bodies
-    assert (body["top_logprobs_num"], body["sampling_params"]["max_new_tokens"]) == (2, 0)
-
-
-def test_what_sglang_takes_once_for_all_texts_is_sent_once(asked: Asked, client: Client) -> None:
+def test_texts_are_prefilled_whole_from_an_empty_cache(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: [generated("a"), generated("b")]
+    shared = list(range(SHARED_PREFIX))
+    answers = client.prefill_many([[*shared, 10**6], [*shared, 10**6 + 1]])
+    assert not any(isinstance(answer, RequestFailed) for answer in answers)
+    assert [path.partition("?")[0] for _, path, _ in asked.requests] == ["/flush_cache", "/generate"]
+    assert asked.bodies[1]["input_ids"] == [[*shared, 10**6], [*shared, 10**6 + 1]]
     asked.answer = lambda _body: 500
-    client.predict_many([[1, 2], [3, 4]], top=2)
-    [body] = asked.bodies
-    assert body["return_text_in_logprobs"] is True
-    assert body["return_logprob"] == [True, True]
+    assert all(isinstance(answer, RequestFailed) for answer in client.prefill_many([[1], [2]]))
+    # Where the cache cannot be emptied, nothing is asked.
+    assert len(asked.requests) == 3
+
+
+def test_tokens_are_told_as_text_each_by_itself(asked: Asked, client: Client) -> None:
+    asked.answer = lambda _body: {"text": [" a", "b"]}
+    assert client.pieces([7, 9]) == [" a", "b"]
+    assert asked.bodies == [{"tokens": [[7], [9]], "skip_special_tokens": False}]
+
+
+@pytest.mark.parametrize("found", [[" a"], " ab", [" a", None], ["a", "\ud800"]])
+def test_what_are_no_texts_of_tokens_is_refused(asked: Asked, client: Client, found: object) -> None:
+    asked.answer = lambda _body: {"text": found}
+    with pytest.raises(RequestFailed, match="malformed"):
+        client.pieces([7, 9])
 
 
 def test_an_answer_without_end_is_cut_off(asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from math import nan
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -105,6 +106,7 @@ def expected(text: tuple[int, ...], noise: float) -> dict[str, Tensor]:
         "baseline": baseline[rows, following],
         "candidate": candidate[rows, following],
         "same_top": baseline.argmax(dim=-1) == candidate.argmax(dim=-1),
+        "tops": torch.stack([baseline.argmax(dim=-1), candidate.argmax(dim=-1)], dim=-1),
     }
 
 
@@ -127,6 +129,7 @@ def test_each_text_of_a_prefill_is_compared_over_the_whole_vocabulary(
             for name in ("kl", "baseline", "candidate"):
                 assert line[name] == pytest.approx(want[name].tolist(), rel=1e-4, abs=1e-6)
             assert line["same_top"] == want["same_top"].tolist()
+            assert line["tops"] == want["tops"].tolist()
     for line in prefill(COMPARE, *TEXTS):
         assert line["kl"] == [0.0] * len(line["kl"])
         assert all(line["same_top"])
@@ -149,6 +152,18 @@ def test_a_reference_of_another_model_is_refused(prefill: Prefill, tmp_path: Pat
     torch.save({**torch.load(file), "hidden": states(TEXTS[0])[:, :4]}, file)
     (line,) = prefill(COMPARE, TEXTS[0])
     assert "another model" in line["not_measured"]
+
+
+def test_what_is_no_number_is_said_and_of_whom(prefill: Prefill) -> None:
+    prefill(KEEP, TEXTS[0])
+    (line,) = prefill(COMPARE, TEXTS[0], noise=nan)
+    assert line["no_numbers"]
+    assert line["not_measured"] == "its predictions are no numbers from token 0 on"
+    assert "kl" not in line
+    prefill(KEEP, TEXTS[0], noise=nan)
+    (line,) = prefill(COMPARE, TEXTS[0])
+    assert not line["no_numbers"]
+    assert line["not_measured"] == "the reference's predictions are no numbers from token 0 on"
 
 
 def test_decode_other_prompts_and_other_policies_leave_nothing(prefill: Prefill) -> None:
