@@ -1,6 +1,5 @@
 """The environments of noxfile.py's sessions, made once: what installs there, and what runs there."""
 
-import ast
 import fcntl
 import hashlib
 import os
@@ -17,6 +16,7 @@ from nox.command import CommandFailed
 
 from harness.places import cache as cache_folder
 from harness.prepare.unused import note_use
+from pip_settings import in_words_of_uv, pip_settings
 
 ROOT = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / ".nox"
@@ -38,14 +38,6 @@ UV_INSTALL = ("-m", "uv", "pip", "install", "--quiet", "--index-strategy=unsafe-
 # Compiling all 33,000 modules takes a minute and more of two cores, a fifth of them are ever imported, and Python
 # keeps what it compiles; where it may not, each start would compile them again.
 UV_COMPILE = ("--compile-bytecode",)
-UV_OPTIONS = {
-    "index-url": "--default-index",
-    "extra-index-url": "--index",
-    "find-links": "--find-links",
-    "constraint": "--constraint",
-    "trusted-host": "--allow-insecure-host",
-}
-UV_VARIABLES = {"cert": "SSL_CERT_FILE", "timeout": "UV_HTTP_TIMEOUT", "default-timeout": "UV_HTTP_TIMEOUT"}
 PASS, ERROR = 0, 3
 
 
@@ -134,9 +126,11 @@ def environment(session: nox.Session, name: str) -> Path:
 def environments_folder() -> Path:
     """Return where environments are made: .nox, or what checkouts with the same locks and Python share.
 
-    That is in the folder that HARNESS_CACHE names, unless it can be read only.
+    That is in the folder that HARNESS_CACHE names, unless it can be read only, or this checkout has its own already.
     """
-    if not os.environ.get("HARNESS_CACHE"):
+    own = ENVIRONMENTS / "server-cpu"
+    # What leads to another environment, as a release's does, would lead all who share it to this checkout's own.
+    if not os.environ.get("HARNESS_CACHE") or (own.exists() and not own.is_symlink()):
         return ENVIRONMENTS
     files = (file for file in REQUIREMENTS.rglob("*") if file.is_file())
     folder = cache_folder() / SHARED / name_of(f"{sys.version} {sys.base_prefix}\n".encode(), files)
@@ -221,26 +215,6 @@ def fetch(session: nox.Session, python: Path, *arguments: str) -> None:
             return
         session.log("uv could not install these: pip tries it")
     must_run(session, python, *PIP_INSTALL, *arguments)
-
-
-def pip_settings(listed: str) -> dict[str, str]:
-    """Return what pip is told, of what `pip config list` prints: files first, the environment above them."""
-    found = [line.partition("=") for line in listed.splitlines() if "=" in line]
-    sections = ("global", "install", ":env:")
-    return {
-        key.partition(".")[2]: str(ast.literal_eval(value))
-        for section in sections
-        for key, _, value in found
-        if key.partition(".")[0] == section
-    }
-
-
-def in_words_of_uv(settings: dict[str, str]) -> tuple[list[str], dict[str, str]]:
-    """Return the options and variables by which uv is told what pip is told."""
-    options = [f"{option}={value}" for name, option in UV_OPTIONS.items() for value in settings.get(name, "").split()]
-    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        options.append("--no-index")
-    return options, {variable: settings[name] for name, variable in UV_VARIABLES.items() if name in settings}
 
 
 def prepare_plugin(session: nox.Session) -> None:

@@ -107,7 +107,6 @@ def _study(
         reports=reports or default_reports(suite),
         ranks=split_ranks(ranks),
         codecs=split_list(codecs) if codecs is not None else None,
-        confirm=confirm,
         **chosen,
     )
     content, accepted = load(suite, thresholds=thresholds)

@@ -46,7 +46,6 @@ class StudyOptions(Strict):
         sites: Whether sites are measured and mixes looked for.
         budget_kl: Nats a token.
         questions: Of the scored task.
-        confirm: Whether the recommended policy is to be confirmed by a real run.
         link: What joins the ranks.
         prefill: Tokens of the prefill whose time is predicted.
     """
@@ -63,7 +62,6 @@ class StudyOptions(Strict):
     sites: bool = True
     budget_kl: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.002
     questions: Annotated[int, Field(ge=0)] = 8
-    confirm: bool = False
     link: str = "nvlink4"
     prefill: Positive = 8192
 
@@ -140,7 +138,6 @@ def make_study(
         tasks=tasks if options.questions or (fidelity and fidelity.tasks) else {},
         scored_task=scored,
         questions=min(options.questions, tasks[scored].questions),
-        confirm=options.confirm,
         link=options.link,
         prefill=options.prefill,
         arms=[

@@ -117,7 +117,6 @@ class StudyPlan(Strict):
         tasks: The tasks of whose questions fixed texts are made, and that on which candidates are scored.
         scored_task: That one.
         questions: How many of its questions every candidate is scored on; 0 for none.
-        confirm: Whether what a real run is compared with is measured too.
         link: What joins the ranks, for the times that are predicted; as `find_link` takes it.
         prefill: Tokens of the prefill whose time is predicted.
         arms: The server for each number of virtual ranks.
@@ -147,7 +146,6 @@ class StudyPlan(Strict):
     tasks: dict[str, TaskPlan]
     scored_task: str
     questions: int
-    confirm: bool
     link: str
     prefill: int
     arms: list[Arm]

@@ -15,6 +15,7 @@ from nox.command import CommandFailed
 
 import environments
 from harness.prepare.unused import UNUSED_S
+from pip_settings import in_words_of_uv, pip_settings
 
 LISTED = """\
 :env:.cert='/etc/ssl/own.pem'
@@ -57,7 +58,7 @@ def has_uv(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
 
 
 def test_uv_is_told_what_pip_is_told() -> None:
-    options, env = environments.in_words_of_uv(environments.pip_settings(LISTED))
+    options, env = in_words_of_uv(pip_settings(LISTED))
     assert options == [
         "--default-index=https://mirror.example/simple",
         "--index=https://mirror.example/one",
@@ -70,7 +71,7 @@ def test_uv_is_told_what_pip_is_told() -> None:
 
 
 def test_a_pip_that_is_told_nothing_tells_uv_nothing() -> None:
-    assert environments.in_words_of_uv(environments.pip_settings("\n")) == ([], {})
+    assert in_words_of_uv(pip_settings("\n")) == ([], {})
 
 
 @pytest.mark.parametrize("hashed", [True, False])
@@ -231,6 +232,19 @@ def test_a_checkout_keeps_its_own_environments_and_gets_them_back(
     assert environments.server_cpu_environment(sessions[2]) == checkout / ".nox" / "server-cpu" / "bin" / "python"
     assert not (checkout / ".nox" / "server-cpu").is_symlink()
     assert again.made() == 1
+
+
+def test_what_leads_to_a_checkouts_own_server_is_not_shared(
+    checkout: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path_factory.mktemp("kept")
+    sessions: list[Any] = [Commands(), Commands()]
+    environments.server_cpu_environment(sessions[0])
+    monkeypatch.setenv("HARNESS_CACHE", str(kept))
+    release = environments.older_releases()[0]
+    python = environments.release_environment(sessions[1], release)
+    assert python == checkout / ".nox" / f"sglang-{release}" / "bin" / "python"
+    assert not list(kept.iterdir())
 
 
 def test_a_cache_that_can_only_be_read_holds_no_environments(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:

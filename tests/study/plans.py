@@ -26,7 +26,6 @@ def study_plan(*, ranks: list[int] | None = None, budget_kl: float = 0.002) -> S
         tasks={},
         scored_task="boolq",
         questions=0,
-        confirm=False,
         link="pcie5",
         prefill=8192,
         arms=[],
