@@ -199,8 +199,11 @@ def tests(session: nox.Session) -> None:
     fleets = [path for path in paths if path.startswith(FLEET_TESTS)]
     harness = [path for path in paths if path not in (*servers, *fleets)]
     # A server takes all cores, but half of its time it starts, on one of them: two at once are a third faster.
-    shared, pair = ((f"-n{processes}", "--dist=loadfile") for processes in (os.cpu_count(), 2))
-    parts = [()] if session.posargs else [("-m", "server", "--durations=12", *pair), ("-m", "not server", *shared)]
+    pair = ("-n2", "--dist=loadfile")
+    shared = (f"-n{os.cpu_count()}", "--dist=loadfile")
+    # These wait half of their time, for processes that they start.
+    waiting = (f"-n{2 * (os.cpu_count() or 1)}", "--dist=worksteal")
+    parts = [()] if session.posargs else [("-m", "server", "--durations=12", *pair), ("-m", "not server", *waiting)]
     env = harness_env(server)
     codes = [
         run(session, python, "-m", "pytest", *harness, *own, *part, *options, env=env) for part in parts if harness

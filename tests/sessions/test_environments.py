@@ -127,7 +127,8 @@ class Commands:
             folder = Path(command[-1])
             (folder / "bin").mkdir(parents=True)
             (folder / "bin" / "python").touch()
-            (folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}").mkdir(parents=True)
+            library = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+            (library / "site-packages").mkdir(parents=True)
         for target in (word.removeprefix("--target=") for word in command if word.startswith("--target=")):
             (Path(target) / "harness").mkdir(parents=True)
         return ""
