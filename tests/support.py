@@ -141,5 +141,4 @@ def start_of(plan: Plan) -> Start:
         known_answer=plan.known_answer,
         start_timeout_s=plan.start_timeout_s,
         request_timeout_s=plan.request_timeout_s,
-        port=plan.port,
     )

@@ -22,7 +22,7 @@ from harness.plan.options import Options
 from harness.prepare.data import prepare
 from harness.run import pipeline
 from harness.run.display import Display
-from harness.serve.server import MARK
+from harness.serve.guarded import MARK
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("server_python", "no_strays")]
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ from harness.plan.plan import Arm
 from harness.records.run import ArmRecord
 from harness.run.checkpoint import restore
 from harness.run.setup import Ready
-from harness.serve.server import Begun, begun, end_left_behind
+from harness.serve.guarded import Begun, begun, end_left_behind
 from harness.sglang_plugin.study_folder import write_policy
 
 

@@ -27,8 +27,8 @@ WHERE = {
     "harness.serve.connection.Connection.ask": HTTP,
     "harness.ask.lm_eval_task.write_samples": RECORDS,
     "harness.ask.lm_eval_task.LmEvalTask.ask": LM_EVAL,
-    "harness.run.arms.write_record": RECORDS,
-    "harness.run.arms.sizes_on_disk": RECORDS,
+    "harness.run.running_arm.write_record": RECORDS,
+    "harness.run.asking.sizes_on_disk": RECORDS,
     "harness.run.rank_logs.RankLogs.wait_for": LOGS,
 }
 

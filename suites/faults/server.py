@@ -91,7 +91,7 @@ class Server(ThreadingHTTPServer):
         self.flushed = 0
         self.family = Family.mine()
         settings = Settings.from_env(os.environ)
-        self.ranks = settings and Ranks(settings, flag=compressed, fault=mode.what)
+        self.ranks = Ranks(settings, flag=compressed, fault=mode.what) if settings else None
         self.lock = threading.Lock()
         self.allow_reuse_port = mode.what == "hands-over"
         super().__init__(("127.0.0.1", port), Handler)

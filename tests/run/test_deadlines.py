@@ -11,7 +11,7 @@ from harness.records.predictions import FIDELITY, TextRecord
 from harness.records.run import write_lines
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import write_samples
-from harness.run import arms, pipeline
+from harness.run import asking, pipeline
 from harness.run.display import Display
 from tests.answers import failed, make_choice, make_text
 
@@ -57,7 +57,7 @@ def test_failures_that_are_not_in_a_row_give_nothing_up(fake_plan: MakePlan, dis
 def test_of_failed_requests_no_more_is_read_than_a_batch_added(tmp_path: Path) -> None:
     folder = ArmFolder(tmp_path)
     write_samples(folder.samples("boolq"), [failed(make_choice(0)), make_choice(1)])
-    of_task, of_texts = arms.new_answers(folder, "boolq"), arms.new_answers(folder, FIDELITY)
+    of_task, of_texts = asking.new_answers(folder, "boolq"), asking.new_answers(folder, FIDELITY)
     write_samples(folder.samples("boolq"), [failed(make_choice(2)), make_choice(3)])
     write_lines(folder.predictions, [make_text("boolq/0"), failed_text()])
     assert [answer["error"] for answer in of_task.read()] == ["HTTP 500", None]

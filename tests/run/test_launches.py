@@ -12,8 +12,8 @@ from harness.run import launches, pipeline
 from harness.run.display import Display
 from harness.run.launches import Launches
 from harness.run.setup import Ready, set_up
-from harness.serve import server
-from harness.serve.server import Begun
+from harness.serve import guarded
+from harness.serve.guarded import Begun
 
 pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
 MakePlan = Callable[..., Plan]
@@ -62,7 +62,7 @@ def test_each_arm_of_a_run_is_begun_once_and_the_next_beside_the_first(
 
     def note(arm: Arm, log: Path, *, port: int | None, held: bool) -> AbstractContextManager[Begun]:
         begun.append((arm.name, held))
-        return server.begun(arm, log, port=port, held=held)
+        return guarded.begun(arm, log, port=port, held=held)
 
     monkeypatch.setattr(launches, "begun", note)
     report = pipeline.run(fake_plan(), display)

@@ -15,7 +15,7 @@ from harness.records.questions import read_prompts
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
 from harness.report.build import build_report
-from harness.run import arms, pipeline
+from harness.run import arms, asking, pipeline, running_arm
 from harness.run.display import Display
 from tests.support import run_folder
 
@@ -132,7 +132,7 @@ def test_a_compressed_arm_that_lost_its_mind_fails(fake_plan: MakePlan, display:
 def test_a_compressed_arm_without_proof_is_an_error_before_any_task_runs(
     fake_plan: MakePlan, display: Display, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arms, "PROOF_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(running_arm, "PROOF_TIMEOUT_S", 0.3)
     plan = fake_plan()
     # Its plugin writes elsewhere: as good as no plugin.
     elsewhere = {**plan.arms[1].env, "HARNESS_PLUGIN_DIR": str(Path(plan.folder) / "nowhere")}
@@ -166,7 +166,7 @@ def test_a_file_size_limit_while_requests_are_written_is_an_error(fake_plan: Mak
 
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        original = arms.ask
+        original = asking.ask
 
         def limited(*arguments: object) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (1500, hard))

@@ -19,10 +19,10 @@ from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
 from harness.report.build import build_report
 from harness.report.model import Report
-from harness.run import arms, pipeline
+from harness.run import arms, asking, pipeline
 from harness.run.display import Display
 from harness.run.journal import plan_to_resume
-from harness.serve.server import end, end_left_behind
+from harness.serve.guarded import end, end_left_behind
 from tests.support import run_folder, write_model
 
 pytestmark = pytest.mark.usefixtures("no_sglang", "no_strays")
@@ -198,7 +198,7 @@ def test_the_report_is_there_before_the_servers_end(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(arms, "ask", interrupted)
-    monkeypatch.setattr("harness.serve.server.end", noting(seen, run_folder(plan).report))
+    monkeypatch.setattr("harness.serve.guarded.end", noting(seen, run_folder(plan).report))
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(plan, display)
     # The baseline's, and that of the arm that waits.
@@ -243,7 +243,7 @@ def test_a_run_whose_disk_was_full_goes_on_when_there_is_room(
 ) -> None:
     plan, unbroken = make("run"), make("unbroken")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    original = arms.ask_leg
+    original = asking.ask_leg
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     def limited(*arguments: object, **named: object) -> None:
@@ -255,7 +255,7 @@ def test_a_run_whose_disk_was_full_goes_on_when_there_is_room(
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(arms, "ask_leg", limited)
+            patch.setattr(asking, "ask_leg", limited)
             broken = pipeline.run(plan, display)
     finally:
         signal.signal(signal.SIGXFSZ, handler)

@@ -16,10 +16,11 @@ from harness.plan.plan import Plan
 from harness.records.run import RUNNING, ArmRecord, Checkpoint, RunRecord, Traffic, read_record, write_record
 from harness.records.run_folder import ArmFolder
 from harness.records.time_spent import Passes, Span, Spent
-from harness.run.arms import RunningArm, ask_leg
+from harness.run.asking import ask_leg
 from harness.run.deadlines import Watch
 from harness.run.journal import opened
 from harness.run.rank_logs import RankLogs
+from harness.run.running_arm import RunningArm
 from harness.serve.client import Client
 from harness.serve.server import Server
 from harness.serve.waiting import Waiting

@@ -92,59 +92,6 @@ def test_a_server_that_says_nothing_in_time_is_a_failure(asked: Asked) -> None:
     silent.set()
 
 
-@pytest.mark.parametrize("special", [True, False])
-def test_texts_become_tokens_with_the_special_ones_or_without(asked: Asked, client: Client, *, special: bool) -> None:
-    asked.answer = lambda _body: {"tokens": [1, 2]}
-    assert client.tokenize("a text", special=special) == [1, 2]
-    assert asked.bodies == [{"prompt": "a text", "add_special_tokens": special}]
-
-
-def letters(body: Body) -> Body:
-    """Give each letter a token, as SGLang does for one text or a list of them."""
-    prompt = body["prompt"]
-    return {
-        "tokens": [list(map(ord, text)) for text in prompt] if isinstance(prompt, list) else list(map(ord, prompt))
-    }
-
-
-def test_many_texts_become_tokens_in_one_request(asked: Asked, client: Client) -> None:
-    asked.answer = letters
-    assert client.tokenize_many(["ab", "", "c"], special=False) == [[97, 98], [], [99]]
-    assert asked.bodies == [{"prompt": ["ab", "", "c"], "add_special_tokens": False}]
-    assert client.tokenize_many([]) == []
-    assert len(asked.requests) == 1
-
-
-def test_more_letters_than_a_server_should_wait_for_go_out_in_several(
-    asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.serve.client.TOKENIZED_AT_ONCE", 4)
-    asked.answer = letters
-    texts = ["abc", "d", "e", "a long one", "f"]
-    assert client.tokenize_many(texts) == [list(map(ord, text)) for text in texts]
-    assert [body["prompt"] for body in asked.bodies] == [["abc", "d"], ["e"], ["a long one"], ["f"]]
-
-
-@pytest.mark.parametrize(
-    "refusal", [400, "no JSON", {"tokens": [[1]]}, {"tokens": [[1], [2.5]]}, {"tokens": [[1], 2]}]
-)
-def test_texts_that_are_refused_together_are_blamed_alone(asked: Asked, client: Client, refusal: object) -> None:
-    asked.answer = lambda body: (
-        refusal if isinstance(body["prompt"], list) or body["prompt"] == "b" else letters(body)
-    )
-    first, second = client.tokenize_many(["a", "b"])
-    assert first == [97]
-    assert isinstance(second, RequestFailed)
-    assert [body["prompt"] for body in asked.bodies] == [["a", "b"], "a", "b"]
-
-
-def test_texts_that_got_no_answer_are_not_asked_again(asked: Asked, client: Client) -> None:
-    asked.answer = lambda _body: 500
-    found = client.tokenize_many(["a", "b"])
-    assert [str(entry) for entry in found] == ['POST /v1/tokenize: HTTP 500: {"why": "told to fail"}'] * 2
-    assert len(asked.requests) == 1
-
-
 def test_what_is_done_meanwhile_is_done_as_the_server_is_at_work(asked: Asked, client: Client) -> None:
     done, seen = threading.Event(), []
 
@@ -370,19 +317,6 @@ def test_texts_are_prefilled_whole_from_an_empty_cache(asked: Asked, client: Cli
     assert all(isinstance(answer, RequestFailed) for answer in client.prefill_many([[1], [2]]))
     # Where the cache cannot be emptied, nothing is asked.
     assert len(asked.requests) == 3
-
-
-def test_tokens_are_told_as_text_each_by_itself(asked: Asked, client: Client) -> None:
-    asked.answer = lambda _body: {"text": [" a", "b"]}
-    assert client.pieces([7, 9]) == [" a", "b"]
-    assert asked.bodies == [{"tokens": [[7], [9]], "skip_special_tokens": False}]
-
-
-@pytest.mark.parametrize("found", [[" a"], " ab", [" a", None], ["a", "\ud800"]])
-def test_what_are_no_texts_of_tokens_is_refused(asked: Asked, client: Client, found: object) -> None:
-    asked.answer = lambda _body: {"text": found}
-    with pytest.raises(RequestFailed, match="malformed"):
-        client.pieces([7, 9])
 
 
 def test_an_answer_without_end_is_cut_off(asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

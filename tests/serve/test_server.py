@@ -12,8 +12,9 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.plan.plan import Plan
+from harness.serve.guarded import begun, end_left_behind
 from harness.serve.log_excerpt import KEY_BYTES, tail
-from harness.serve.server import ServerDiedError, begun, end_left_behind, running, served, server_settings
+from harness.serve.server import ServerDiedError, running, served, server_settings
 from tests.support import start_of
 
 pytestmark = pytest.mark.usefixtures("no_strays")
@@ -88,9 +89,11 @@ def test_a_taken_port_is_named(fake_plan: MakePlan, tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        plan = fake_plan().model_copy(update={"port": port})
-        with pytest.raises(HarnessError, match=f"port {port} of 127.0.0.1 is taken"):
-            start(plan, tmp_path)
+        with (
+            pytest.raises(HarnessError, match=f"port {port} of 127.0.0.1 is taken"),
+            begun(fake_plan().arm("baseline"), tmp_path / "server.log", port=port),
+        ):
+            pytest.fail("a taken port was taken")
 
 
 def test_a_port_that_is_taken_while_the_server_starts_is_not_waited_for(fake_plan: MakePlan, tmp_path: Path) -> None:
