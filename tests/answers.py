@@ -78,7 +78,8 @@ def make_line(text: TextRecord, *likely: float, changed: Collection[int] = ()) -
         baseline=[log(0.6)] * count,
         candidate=logprobs,
         same_top=[position not in changed for position in range(count)],
-        tops=[(1, 2 if position in changed else 1) for position in range(count)],
+        baseline_top=[1] * count,
+        candidate_top=[2 if position in changed else 1 for position in range(count)],
     )
 
 

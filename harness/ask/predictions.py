@@ -8,11 +8,11 @@ from typing import Any
 
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.texts import Text, build_texts
-from harness.errors import HarnessError
 from harness.plan.plan import FidelityPlan
-from harness.records.predictions import FIDELITY, Piece, TextRecord, read_compared, read_pieces
+from harness.records.predictions import FIDELITY, CompareLine, Piece, TextRecord, read_pieces
 from harness.records.run import write_lines
 from harness.records.run_folder import ArmFolder
+from harness.records.tail import Tail
 from harness.serve.answers import Answer, RequestFailed
 from harness.serve.client import Client
 from harness.sglang_plugin.study_folder import hash_tokens, write_texts
@@ -92,12 +92,15 @@ class FixedTexts:
 
         for start in range(0, len(texts), self.plan.concurrency):
             batch = slice(start, start + self.plan.concurrency)
+            written = Tail(folder.compared)
+            written.skip()
             answers = iter(client.prefill_many([ids for ids in tokens[batch] if not isinstance(ids, RequestFailed)]))
             found = [_record(text, ids, answers) for text, ids in zip(texts[batch], tokens[batch], strict=True)]
             write_lines(folder.predictions, found)
             # Without them the report shows the tokens' numbers.
-            with suppress(RequestFailed, HarnessError):
-                _write_pieces(found, folder, client)
+            with suppress(RequestFailed, ValueError):
+                lines = map(CompareLine.model_validate, written.read())
+                _write_pieces([line for line in lines if line.kl], found, folder, client)
             for _ in found:
                 advance()
             if any(record.error is not None for record in found):
@@ -118,15 +121,14 @@ def _record(text: Text, tokens: list[int] | RequestFailed, answers: Iterator[Ans
     return TextRecord(text=text.name, text_hash=text.hash, token_hash=hash_tokens(tokens), tokens=tokens)
 
 
-def _write_pieces(records: Sequence[TextRecord], folder: ArmFolder, client: Client) -> None:
-    """Add the tokens that a report of these texts may name, as text."""
-    asked = {record.token_hash: record.tokens for record in records}
-    named = {
-        token
-        for text, line in read_compared(folder.compared).items()
-        if text in asked
-        for token in (*chain.from_iterable(line.tops), *asked[text])
-    }
+def _write_pieces(
+    lines: Sequence[CompareLine], records: Sequence[TextRecord], folder: ArmFolder, client: Client
+) -> None:
+    """Add the tokens that a report of these texts may name, as text; none where nothing was compared."""
+    if not lines:
+        return
+    named = {token for line in lines for token in (*line.baseline_top, *line.candidate_top)}
+    named.update(chain.from_iterable(record.tokens for record in records))
     if new := sorted(named - read_pieces(folder.pieces).keys()):
         pieces = zip(new, client.pieces(new), strict=True)
         write_lines(folder.pieces, [Piece(token=token, text=text) for token, text in pieces])

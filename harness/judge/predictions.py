@@ -292,15 +292,17 @@ def _estimate(
 
 def _outlier(move: Moved, tokens: Sequence[int], line: CompareLine, pieces: Mapping[int, str]) -> Outlier:
     after = move.position + 1
-    parts = (tokens[max(1, after - WORDS_BEFORE) : after], tokens[after : after + 1], line.tops[move.position])
-    before, follows, expected = ([pieces.get(token, f"[{token}]") for token in part] for part in parts)
+    named = (tokens[after], line.baseline_top[move.position], line.candidate_top[move.position])
+    *before, follows, expected, other = (
+        pieces.get(token, f"[{token}]") for token in (*tokens[max(1, after - WORDS_BEFORE) : after], *named)
+    )
     return Outlier(
         text=move.text,
         position=move.position,
         before="".join(before),
-        follows=follows[0],
+        follows=follows,
         token=tokens[after],
         kl=move.kl,
-        baseline=expected[0],
-        other=expected[1],
+        baseline=expected,
+        other=other,
     )

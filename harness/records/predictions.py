@@ -69,7 +69,8 @@ class CompareLine(TextPredictions):
         kept: Tokens, where it is kept as a reference.
         not_measured: Why it is neither; empty where it is.
         no_numbers: Whether that is because the reference holds numbers and what was to be compared does not.
-        tops: The most likely token of the reference and of the other.
+        baseline_top: The reference's most likely token.
+        candidate_top: The other's.
     """
 
     policy: int
@@ -81,11 +82,13 @@ class CompareLine(TextPredictions):
     baseline: list[FiniteFloat] = Field(default_factory=list)
     candidate: list[FiniteFloat] = Field(default_factory=list)
     same_top: list[bool] = Field(default_factory=list)
-    tops: list[tuple[int, int]] = Field(default_factory=list)
+    baseline_top: list[int] = Field(default_factory=list)
+    candidate_top: list[int] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if len({len(column) for column in (self.kl, self.baseline, self.candidate, self.same_top, self.tops)}) > 1:
+        columns = (self.kl, self.baseline, self.candidate, self.same_top, self.baseline_top, self.candidate_top)
+        if len(set(map(len, columns))) > 1:
             raise ValueError("its columns are not of one length")
         return self
 

@@ -228,6 +228,8 @@ class Client:
         Returns:
             For each text its answer, or why there is none.
         """
+        if not texts:
+            return []
         sampling = {"temperature": 0.0, "max_new_tokens": 1}
         try:
             self.flush_cache()

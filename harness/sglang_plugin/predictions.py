@@ -10,7 +10,7 @@ line in predictions.jsonl, which rank 0 writes; HASH is that of `harness.sglang_
 
     {"policy": 1, "text": HASH, "kept": 115}
     {"policy": 2, "text": HASH, "reference": 1, "kl": [T - 1], "baseline": [T - 1], "candidate": [T - 1],
-     "same_top": [T - 1], "tops": [[token, token]; T - 1]}
+     "same_top": [T - 1], "baseline_top": [T - 1], "candidate_top": [T - 1]}
     {"policy": 2, "text": HASH, "not_measured": "why", "no_numbers": false}
 
 for the predictions of tokens 1 to T - 1: the Kullback-Leibler divergence of the candidate from the reference in nats,
@@ -73,7 +73,7 @@ class Pair:
     def line(self) -> dict[str, object]:
         """Return what predictions.jsonl says of it, once it is compared."""
         for name in ("baseline", "candidate", "kl"):
-            for position, value in enumerate(self.columns[name]):
+            for position, value in enumerate(self.columns.get(name, ())):
                 if not isfinite(value):
                     whose = "the reference's" if name == "baseline" else "its"
                     why = f"{whose} predictions are no numbers from token {position} on"

@@ -121,7 +121,8 @@ def compare(baseline: Part, candidate: Part, following: Tensor) -> dict[str, lis
         "baseline": _short(told[0].sum(dim=0)),
         "candidate": _short(told[3].sum(dim=0)),
         "same_top": (likely[0] == likely[1]).tolist(),
-        "tops": torch.stack(likely, dim=-1).long().tolist(),
+        "baseline_top": likely[0].long().tolist(),
+        "candidate_top": likely[1].long().tolist(),
     }
 
 

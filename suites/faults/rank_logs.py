@@ -57,7 +57,7 @@ class Ranks:
             (1 - math.exp(before)) / (1 - math.exp(after))
         )
         found = {"kl": [kl] * count, "baseline": [before] * count, "candidate": [after] * count}
-        same = {"same_top": [True] * count, "tops": [[token, token] for token in tokens[1:]]}
+        same = {"same_top": [True] * count, "baseline_top": tokens[1:], "candidate_top": tokens[1:]}
         head = {"policy": 0, "text": hash_tokens(tokens), "reference": 0}
         Log(self._settings.dir / "predictions.jsonl").write({**head, **found, **same})
 

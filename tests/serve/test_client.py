@@ -317,6 +317,8 @@ def test_texts_are_prefilled_whole_from_an_empty_cache(asked: Asked, client: Cli
     assert all(isinstance(answer, RequestFailed) for answer in client.prefill_many([[1], [2]]))
     # Where the cache cannot be emptied, nothing is asked.
     assert len(asked.requests) == 3
+    assert client.prefill_many([]) == []
+    assert len(asked.requests) == 3
 
 
 def test_an_answer_without_end_is_cut_off(asked: Asked, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

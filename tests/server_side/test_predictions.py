@@ -106,7 +106,8 @@ def expected(text: tuple[int, ...], noise: float) -> dict[str, Tensor]:
         "baseline": baseline[rows, following],
         "candidate": candidate[rows, following],
         "same_top": baseline.argmax(dim=-1) == candidate.argmax(dim=-1),
-        "tops": torch.stack([baseline.argmax(dim=-1), candidate.argmax(dim=-1)], dim=-1),
+        "baseline_top": baseline.argmax(dim=-1),
+        "candidate_top": candidate.argmax(dim=-1),
     }
 
 
@@ -128,8 +129,8 @@ def test_each_text_of_a_prefill_is_compared_over_the_whole_vocabulary(
             want = expected(text, noise)
             for name in ("kl", "baseline", "candidate"):
                 assert line[name] == pytest.approx(want[name].tolist(), rel=1e-4, abs=1e-6)
-            assert line["same_top"] == want["same_top"].tolist()
-            assert line["tops"] == want["tops"].tolist()
+            for name in ("same_top", "baseline_top", "candidate_top"):
+                assert line[name] == want[name].tolist()
     for line in prefill(COMPARE, *TEXTS):
         assert line["kl"] == [0.0] * len(line["kl"])
         assert all(line["same_top"])
@@ -164,6 +165,12 @@ def test_what_is_no_number_is_said_and_of_whom(prefill: Prefill) -> None:
     (line,) = prefill(COMPARE, TEXTS[0])
     assert not line["no_numbers"]
     assert line["not_measured"] == "the reference's predictions are no numbers from token 0 on"
+
+
+def test_of_a_text_of_one_token_nothing_is_predicted(prefill: Prefill, tmp_path: Path) -> None:
+    write_texts(tmp_path, [(5,)])
+    prefill(KEEP, (5,))
+    assert prefill(COMPARE, (5,)) == [{"policy": 2, "text": hash_tokens((5,)), "reference": 1}]
 
 
 def test_decode_other_prompts_and_other_policies_leave_nothing(prefill: Prefill) -> None:

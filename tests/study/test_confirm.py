@@ -22,8 +22,9 @@ def compared(folder: Path, *, virtual: float, real: float, texts: int = TEXTS) -
     add_measured(ours.path, measured("candidate", NAME, everywhere, virtual))
     compared = run.arm("compressed").compared
     compared.parent.mkdir(parents=True)
-    seen = [text.model_dump() | {"policy": 0, "tops": [(1, 1)] * len(text.kl)} for text in predictions(real)[:texts]]
-    write_lines(compared, map(CompareLine.model_validate, seen))
+    top = [1] * len(predictions(real)[0].kl)
+    seen = [text.model_dump() for text in predictions(real)[:texts]]
+    write_lines(compared, [CompareLine(policy=0, baseline_top=top, candidate_top=top, **text) for text in seen])
     return compare_with_run(ours, run, recommended=NAME, verdict="PASS")
 
 
