@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.judge.pairing import counted
-from harness.judge.predictions import Estimate
+from harness.judge.prediction_shift import Estimate
 from harness.judge.results import FidelityReport, TaskReport
 from harness.plan.plan import BASELINE, COMPRESSED, Plan
 from harness.records.predictions import FIDELITY

@@ -5,15 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from harness.config.thresholds import FidelityThreshold
 from harness.errors import HarnessError
 from harness.judge.error_budget import FIDELITY_GATES, fail_levels
-from harness.judge.predictions import (
-    Estimate,
-    Fidelity,
-    TextShift,
-    compare,
-    mean_kl,
-    mean_loglikelihood,
-    mean_same_top,
-)
+from harness.judge.prediction_shift import Estimate, TextShift, mean_kl, mean_loglikelihood, mean_same_top
+from harness.judge.predictions import Fidelity, compare
 from harness.judge.results import FidelityReport, Gate
 from harness.judge.verdict import Judged, Verdict, worst
 from harness.plan.plan import AGAIN, BASELINE, COMPRESSED, FidelityPlan, Plan

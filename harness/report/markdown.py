@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.judge.predictions import Estimate, PredictionShift
+from harness.judge.prediction_shift import Estimate, PredictionShift
 from harness.judge.results import FidelityReport, JudgedDrop, Paired
 from harness.judge.traffic import traffic_line
 from harness.plan.data_line import data_line

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.judge.predictions import moves, summarise
+from harness.judge.prediction_shift import moves, summarise
 from harness.plan.plan import COMPRESSED, Plan
 from harness.records.predictions import read_compared
 from harness.records.run import write_record

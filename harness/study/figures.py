@@ -4,7 +4,7 @@ from collections.abc import Collection
 from statistics import fmean
 
 from harness.judge.pairing import changed, flipped, margin_shifts, pair
-from harness.judge.predictions import PredictionShift, by_position, moves, summarise
+from harness.judge.prediction_shift import PredictionShift, by_position, moves, summarise
 from harness.stats.proportion import share_bounds
 from harness.stats.shift import Shift, shift
 from harness.strict import Strict

@@ -10,7 +10,7 @@ from typing import Self
 from harness.ask.lm_eval_task import LmEvalTask
 from harness.ask.predictions import FixedTexts
 from harness.ask.texts import Text
-from harness.judge.predictions import moves, summarise
+from harness.judge.prediction_shift import moves, summarise
 from harness.records.predictions import TextPredictions
 from harness.records.run_folder import ArmFolder
 from harness.records.samples import Sample, read_samples

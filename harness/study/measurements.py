@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import accumulate
 from math import inf
 
-from harness.judge.predictions import FIRST
+from harness.judge.prediction_shift import FIRST
 from harness.sglang_plugin.policy import CREST, POSITION, Choice, Rows, Rule
 from harness.study.plan import MIX_CODECS, PR_CODEC, Candidate, Measurement, StudyPlan, algorithm_for
 from harness.study.search import Site

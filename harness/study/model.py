@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness.judge.predictions import Estimate, PredictionShift
+from harness.judge.prediction_shift import Estimate, PredictionShift
 from harness.strict import Strict
 from harness.study.figures import Scored
 from harness.study.times import PredictedTime

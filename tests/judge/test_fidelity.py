@@ -6,14 +6,8 @@ import pytest
 from harness.config.thresholds import FidelityThreshold, KnownPredictions
 from harness.judge.error_budget import FIDELITY_GATES
 from harness.judge.fidelity import FEWEST_TEXTS, fidelity_warnings, judge_fidelity, judge_gates
-from harness.judge.predictions import (
-    Fidelity,
-    PredictionShift,
-    TextShift,
-    mean_kl,
-    mean_loglikelihood,
-    mean_same_top,
-)
+from harness.judge.prediction_shift import PredictionShift, TextShift, mean_kl, mean_loglikelihood, mean_same_top
+from harness.judge.predictions import Fidelity
 from harness.judge.verdict import Judged
 from harness.stats import ALPHA
 

@@ -2,7 +2,8 @@ from math import inf, log
 
 import pytest
 
-from harness.judge.predictions import Fidelity, PredictionShift, compare, moves
+from harness.judge.prediction_shift import PredictionShift, moves
+from harness.judge.predictions import Fidelity, compare
 from harness.records.predictions import CompareLine, TextPredictions, TextRecord
 from tests.answers import make_line, make_text
 
@@ -94,12 +95,12 @@ def test_the_most_likely_token_changes() -> None:
 
 
 def test_a_text_that_the_server_did_not_compare_is_a_fault() -> None:
-    texts = some_texts(3)
-    said = CompareLine(policy=0, text=texts[1].token_hash, not_measured="it came in two parts")
-    found = of_lines(texts, [said, make_line(texts[2])])
+    texts = some_texts(4)
+    said = [CompareLine(policy=0, text=text.token_hash, not_measured="in two parts") for text in texts[1::2]]
+    found = of_lines(texts, [*said, make_line(texts[2])])
     assert found.faults == [
         "the compressed arm's server did not compare boolq/0: nothing of it was written",
-        "the compressed arm's server did not compare boolq/1: it came in two parts",
+        "the compressed arm's server did not compare 2 texts, the first is boolq/1: in two parts",
     ]
     assert found.texts == 1
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import product
 
-from harness.judge.predictions import FIRST
+from harness.judge.prediction_shift import FIRST
 from harness.records.predictions import TextPredictions
 from harness.records.run import RunRecord, write_record
 from harness.records.samples import Sample
