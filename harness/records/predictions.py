@@ -88,7 +88,7 @@ class CompareLine(TextPredictions):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         columns = (self.kl, self.baseline, self.candidate, self.same_top, self.baseline_top, self.candidate_top)
-        if len(set(map(len, columns))) > 1:
+        if len({len(column) for column in columns}) > 1:
             raise ValueError("its columns are not of one length")
         return self
 
