@@ -127,17 +127,18 @@ def compare(
 
 def _outlier(move: Moved, tokens: Sequence[int], line: CompareLine, pieces: Mapping[int, str]) -> Outlier:
     after = move.position + 1
-    named = (tokens[after], line.baseline_top[move.position], line.candidate_top[move.position])
-    *before, follows, expected, other = (
-        pieces.get(token, f"[{token}]") for token in (*tokens[max(1, after - WORDS_BEFORE) : after], *named)
-    )
+
+    def words(some: Sequence[int]) -> str:
+        return "".join(pieces.get(token, f"[{token}]") for token in some)
+
+    at = slice(move.position, after)
     return Outlier(
         text=move.text,
         position=move.position,
-        before="".join(before),
-        follows=follows,
+        before=words(tokens[max(1, after - WORDS_BEFORE) : after]),
+        follows=words(tokens[after : after + 1]),
         token=tokens[after],
         kl=move.kl,
-        baseline=expected,
-        other=other,
+        baseline=words(line.baseline_top[at]),
+        other=words(line.candidate_top[at]),
     )

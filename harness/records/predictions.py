@@ -1,7 +1,7 @@
 """What one arm read of one text, what its server found of it, and their files: one line of JSON each."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -10,6 +10,8 @@ from harness.strict import Strict
 
 # Its name among the tasks.
 FIDELITY = "fidelity"
+# What runs before 2026-11-27 kept with each text; their reports can be built again without it.
+SGLANGS_OWN = frozenset({"pieces", "logprobs", "best"})
 
 
 class TextRecord(Strict):
@@ -28,6 +30,13 @@ class TextRecord(Strict):
     token_hash: str = ""
     tokens: list[int] = Field(default_factory=list)
     error: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_sglangs_own(cls, found: Any) -> Any:  # noqa: ANN401 - of any form until it is checked
+        if isinstance(found, dict):
+            return {name: value for name, value in found.items() if name not in SGLANGS_OWN}
+        return found
 
 
 class Piece(Strict):
@@ -69,8 +78,8 @@ class CompareLine(TextPredictions):
         kept: Tokens, where it is kept as a reference.
         not_measured: Why it is neither; empty where it is.
         no_numbers: Whether that is because the reference holds numbers and what was to be compared does not.
-        baseline_top: The reference's most likely token.
-        candidate_top: The other's.
+        baseline_top: The reference's most likely token; empty in runs before 2026-11-27.
+        candidate_top: The other's, likewise.
     """
 
     policy: int
@@ -87,8 +96,8 @@ class CompareLine(TextPredictions):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        columns = (self.kl, self.baseline, self.candidate, self.same_top, self.baseline_top, self.candidate_top)
-        if len({len(column) for column in columns}) > 1:
+        tops = (self.baseline_top, self.candidate_top) if self.baseline_top or self.candidate_top else ()
+        if len({len(column) for column in (self.kl, self.baseline, self.candidate, self.same_top, *tops)}) > 1:
             raise ValueError("its columns are not of one length")
         return self
 

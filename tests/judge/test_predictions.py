@@ -1,3 +1,4 @@
+import json
 from math import inf, log
 
 import pytest
@@ -92,6 +93,16 @@ def test_the_most_likely_token_changes() -> None:
     # A token whose text nobody told is named by its number.
     unknown = compare([text], [text], {line.text: line}, expected=1).worst[0]
     assert (unknown.before, unknown.follows, unknown.other) == ("[1]", "[2]", "[2]")
+
+
+def test_older_runs_which_told_other_things_of_texts_can_be_judged_again() -> None:
+    text = make_text()
+    old = {**text.model_dump(), "pieces": [" 1"], "logprobs": [-0.5], "best": [" 1"]}
+    assert TextRecord.model_validate_json(json.dumps(old)) == text
+    line = make_line(text, 0.3).model_copy(update={"baseline_top": [], "candidate_top": []})
+    assert overall(of_lines([text], [CompareLine.model_validate_json(line.model_dump_json())])).predictions == 3
+    with pytest.raises(ValueError, match="not of one length"):
+        CompareLine.model_validate_json(make_line(text).model_copy(update={"candidate_top": []}).model_dump_json())
 
 
 def test_a_text_that_the_server_did_not_compare_is_a_fault() -> None:
