@@ -92,8 +92,7 @@ class FixedTexts:
 
         for start in range(0, len(texts), self.plan.concurrency):
             batch = slice(start, start + self.plan.concurrency)
-            written = Tail(folder.compared)
-            written.skip()
+            written = Tail(folder.compared).skip()
             answers = iter(client.prefill_many([ids for ids in tokens[batch] if not isinstance(ids, RequestFailed)]))
             found = [_record(text, ids, answers) for text, ids in zip(texts[batch], tokens[batch], strict=True)]
             write_lines(folder.predictions, found)

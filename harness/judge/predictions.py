@@ -103,9 +103,8 @@ def compare(
             if here.tokens != there.tokens:
                 faults.append(f"the tokens of {text} differ between the arms")
             elif line is None or len(line.kl) != len(here.tokens) - 1:
-                not_compared[line.not_measured if line and line.not_measured else "nothing of it was written"] += [
-                    text
-                ]
+                why = line.not_measured if line and line.not_measured else "nothing of it was written"
+                not_compared[why].append(text)
             else:
                 found += moved(text, line)
     for why, texts in not_compared.items():

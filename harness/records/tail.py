@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 class Tail:
@@ -12,9 +12,10 @@ class Tail:
         self._file = file
         self._offset = 0
 
-    def skip(self) -> None:
-        """Pass over what is there."""
+    def skip(self) -> Self:
+        """Pass over what is there, and return itself."""
         self._offset = self._file.stat().st_size if self._file.exists() else 0
+        return self
 
     def read(self) -> list[dict[str, Any]]:
         """Return the whole lines that were written since.

@@ -153,9 +153,7 @@ def ask_leg(
 
 def new_answers(folder: ArmFolder, task: str) -> Tail:
     """Return what will be added to a task's answers from here on: a line for each question, or more."""
-    tail = Tail(folder.predictions if task == FIDELITY else folder.samples(task))
-    tail.skip()
-    return tail
+    return Tail(folder.predictions if task == FIDELITY else folder.samples(task)).skip()
 
 
 def asked_before(folder: RunFolder, task: str) -> int:
