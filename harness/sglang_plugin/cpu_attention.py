@@ -2,8 +2,8 @@
 
 Both arms have it alike. Keys and values are picked from the cache row by row instead of number by number: the same
 bits. Two things may change the last bit. Of a prompt whose beginning is cached SGLang computes the beginning's
-queries again and throws them away (`TODO` in its torch_native_backend.py): here they are left out. And in a decode
-step the query heads that share a key head are taken together, so that no key is copied for each of them.
+queries again and throws them away (`TODO` in its torch_native_backend.py): here they are left out. And a decode step
+takes all prompts at once (harness.sglang_plugin.cpu_decode).
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ import torch
 from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from harness.sglang_plugin.cpu_decode import Step, picked
 
 BACKEND = "sglang.srt.layers.attention.torch_native_backend.TorchNativeAttnBackend"
 
@@ -31,40 +33,53 @@ class Rows:
 
 def register_cpu_attention() -> None:
     """Register the hooks."""
-    HookRegistry.register(f"{BACKEND}._run_sdpa_forward_decode", decode, HookType.AROUND)
+    HookRegistry.register(f"{BACKEND}._run_sdpa_forward_decode", Decode().hook, HookType.AROUND)
     HookRegistry.register(f"{BACKEND}._run_sdpa_forward_extend", extend, HookType.AROUND)
 
 
-def decode(  # noqa: PLR0917 - SGLang passes them by position
-    original: Callable[..., Tensor],
-    backend: object,
-    query: Tensor,
-    output: Tensor,
-    k_cache: Tensor,
-    v_cache: Tensor,
-    req_to_token: Tensor,
-    req_pool_indices: Tensor,
-    seq_lens: Tensor,
-    *encoder_lens: Tensor | None,
-    **kwargs: Any,  # noqa: ANN401 - SGLang's
-) -> Tensor:
-    """Run in place of SGLang's attention of one new token a prompt, which sees all of its prompt.
+class Decode:
+    """SGLang's attention of one new token a prompt, which sees all of its prompt."""
 
-    Args are those of `extend`, but for the lengths of what is cached.
-    """
-    if kwargs.get("causal") or kwargs.get("is_cross_attn") or not _plain(encoder_lens, kwargs):
-        rows = Rows(k_cache), Rows(v_cache)
-        return original(
-            backend, query, output, *rows, req_to_token, req_pool_indices, seq_lens, *encoder_lens, **kwargs
-        )
-    # Head h of the queries looks at key head h // group.
-    asked = query.view(query.shape[0], k_cache.shape[1], -1, query.shape[2])
-    for place, (request, length) in enumerate(zip(req_pool_indices.tolist(), seq_lens.tolist(), strict=True)):
-        tokens = req_to_token[request, :length]
-        known, told = (_picked(cache, tokens, query.dtype) for cache in (k_cache, v_cache))
-        found = scaled_dot_product_attention(asked[place : place + 1], known, told, scale=kwargs.get("scaling"))
-        output[place] = found[0].flatten(0, 1)
-    return output
+    def __init__(self) -> None:
+        self._step: Step | None = None
+        self._made_of: tuple[object, ...] = ()
+
+    def hook(  # noqa: PLR0917 - SGLang passes them by position
+        self,
+        original: Callable[..., Tensor],
+        backend: object,
+        query: Tensor,
+        output: Tensor,
+        k_cache: Tensor,
+        v_cache: Tensor,
+        req_to_token: Tensor,
+        req_pool_indices: Tensor,
+        seq_lens: Tensor,
+        *encoder_lens: Tensor | None,
+        **kwargs: Any,  # noqa: ANN401 - SGLang's
+    ) -> Tensor:
+        """Run in its place, with the arguments of `extend` but for the lengths of what is cached."""
+        masked = kwargs.get("causal") or kwargs.get("is_cross_attn") or not _plain(encoder_lens, kwargs)
+        if masked or k_cache.shape != v_cache.shape:
+            rows = Rows(k_cache), Rows(v_cache)
+            return original(
+                backend, query, output, *rows, req_to_token, req_pool_indices, seq_lens, *encoder_lens, **kwargs
+            )
+        lengths = seq_lens.tolist()
+        if self._step is None or self._is_another(k_cache, lengths, req_to_token, req_pool_indices, seq_lens):
+            slots = req_to_token[req_pool_indices, : max(lengths)]
+            self._step = Step(slots, lengths, query.dtype)
+            self._made_of = k_cache.data_ptr(), lengths, req_to_token, req_pool_indices, seq_lens
+        # Head h of the queries looks at key head h // group.
+        asked = query.view(query.shape[0], k_cache.shape[1], -1, query.shape[2])
+        output.copy_(self._step.attend(asked, k_cache, v_cache, kwargs.get("scaling")).flatten(1, 2))
+        return output
+
+    def _is_another(self, k_cache: Tensor, lengths: list[int], *tensors: Tensor) -> bool:
+        """Return whether this is not the step that all layers after its first one ask with the same tensors."""
+        first, of, *same = self._made_of
+        others = any(one is not other for one, other in zip(tensors, same, strict=True))
+        return others or lengths != of or k_cache.data_ptr() == first
 
 
 def extend(  # noqa: PLR0917 - see above
@@ -106,7 +121,7 @@ def extend(  # noqa: PLR0917 - see above
     start = 0
     for request, length, cached, own in zip(*(column.tolist() for column in lengths), strict=True):
         tokens, end = req_to_token[request, :length], start + own
-        known, told = (_picked(cache, tokens, query.dtype) for cache in (k_cache, v_cache))
+        known, told = (picked(cache, tokens, query.dtype).movedim(0, 1).unsqueeze(0) for cache in (k_cache, v_cache))
         asked = query[start:end].movedim(0, 1).unsqueeze(0)
         sees = _sees(own, cached, query.dtype)
         gqa, scale = kwargs.get("enable_gqa", False), kwargs.get("scaling")
@@ -128,8 +143,3 @@ def _sees(own: int, cached: int, dtype: torch.dtype) -> Tensor:
 def _plain(encoder_lens: tuple[Tensor | None, ...], kwargs: dict[str, Any]) -> bool:
     """Return whether there is neither a window nor an encoder."""
     return kwargs.get("sliding_window_size") is None and not any(given is not None for given in encoder_lens)
-
-
-def _picked(cache: Tensor, tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the rows of those tokens as attention takes them, `[1, heads, len(tokens), head size]`."""
-    return torch.index_select(cache, 0, tokens).to(dtype).movedim(0, 1).unsqueeze(0)

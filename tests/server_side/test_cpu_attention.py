@@ -6,7 +6,7 @@ import pytest
 import torch
 from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBackend
 
-from harness.sglang_plugin.cpu_attention import decode, extend
+from harness.sglang_plugin.cpu_attention import Decode, extend
 
 HEADS, KEY_HEADS, SIZE, SLOTS, CONTEXT = 6, 2, 64, 512, 96
 BACKEND = object.__new__(TorchNativeAttnBackend)
@@ -64,11 +64,44 @@ def test_other_masks_than_the_causal_one_stay_sglangs() -> None:
     assert torch.equal(hooked, plain)
 
 
-@pytest.mark.parametrize("window", [None, 4])
-def test_a_decode_step_sees_all_of_each_prompt_or_what_its_window_shows(window: int | None) -> None:
-    given = paged([40, 1, 77], [39, 0, 76])
+def both_decode(lengths: list[int], **changed: object) -> tuple[torch.Tensor, torch.Tensor]:
+    given = paged(lengths, [length - 1 for length in lengths]) | {"causal": False} | changed
     del given["extend_prefix_lens"], given["extend_seq_lens"]
-    given |= {"causal": False, "sliding_window_size": window}
     plain = BACKEND._run_sdpa_forward_decode(**given).clone()
-    hooked = decode(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given)
+    return plain, Decode().hook(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given)
+
+
+def beginning_alike(prompts: int, alike: int) -> torch.Tensor:
+    """Return slots of prompts that begin with the same ones."""
+    slots: torch.Tensor = paged([1] * prompts, [0] * prompts)["req_to_token"]
+    slots[:, :alike] = slots[0, :alike].clone()
+    return slots
+
+
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("lengths", [[40, 1, 77], [60, 77, 70], [50]])
+def test_a_decode_step_sees_all_of_each_prompt_or_what_its_window_shows(
+    lengths: list[int], window: int | None
+) -> None:
+    plain, hooked = both_decode(lengths, sliding_window_size=window)
     torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [[40, 41, 77, 41], [77, 41], [60]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_decode_step_sees_what_all_prompts_begin_with(lengths: list[int], dtype: torch.dtype) -> None:
+    given = paged(lengths, [length - 1 for length in lengths])
+    changed = {name: given[name].to(dtype) for name in ("query", "output")}
+    plain, hooked = both_decode(lengths, req_to_token=beginning_alike(len(lengths), 40), **changed)
+    precision = 1e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(hooked, plain, rtol=precision, atol=precision)
+
+
+def test_a_step_of_the_same_lengths_in_other_slots_is_another_step() -> None:
+    lengths, hook = [60, 50], Decode().hook
+    for alike in (40, 0, 40):
+        given = paged(lengths, [59, 49]) | {"causal": False, "req_to_token": beginning_alike(2, alike)}
+        del given["extend_prefix_lens"], given["extend_seq_lens"]
+        plain = BACKEND._run_sdpa_forward_decode(**given).clone()
+        hooked = hook(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given)
+        torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)
