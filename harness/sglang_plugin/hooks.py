@@ -13,6 +13,7 @@ from sglang.srt.utils import is_cpu, is_npu
 from sglang.version import __version__ as sglang_version
 
 from harness.collective import ring_bytes, wire_bytes
+from harness.collective.gloo_threads import loops_give_way
 from harness.sglang_plugin.capture import Capture
 from harness.sglang_plugin.chosen_rows import chosen, sum_chosen
 from harness.sglang_plugin.codecs import NATIVE, collective, policy_problems, simulation
@@ -280,6 +281,8 @@ class Plugin:
         )
         self._check.start(rank, codec=NATIVE.codec if self.on_npu else settings.claimed, algorithm=algorithm)
         self.predictions.start(rank)
+        if is_cpu():
+            loops_give_way()
 
 
 def _like(x: torch.Tensor, result: torch.Tensor, choice: Choice) -> torch.Tensor:

@@ -21,6 +21,8 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import distributed
 
+from harness.collective.gloo_threads import loops_give_way
+
 T = TypeVar("T")
 
 JOB_TIMEOUT_S = 60.0
@@ -192,6 +194,7 @@ def _serve(  # noqa: PLR0917 - a process takes its arguments by position
         timeout=dt.timedelta(seconds=timeout_s),
     )
     groups = {count: distributed.new_group(list(range(count))) for count in rank_counts}
+    loops_give_way()
     pipe.send_bytes(pickle.dumps((True, None)))
     while True:
         try:
