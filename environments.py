@@ -14,6 +14,7 @@ from pathlib import Path
 import nox
 from nox.command import CommandFailed
 
+from harness import malloc
 from harness.places import cache as cache_folder
 from harness.prepare.unused import note_use
 from pip_settings import in_words_of_uv, pip_settings
@@ -264,7 +265,7 @@ def harness_env(server: Path) -> dict[str, str]:
 
 def server_env() -> dict[str, str]:
     """Return the environment in which the CPU server's interpreter imports SGLang and this project."""
-    return {"PYTHONPATH": path_of(CPU_SHIMS, ROOT), "SGLANG_USE_CPU_ENGINE": "1"}
+    return {"PYTHONPATH": path_of(CPU_SHIMS, ROOT), "SGLANG_USE_CPU_ENGINE": "1", **malloc.KEPT}
 
 
 def path_of(*folders: Path) -> str:

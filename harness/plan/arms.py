@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from harness import malloc
 from harness.config.suite import Suite
 from harness.places import CPU_SHIMS
 from harness.plan.options import Options
@@ -17,10 +18,7 @@ THREADS = "OMP_NUM_THREADS"
 ON_CPU = {
     # SGLang has torch compile a few sums of integers, which takes each rank seconds and gains nothing.
     "TORCH_COMPILE_DISABLE": "1",
-    # Memory stays the process's once it was used. By itself glibc gives tensors of this size back and fetches them
-    # anew, a page fault for every 4 KiB: a third of the time of a text's log-probabilities.
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    **malloc.KEPT,
 }
 # SGLang's argument that puts all ranks on one GPU, which SGLang itself refuses: the plugin opens the way.
 ONE_GPU = "--gpu-id-step=0"
