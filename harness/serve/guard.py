@@ -14,6 +14,7 @@ import argparse
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,8 +30,8 @@ KILL_GRACE_S = 10.0
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - nothing is made there
-# A socket's path has at most 107 letters, of which the folder and SGLang's name of the socket take up to 29.
-LONGEST = 78
+# A socket's path has at most 107 letters, of which the folder and SGLang's name of the socket take up to 37.
+LONGEST = 70
 SHORT = Path("/tmp")  # noqa: S108 - a folder of our own is made there
 # torch keeps compiled kernels beside its temporary files, for the next time.
 COMPILED = "TORCHINDUCTOR_CACHE_DIR"
@@ -81,10 +82,23 @@ def main() -> int:
 
 
 def _own_folder() -> tempfile.TemporaryDirectory[str]:
-    usual = Path(tempfile.gettempdir())
-    place = SHORT if len(str(usual)) > LONGEST and os.access(SHORT, os.W_OK) else usual
     # One that the kernel alone can end may still write there.
-    return tempfile.TemporaryDirectory(prefix="harness-", dir=place, ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(prefix=_named(os.getpid()), dir=_place(), ignore_cleanup_errors=True)
+
+
+def remove_folder(guard: int) -> None:
+    """Remove the folder for temporary files of a guard that was killed and could not do so itself."""
+    for folder in _place().glob(f"{_named(guard)}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _named(guard: int) -> str:
+    return f"harness-{guard}-"
+
+
+def _place() -> Path:
+    usual = Path(tempfile.gettempdir())
+    return SHORT if len(str(usual)) > LONGEST and os.access(SHORT, os.W_OK) else usual
 
 
 def end_descendants(root: subprocess.Popen[bytes], *, keep: set[Path]) -> None:

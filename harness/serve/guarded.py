@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from harness.plan.plan import Arm
+from harness.serve.guard import remove_folder
 from harness.serve.log_excerpt import KEY_BYTES
 from harness.serve.ports import check_port_free, free_port
 from harness.sglang_plugin.settings import PREFIX
@@ -89,6 +90,7 @@ def begun(arm: Arm, log: Path, *, port: int | None = None, held: bool = False) -
         go.unlink(missing_ok=True)
         if process.returncode < 0:
             end_left_behind(arm)
+            remove_folder(process.pid)
 
 
 def end_left_behind(arm: Arm) -> None:
@@ -104,6 +106,9 @@ def end_left_behind(arm: Arm) -> None:
                 process.kill()
                 found.append(process)
     psutil.wait_procs(found, timeout=END_TIMEOUT_S)
+    # One of them may have been the guard.
+    for process in found:
+        remove_folder(process.pid)
 
 
 def write_key(file: Path, key: str) -> None:

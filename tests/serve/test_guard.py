@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness.serve.guard import remove_folder
+
 # A tree: the command, a child, and a grandchild in a session of its own whose parent is gone.
 TREE = """
 import os, subprocess, sys, time
@@ -87,6 +89,7 @@ def test_the_kernel_ends_the_command_when_the_guard_is_killed(tmp_path: Path) ->
     until(lambda: not is_running(root))
     for pid in others:
         os.kill(pid, signal.SIGKILL)
+    remove_folder(guard.pid)
     assert guard.stdin is not None
     guard.stdin.close()
 

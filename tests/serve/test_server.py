@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 
 import psutil
 import pytest
@@ -105,10 +106,13 @@ def test_a_guard_that_is_killed_is_noticed_and_leaves_nothing_behind(fake_plan: 
     plan = fake_plan("leaves-orphans")
     with running(plan.arm("baseline"), start_of(plan), tmp_path / "server.log", lambda _text: None) as server:
         server.check_process()
+        own = f"harness-{server._process.pid}-*"
+        assert list(Path(gettempdir()).glob(own))
         server._process.kill()
         server._process.wait(10)
         with pytest.raises(ServerDiedError, match="the server's guard was killed by signal 9 during the run"):
             server.check_process()
+    assert not list(Path(gettempdir()).glob(own))
 
 
 def test_a_server_of_a_harness_that_was_killed_is_ended_before_another_is_started(
