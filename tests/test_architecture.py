@@ -36,7 +36,7 @@ MAY_IMPORT, ALONE_IN = tables()
 EVERYBODYS = [
     name
     for name in MAY_IMPORT
-    if name.startswith("sglang_plugin.") or name in ("errors", "strict", "places", "safety")
+    if name.startswith("sglang_plugin.") or name in ("errors", "strict", "places", "safety", "malloc")
 ]
 
 
