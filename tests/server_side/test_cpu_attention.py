@@ -6,6 +6,7 @@ import pytest
 import torch
 from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBackend
 
+from harness.sglang_plugin import cpu_decode
 from harness.sglang_plugin.cpu_attention import Decode, extend
 
 HEADS, KEY_HEADS, SIZE, SLOTS, CONTEXT = 6, 2, 64, 512, 96
@@ -89,7 +90,10 @@ def test_a_decode_step_sees_all_of_each_prompt_or_what_its_window_shows(
 
 @pytest.mark.parametrize("lengths", [[40, 41, 77, 41], [77, 41], [60]])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_decode_step_sees_what_all_prompts_begin_with(lengths: list[int], dtype: torch.dtype) -> None:
+def test_a_decode_step_sees_what_all_prompts_begin_with(
+    monkeypatch: pytest.MonkeyPatch, lengths: list[int], dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(cpu_decode, "WORTH_SHARING", 1)
     given = paged(lengths, [length - 1 for length in lengths])
     changed = {name: given[name].to(dtype) for name in ("query", "output")}
     plain, hooked = both_decode(lengths, req_to_token=beginning_alike(len(lengths), 40), **changed)
@@ -97,11 +101,22 @@ def test_a_decode_step_sees_what_all_prompts_begin_with(lengths: list[int], dtyp
     torch.testing.assert_close(hooked, plain, rtol=precision, atol=precision)
 
 
-def test_a_step_of_the_same_lengths_in_other_slots_is_another_step() -> None:
-    lengths, hook = [60, 50], Decode().hook
-    for alike in (40, 0, 40):
-        given = paged(lengths, [59, 49]) | {"causal": False, "req_to_token": beginning_alike(2, alike)}
-        del given["extend_prefix_lens"], given["extend_seq_lens"]
-        plain = BACKEND._run_sdpa_forward_decode(**given).clone()
-        hooked = hook(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given)
-        torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)
+def test_a_step_of_the_same_lengths_in_other_slots_is_another_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_decode, "WORTH_SHARING", 1)
+    hook = Decode().hook
+    # SGLang's table of slots is written over in place, and its other tensors may be the same ones again.
+    given = paged([60, 50], [59, 49]) | {"causal": False}
+    del given["extend_prefix_lens"], given["extend_seq_lens"]
+    for others in (False, True):
+        for alike in (40, 0, 40):
+            given["req_to_token"].copy_(beginning_alike(2, alike))
+            given["seq_lens"] = given["seq_lens"].clone() if others else given["seq_lens"]
+            plain = BACKEND._run_sdpa_forward_decode(**given).clone()
+            hooked = hook(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given)
+            torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)
+    for cache in ("k_cache", "v_cache"):
+        given[cache] = given[cache].clone()
+    given["seq_lens"], given["req_to_token"] = given["seq_lens"].clone(), beginning_alike(2, 0)
+    plain = BACKEND._run_sdpa_forward_decode(**given).clone()
+    hooked = hook(TorchNativeAttnBackend._run_sdpa_forward_decode, BACKEND, **given)
+    torch.testing.assert_close(hooked, plain, rtol=1e-5, atol=1e-6)
