@@ -1,6 +1,8 @@
 """A night: the numerics and every suite of a device, and what their trend over the nights is."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import nox
 
@@ -11,6 +13,14 @@ from suite_runs import BROKEN, of_device, run_accuracy, run_compat, suites
 
 # Runs of each suite that a night leaves whole; of older ones that were good the report and the memory stay.
 KEPT_RUNS = 60
+
+
+def part(run_it: Callable[[], int]) -> int:
+    """Return a part's exit code, also where it ended nox: the others and the summary do without its environment."""
+    try:
+        return run_it()
+    except SystemExit:
+        return ERROR
 
 
 def run_night(session: nox.Session) -> None:
@@ -26,16 +36,17 @@ def run_night(session: nox.Session) -> None:
     # The numerical suite knows no NPU: there it tests the arithmetic on the host's CPU.
     numeric += ["--device", device] if device == "cuda" else []
     # Of pytest's exit codes only 0 and 1 mean what ours do: its 2 is an interruption, not INCONCLUSIVE.
-    numerical = run_numerics(session, numeric, device=device)
+    numerical = part(lambda: run_numerics(session, numeric, device=device))
     codes = {"numerics": numerical if numerical in (PASS, FAIL) else ERROR}
-    codes |= {name: run_accuracy(session, ["--suite", name, "--noise-floor", *rest]) for name in names}
+    for name in names:
+        codes[name] = part(partial(run_accuracy, session, ["--suite", name, "--noise-floor", *rest]))
     if device == "cpu":
-        codes["compat"] = run_compat(session, [])
+        codes["compat"] = part(lambda: run_compat(session, []))
     # Which device these are for nobody knows: a night must not pass without them.
     codes |= {name: ERROR for name, its_device in devices.items() if its_device == BROKEN}
-    parts = [f"--part={name}={code}" for name, code in codes.items()]
+    told = [f"--part={name}={code}" for name, code in codes.items()]
     reports, _ = pop_option(rest, "--reports", "")
     where = [f"--reports={reports}"] if reports else []
-    night = ("-m", "harness", "night", f"--began={began}", f"--keep={keep}", *parts, *where)
+    night = ("-m", "harness", "night", f"--began={began}", f"--keep={keep}", *told, *where)
     codes["history"] = run(session, harness_environment(session), *night)
     end_with_worst(session, codes)

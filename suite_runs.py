@@ -23,7 +23,7 @@ from environments import (
 )
 
 DEFAULT_SUITE = "smollm2-cpu"
-# CI looks at the oldest that has flag and plugins, one in the middle, and the newest.
+# CI looks at the oldest that has flag and plugins, and one in the middle: the newest is what all else runs.
 IN_CI = ("0.5.11", "0.5.16")
 # The device of a suite that cannot be read.
 BROKEN = "broken"
@@ -39,6 +39,9 @@ def run_accuracy(session: nox.Session, arguments: Sequence[str], *, command: str
     interpreter, _ = pop_option(arguments, "--server-python", named_interpreter())
     release, arguments = pop_option(arguments, "--sglang", "")
     if release:
+        if pop_option(arguments, "--server-python", "")[0]:
+            session.log("--sglang names a release with its own environment, --server-python another: leave one out")
+            return ERROR
         interpreter = str(release_environment(session, release))
     # An unknown suite needs no environment: the harness refuses it with the list of those there are. And a run that
     # goes on has its interpreter in its plan.
@@ -75,8 +78,8 @@ def run_compat(session: nox.Session, arguments: Sequence[str]) -> int:
     if "--help" in arguments:
         return run(session, python, "-m", "suites.compat", "--help")
     named, rest = pop_option(arguments, "--sglang", "")
-    usual = IN_CI if "--short" in rest else older_releases()
-    releases = named.split(",") if named else [*usual, newest_release()]
+    usual = IN_CI if "--short" in rest else (*older_releases(), newest_release())
+    releases = named.split(",") if named else usual
     server = server_cpu_environment(session)
     prepare_plugin(session)
     pythons = [f"--release={release}={release_environment(session, release)}" for release in releases]

@@ -86,7 +86,8 @@ class FixedTexts:
         Args and errors are those of `Questionnaire.ask`.
         """
         texts = self.texts[part.start : part.stop]
-        tokens = [_tokenize(text, client, self.plan.max_tokens) for text in texts]
+        found = client.tokenize_many([text.content for text in texts])
+        tokens = [ids if isinstance(ids, RequestFailed) else ids[: self.plan.max_tokens] for ids in found]
         # The server compares these, and must know them first.
         write_texts(folder.engagement, [ids for ids in tokens if not isinstance(ids, RequestFailed)])
 
@@ -94,23 +95,16 @@ class FixedTexts:
             batch = slice(start, start + self.plan.concurrency)
             written = Tail(folder.compared).skip()
             answers = iter(client.prefill_many([ids for ids in tokens[batch] if not isinstance(ids, RequestFailed)]))
-            found = [_record(text, ids, answers) for text, ids in zip(texts[batch], tokens[batch], strict=True)]
-            write_lines(folder.predictions, found)
+            records = [_record(text, ids, answers) for text, ids in zip(texts[batch], tokens[batch], strict=True)]
+            write_lines(folder.predictions, records)
             # Without them the report shows the tokens' numbers.
             with suppress(RequestFailed, ValueError):
                 lines = map(CompareLine.model_validate, written.read())
-                _write_pieces([line for line in lines if line.kl], found, folder, client)
-            for _ in found:
+                _write_pieces([line for line in lines if line.kl], records, folder, client)
+            for _ in records:
                 advance()
-            if any(record.error is not None for record in found):
+            if any(record.error is not None for record in records):
                 after_failure()
-
-
-def _tokenize(text: Text, client: Client, max_tokens: int) -> list[int] | RequestFailed:
-    try:
-        return client.tokenize(text.content)[:max_tokens]
-    except RequestFailed as error:
-        return error
 
 
 def _record(text: Text, tokens: list[int] | RequestFailed, answers: Iterator[Answer | RequestFailed]) -> TextRecord:

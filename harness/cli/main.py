@@ -41,11 +41,8 @@ def _command_line() -> int:
     signal.signal(signal.SIGINT, _interrupt)
     try:
         result = app(standalone_mode=False)
-    except HarnessError as error:
-        sys.stderr.write(f"ERROR\n{harmless(str(error))}\n")
-        return ERROR
-    except OSError as error:
-        # Of this machine's disk, and nobody's mistake here: the words say which file and why.
+    except (HarnessError, OSError) as error:
+        # The latter of this machine's disk, and nobody's mistake here: the words say which file and why.
         sys.stderr.write(f"ERROR\n{harmless(str(error))}\n")
         return ERROR
     except TyperException as error:

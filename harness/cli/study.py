@@ -21,7 +21,7 @@ from harness.cli.options import (
 from harness.cli.ready import UNKNOWN_PLACES, checked, data_of, interpreter, place_of_model
 from harness.config.load import load
 from harness.config.suite import Source
-from harness.errors import HarnessError
+from harness.errors import HarnessError, NotFetchedError
 from harness.plan.make import default_reports, make_plan, repeat_command
 from harness.plan.options import Options
 
@@ -113,7 +113,11 @@ def _study(
     if not dry_run:
         options = options.model_copy(update={"model_path": place_of_model(content, options.model_path, python)})
     own = content.fidelity is not None and bool(content.fidelity.tasks)
-    place, manifest = data_of(content, data, data_folder, usual=not own)
+    try:
+        place, manifest = data_of(content, data, data_folder, fetch=not dry_run, usual=not own)
+    except NotFetchedError as error:
+        typer.echo(f"{error}\nThe plan below is made with the packaged texts.\n")
+        place, manifest = data_of(content, Source.PACKAGED, None, usual=not own)
     plan = make_study(content, options, data=place, data_manifest=manifest, repeat=repeat_command())
     terminal = console()
     if dry_run:

@@ -74,6 +74,11 @@ class Threshold(Strict):
     source: str
 
     @property
+    def scored_by(self) -> str:
+        """The metric, without the filter."""
+        return self.metric.split(",")[0]
+
+    @property
     def filter(self) -> str:
         """The filter that the metric is taken from."""
         return self.metric.split(",")[1]

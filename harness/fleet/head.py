@@ -227,7 +227,9 @@ class Head:
         self.dispatcher.again(arm, why, delivery.host, why)
         self._say(f"{arm.key}: {why}; the baseline runs again there")
         open_runs = [run for run in self.runs if run.result is None and first in run.arms]
-        for again in {other for run in open_runs for other in run.arms if other.state == "done"}:
+        # Other shards are pairs of their own, and their hosts are there.
+        theirs = {other for run in open_runs for other in run.arms if other is first or first in other.earlier}
+        for again in {other for other in theirs if other.state == "done"}:
             self.folder.forget(again.key)
             self._data.pop(again.key, None)
             again.state, again.why = "waiting", why

@@ -153,9 +153,10 @@ class _Sharing:
         keep_whole(place, delivery)
         # Of a part whose server died too: each measurement is proven by itself, and is not made again.
         missing = self._take(part, place)
-        if end.outcome == DIED:
+        if end.outcome == DIED and missing:
+            part.wanted = missing
             self._dispatcher.failed(part, end.error, part.host)
-        elif end.outcome != DONE:
+        elif end.outcome not in {DONE, DIED}:
             self._dispatcher.refuse(part, end.error)
         elif missing:
             self._dispatcher.refuse(

@@ -10,7 +10,9 @@ from harness.errors import HarnessError
 from harness.history.record import Figure, RunMemory, Series
 from harness.history.show import count, order, plain, text
 from harness.history.suspects import differences
+from harness.plan.plan import Plan
 from harness.records.predictions import FIDELITY
+from harness.records.run import read_record
 from harness.records.run_folder import RunFolder
 from harness.records.samples import Sample, read_samples
 from harness.safety import harmless
@@ -108,7 +110,7 @@ def _questions(one: RunMemory, ours: Series, theirs: Series, folders: tuple[RunF
         return
     lost = sum(question.worse for question in found)
     yield f"{title}: {lost} lost, {len(found) - lost} won of {len(ours.values)}"
-    samples = [_samples(folder, ours) for folder in folders]
+    samples = [_samples(folder, series) for folder, series in zip(folders, (ours, theirs), strict=True)]
     for question in found[:SHOWN]:
         asked = [its.get(question.name) for its in samples]
         answers = [_cut(sample.answer) if sample else "not kept" for sample in asked]
@@ -122,10 +124,11 @@ def _questions(one: RunMemory, ours: Series, theirs: Series, folders: tuple[RunF
 def _samples(folder: RunFolder, series: Series) -> dict[str, Sample]:
     """Return an arm's answers by the hash of their document; none where they were pruned."""
     try:
+        judged = read_record(folder.plan, Plan).tasks[series.task].threshold.filter
         found = read_samples(folder.arm(series.name).samples(series.task))
     except HarnessError:
         return {}
-    return {sample.doc_hash: sample for sample in found}
+    return {sample.doc_hash: sample for sample in found if sample.filter == judged}
 
 
 def _cut(answer: str | None) -> str:

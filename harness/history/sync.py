@@ -43,11 +43,11 @@ def sync(store: Store, reports: Path) -> list[str]:
     for folder in run_folders(reports):
         name = folder.path.name
         there.add(name)
-        if known.get(name) == _stamp(folder) or not is_judged(folder) or is_running(folder):
-            continue
         try:
+            if known.get(name) == _stamp(folder) or not is_judged(folder) or is_running(folder):
+                continue
             take_in(store, folder)
-        except HarnessError as error:
+        except (HarnessError, OSError) as error:
             untaken.append(f"{folder.path}: {str(error).splitlines()[0]}")
     if gone := sorted(known.keys() - there):
         store.forget(gone)
@@ -66,8 +66,16 @@ def run_folders(reports: Path) -> Iterator[RunFolder]:
     with suppress(FileNotFoundError), os.scandir(reports) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             folder = RunFolder(Path(entry.path))
-            if entry.is_dir(follow_symlinks=False) and folder.plan.exists():
+            if entry.is_dir(follow_symlinks=False) and _has_plan(folder):
                 yield folder
+
+
+def _has_plan(folder: RunFolder) -> bool:
+    try:
+        return folder.plan.exists()
+    except PermissionError:
+        # Of another user, who alone can see: whoever reads it says so.
+        return True
 
 
 def is_judged(folder: RunFolder) -> bool:

@@ -47,6 +47,11 @@ def _problems(plan: Plan, rows: ModelThresholds, record: ArmRecord | None) -> li
                 f"{name}: the numbers hold for another protocol than the run's\n"
                 f"  threshold: {row.protocol}\n  run:       {done.protocol_text}"
             )
+        if row is not None and row.scored_by != task.threshold.scored_by:
+            problems.append(
+                f"{name}: judges by {row.scored_by}, and what is right in the run's samples was found by "
+                f"{task.threshold.scored_by}: run it anew"
+            )
         if row in (None, task.threshold) or done is None:
             continue
         if done.questions < task.questions:

@@ -95,6 +95,8 @@ def start(
     )
     began = watch.elapsed
     with blaming(arm.name):
+        # While a server starts no answer is waited for: that has a time of its own.
+        watch.begin()
         watch.check()
         launch = launches.begin(arm)
         stack.enter_context(launch.ending)

@@ -60,10 +60,11 @@ class VirtualServer:
         Raises:
             HarnessError: The server gave no answer.
         """
-        try:
-            texts = [self._server.client.tokenize(content)[:max_tokens] for content in contents]
-        except RequestFailed as error:
-            raise HarnessError(f"the texts cannot be tokenized: {error}") from error
+        texts = []
+        for ids in self._server.client.tokenize_many(contents):
+            if isinstance(ids, RequestFailed):
+                raise HarnessError(f"the texts cannot be tokenized: {ids}") from ids
+            texts.append(ids[:max_tokens])
         write_texts(self._folder, texts)
         return texts
 

@@ -7,6 +7,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, help="a folder of an earlier part: what it has is not tried again")
     parser.add_argument("--out", type=Path, help="the folder that reliability.md goes to; default: one of reports/")
     chosen = parser.parse_args(arguments)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under nohup. What is started inherits that and, rightly, outlives the hang-up that is tried; a handler not.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     todo = chosen_kinds(short=chosen.short, with_real=chosen.real, only=chosen.only, real_runs=chosen.real_runs)
     now = datetime.now(UTC)
     folder = chosen.into or ROOT / "reports" / f"{now:%Y%m%d-%H%M%S}-faults"
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     left = [kind for kind in todo if (kind.family, kind.name) not in rows]
     with tempfile.TemporaryDirectory(prefix=f"faults-{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
         try:
-            base = Lab.build(Path(scratch) / "base")
+            base = Lab.build(Path(scratch) / "base") if left else Lab(Path(scratch))
         except RuntimeError as error:
             sys.stderr.write(f"ERROR\n{error}\n")
             return ERROR

@@ -45,5 +45,6 @@ AT_START: dict[str, Callable[[], None]] = {
     "leaves-orphans": _leave_orphan,
     "ignores-signals": lambda: _ignore(signal.SIGINT, signal.SIGTERM),
     "floods-its-log": _flood,
+    "starts-late": lambda: time.sleep(2),
     "starts-never": lambda: time.sleep(FOR_EVER_S),
 }

@@ -1,6 +1,6 @@
 """Shards: what they leave together is what one server leaves, and a fleet of them is judged as one run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.fleet.head import Head
 from harness.fleet.lay import lay
+from harness.fleet.on_host import Delivery
 from harness.fleet.records import FleetFolder, FleetRun
 from harness.fleet.relocate import relocate
 from harness.fleet.shards import merge_records
@@ -97,6 +98,24 @@ def test_a_sharded_run_has_a_pair_for_each_shard(tmp_path: Path) -> None:
     assert len({node for key, node in cluster.begun if "baseline" in key}) == 3
     # Here each left the answers to all questions, and not to its own.
     assert report.runs[0].verdict == "ERROR"
+
+
+def test_a_pair_that_is_measured_anew_leaves_the_other_shards_as_they_are(tmp_path: Path) -> None:
+    plan, folder = make_fleet(tmp_path, 1, one=written_run(tmp_path), shards=3)
+
+    class Renewed(SimulatedCluster):
+        def delivery(self, handle: Hashable) -> Delivery:
+            found = super().delivery(handle)
+            # When all baselines are there, the host of one is gone, and what comes up for it is unlike it.
+            if not self.killed and len(self.begun) == 6:
+                [node] = [node for key, node in self.begun if key == "group-0.baseline.0"]
+                self.kill(node, kind="new")
+            return found
+
+    cluster = Renewed(["one", "two", "three"])
+    Head(plan, folder, cluster, say=print, judge=build_report).work()
+    begun = [key for key, _node in cluster.begun]
+    assert [begun.count(f"group-0.baseline.{number}") for number in range(3)] == [2, 1, 1]
 
 
 def test_a_shard_that_is_given_up_ends_its_run_and_the_others_are_not_begun(tmp_path: Path) -> None:

@@ -202,11 +202,15 @@ def test_without_a_number_there_are_as_many_parts_as_hosts_have_room_for(plan: S
 
 
 def test_a_part_whose_server_died_runs_again_and_that_is_written_down(plan: StudyPlan, display: Display) -> None:
-    left = [DIED, DIED]
-    hosts = StudyHosts(
-        ["alike"] * 2,
-        spoil=lambda order: (left.pop(), "the server ended") if order.key == "part-2" and left else None,
-    )
+    left: list[Outcome] = [DIED, DIED]
+    ordered: list[tuple[str, list[Measurement]]] = []
+
+    def spoil(order: Order) -> tuple[Outcome, str] | None:
+        assert isinstance(order.plan, StudyPlan)
+        ordered.append((order.key, order.plan.part))
+        return (left.pop(), "the server ended") if order.key == "part-2" and left else None
+
+    hosts = StudyHosts(["alike"] * 2, spoil=spoil)
     said: list[str] = []
     study = ready(plan, display)
     share_study(study, hosts, parts=2, say=said.append)
@@ -216,6 +220,9 @@ def test_a_part_whose_server_died_runs_again_and_that_is_written_down(plan: Stud
         ("part-2", 2, "the server ended"),
         ("part-2", 3, ""),
     ]
+    # Three measurements each time, which are not made again.
+    wanted = cut(independent(plan, LAYERS), 2)[1]
+    assert [parts for key, parts in ordered if key == "part-2"] == [wanted, wanted[3:], wanted[6:]]
     assert all(one.host and one.ended for one in attempts(plan))
     assert any("part-2: attempt 2 of 3 failed on host of node-" in text for text in said)
 
@@ -232,8 +239,8 @@ def test_what_fails_again_and_again_or_would_be_found_again_ends_the_study_and_w
     assert [key for key, _node in hosts.begun].count("part-2") == starts
     kept = before - len(not_measured(study))
     [first, _second] = cut(independent(plan, LAYERS), 2)
-    # The first part, and what the second had measured when its server died.
-    assert kept == len(first) + (3 if outcome == DIED else 0)
+    # The first part, and what the second had measured each time that its server died.
+    assert kept == len(first) + (9 if outcome == DIED else 0)
     # The same again goes on with the rest.
     share_study(study, StudyHosts(["alike"]), parts=2, say=print)
     assert not_measured(study) == []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.history.store import FILE
+from harness.records.run import write_lines
 from harness.records.run_folder import RunFolder
 from harness.records.samples import read_samples
 from tests.history.nights import SUITE, Command, alarm_of, flicker, judged, write_night
@@ -84,6 +85,16 @@ def test_two_runs_side_by_side(drift: Path, command: Command) -> None:
     code, said = command("compare", nights[0], nights[0])
     assert "what they depend on: no difference" in said
     assert "boolq compressed: 0 lost, 0 won of 1314" in said
+
+
+def test_answers_side_by_side_are_those_of_the_filter_that_is_judged(tmp_path: Path, command: Command) -> None:
+    before, after = write_night(tmp_path, 0), write_night(tmp_path, 1, lost=[0])
+    for night in (before, after):
+        file = night.arm("compressed").samples("boolq")
+        strict = {"filter": "strict", "answer": "?", "target": "?"}
+        write_lines(file, [sample.model_copy(update=strict) for sample in read_samples(file)])
+    _, said = command("compare", before.path, after.path)
+    assert re.search(r"  lost: question 0 .*: 'yes' -> 'no', right is 'yes'", said), said
 
 
 def test_what_was_pruned_is_compared_by_what_the_memory_holds(drift: Path, tmp_path: Path, command: Command) -> None:

@@ -72,6 +72,13 @@ def test_thresholds_for_another_model_task_or_protocol_are_refused(tmp_path: Pat
     assert "the numbers hold for another protocol than the run's" in said
 
 
+def test_another_metric_than_the_one_that_found_what_is_right_is_refused(tmp_path: Path, judge: Judge) -> None:
+    run = write_night(tmp_path, 0)
+    code, said = judge(run.path, other(tmp_path, ("acc,none", "acc_norm,none")))
+    assert code == 3
+    assert "boolq: judges by acc_norm, and what is right in the run's samples was found by acc: run it anew" in said
+
+
 def test_a_run_that_ended_early_cannot_be_judged_by_others(tmp_path: Path, judge: Judge) -> None:
     run = write_night(tmp_path, 0)
     plan = read_record(run.plan, Plan)

@@ -1,5 +1,7 @@
 """What is taken into the memory of runs, and what is left out."""
 
+import errno
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -105,6 +107,24 @@ def test_what_cannot_be_read_is_named_and_stops_no_other(tmp_path: Path, command
     code, said = command("history", "--reports", tmp_path / "reports", "--no-plot")
     assert code == 0
     assert f"not taken in: {broken.path}" in said
+    assert "smollm2-cpu: figures of 1 run" in said
+
+
+def test_a_folder_of_another_user_is_named_and_stops_no_other(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, _ = write_night(tmp_path, 0), write_night(tmp_path, 1)
+    stat = Path.stat
+
+    def refused(path: Path, **options: bool) -> os.stat_result:
+        if theirs.path in path.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    code, said = command("history", "--reports", tmp_path / "reports", "--no-plot")
+    assert code == 0
+    assert f"not taken in: {theirs.path}: [Errno 13] Permission denied" in said
     assert "smollm2-cpu: figures of 1 run" in said
 
 

@@ -98,6 +98,13 @@ def test_types_are_not_guessed_in_a_file(tmp_path: Path) -> None:
         read_samples(file)
 
 
+def test_of_two_choices_that_read_alike_one_is_right() -> None:
+    """By lm-eval, which goes by a choice's number; data of hubs have such questions."""
+    choices, logprobs = ["yes", "yes", "no"], [-1.0, -2.0, -3.0]
+    sample = make_choice(target="yes", answer="yes", choices=choices, logprobs=logprobs, right=False)
+    assert sample.right is False
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

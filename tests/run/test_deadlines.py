@@ -39,6 +39,12 @@ def test_a_task_without_an_answer_is_given_up(fake_plan: MakePlan, display: Disp
     assert report.reasons[0] == "baseline: no answer for more than 2 s (deadlines.answer_s of the suite)"
 
 
+def test_no_answer_is_waited_for_while_a_server_starts(fake_plan: MakePlan, display: Display) -> None:
+    """Of two that run together the second starts when the first has been up, and not asked, for longer."""
+    plan = within(fake_plan("starts-late"), answer_s=1).model_copy(update={"together": True})
+    assert pipeline.run(plan, display).verdict == "PASS"
+
+
 def test_a_run_that_takes_too_long_is_given_up(fake_plan: MakePlan, display: Display) -> None:
     report = pipeline.run(within(fake_plan("hangs"), run_s=1, failures=99), display)
     assert report.reasons[0] == "baseline: the run has taken more than 1 s (deadlines.run_s of the suite)"

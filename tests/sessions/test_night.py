@@ -68,6 +68,18 @@ def test_a_figure_that_got_worse_makes_the_night_red(night_of: NightOf, history:
     assert notes.logged[-1] == f"history: exit code {history}"
 
 
+def test_a_part_without_its_environment_is_an_error_and_the_summary_is_written(
+    night_of: NightOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended_nox(*_: object, **__: object) -> int:
+        raise SystemExit(environments.ERROR)
+
+    monkeypatch.setattr(night, "run_numerics", ended_nox)
+    notes, code = night_of(suites={"a": "cpu"})
+    assert code == environments.ERROR
+    assert ended(notes)[1:] == ["--part=numerics=3", "--part=a=0", "--part=compat=0"]
+
+
 @pytest.mark.parametrize(("numerics", "code"), [(1, 1), (2, 3), (5, 3)])
 def test_of_pytests_exit_codes_two_mean_what_ours_do(night_of: NightOf, numerics: int, code: int) -> None:
     _, came_to = night_of(suites={"a": "cpu"}, numerics=numerics)

@@ -67,6 +67,12 @@ def test_an_interpreter_that_the_environment_names_is_taken_unless_an_option_nam
     assert interpreter(suite_run("--suite", suite, "--server-python", "/theirs/python")) == "/theirs/python"
 
 
+def test_a_release_and_an_interpreter_are_not_both_taken(notes_of: Callable[..., Notes]) -> None:
+    notes = notes_of()
+    both = ["--sglang", "0.5.16", "--server-python=/theirs/python"]
+    assert (notes.code_of(suite_runs.run_accuracy, both), notes.ran) == (environments.ERROR, [])
+
+
 def test_help_is_the_harnesss_own_and_needs_no_server(notes_of: Callable[..., Notes]) -> None:
     notes = notes_of()
     assert notes.code_of(suite_runs.run_accuracy, ["--suite", "x-npu", "--help"], command="calibrate") == 0
@@ -86,7 +92,7 @@ def test_a_run_that_goes_on_needs_no_environment_but_the_harnesss(suite_run: Sui
     ("arguments", "releases"),
     [
         (["--sglang", "0.5.16,0.5.23"], ["0.5.16", "0.5.23"]),
-        (["--short"], ["0.5.11", "0.5.16", "0.5.23"]),
+        (["--short"], ["0.5.11", "0.5.16"]),
         ([], [*environments.older_releases(), "0.5.23"]),
     ],
 )
