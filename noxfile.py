@@ -48,8 +48,6 @@ SERVER_SIDE = (
     "tests/collective",
     "tests/server_side",
 )
-# Tests of which `tests` runs only a part.
-CAMPAIGNS = ("tests/test_virtual_ranks.py", "tests/test_sensitivity.py")
 # These run in the environment that has Ray, and are type-checked there too.
 FLEET_TESTS = "tests/fleet"
 # pytest's exit code where it had nothing to run.
@@ -199,7 +197,7 @@ def tests(session: nox.Session) -> None:
     fleets = [path for path in paths if path.startswith(FLEET_TESTS)]
     harness = [path for path in paths if path not in (*servers, *fleets)]
     # A server takes all cores, but half of its time it starts, on one of them: two at once are a third faster.
-    pair = ("-n2", "--dist=loadfile")
+    pair = ("-n2", "--dist=loadgroup")
     shared = (f"-n{os.cpu_count()}", "--dist=loadfile")
     # These wait half of their time, for processes that they start.
     waiting = (f"-n{2 * (os.cpu_count() or 1)}", "--dist=worksteal")
@@ -226,11 +224,12 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def campaigns(session: nox.Session) -> None:
-    """Run the tests that take many servers: virtual ranks against real ones in full, and what a run can see."""
+    """Run what `tests` leaves out: virtual ranks against real ones in full, what a run can see, and others."""
     python, server = harness_environment(session, dev=True), server_cpu_environment(session)
     prepare_plugin(session)
     env = harness_env(server) | {"HARNESS_CAMPAIGNS": "1"}
-    arguments = ("-m", "pytest", *CAMPAIGNS, *session.posargs)
+    own = ("--ignore=tests/collective", "--ignore=tests/server_side", f"--ignore={FLEET_TESTS}")
+    arguments = ("-m", "pytest", *(session.posargs or ("tests", *own)), "-m", "campaign")
     code = prepare(session, server) or run(session, python, *arguments, env=env)
     if not session.posargs:
         code = max(code, run(session, fleet_environment(session, dev=True), "-m", "pytest", FLEET_TESTS, env=env))

@@ -1,9 +1,11 @@
 """The suite's options, its pool of processes, and its table of subject x promise x case."""
 
 import math
+import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -96,6 +98,9 @@ def _refuse_mistakes(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.option.impl and not config.option.check:
+        if hasattr(config, "workerinput"):
+            # By far the longest: the last to begin, all other processes would wait for it.
+            items.sort(key=lambda item: item.path.name != "test_table.py")
         return
     wanted = ("test_conformance.py",) if config.option.check else ABOUT_ANY_IMPLEMENTATION
     kept = [item for item in items if item.path.name in wanted]
@@ -133,9 +138,19 @@ def _named(items: Sequence[pytest.Item]) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Lets a failure count for more than the tests that were not run after it."""
+    """Lets a failure count for more than what was not run after it, and hands the figures to who shows them."""
     if session.shouldstop and session.testsfailed:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if figures := session.config.stash.get(FIGURES, None):
+        # Of pytest-xdist's processes; there is no such attribute in a session of one.
+        getattr(session.config, "workeroutput", {})["figures"] = pickle.dumps(figures)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes the figures of the process that measured them."""
+    if figures := getattr(node, "workeroutput", {}).get("figures"):
+        node.config.stash[FIGURES] = pickle.loads(figures)  # noqa: S301 - of a process of ours
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:
@@ -210,9 +225,12 @@ def dtypes(pytestconfig: pytest.Config) -> list[str]:
 
 @pytest.fixture(scope="session")
 def figures(pytestconfig: pytest.Config, pool: Pool, rank_counts: list[int], dtypes: list[str]) -> Figures:
-    """Everything in the table, in bf16 where the implementation takes it: timings are of bf16 alone."""
+    """Everything in the table, in bf16 where the implementation takes it: timings are of bf16 alone.
+
+    Beside other processes' tests times would say nothing: there none is taken.
+    """
     dtype = "bf16" if "bf16" in dtypes else dtypes[0]
-    rounds = ROUNDS if dtype == "bf16" else 0
+    rounds = ROUNDS if dtype == "bf16" and not hasattr(pytestconfig, "workerinput") else 0
     measured = measure(pool, chosen_subjects(pytestconfig), rank_counts, rounds=rounds, dtype=dtype)
     pytestconfig.stash[FIGURES] = measured
     return measured

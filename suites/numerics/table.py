@@ -168,6 +168,8 @@ def _costs(figures: Figures, cores: int) -> Section:
             f"gloo over loopback, one thread a rank, medians of {figures.rounds} rounds, beside whatever else this "
             "machine did. Loopback is no network: nothing is gained from fewer bytes there."
         )
+    else:
+        words += " No times: they are taken where nothing else runs, by `nox -s table`."
     if crowded := [f"N={n}" for n in timed if n > cores]:
         words += (
             f" {', '.join(crowded)}: more ranks than the {cores} cores, so that they wait for each other's turns."

@@ -9,7 +9,8 @@ from suites.numerics.promises import PROMISES
 from suites.numerics.trial.simulation import NEEDS_PROCESSES, Simulation
 from suites.numerics.trial.subject import Subject
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+if not torch.cuda.is_available():
+    pytest.skip("needs an NVIDIA GPU", allow_module_level=True)
 
 RANKS = (2, 4, 8, 16)
 

@@ -146,11 +146,11 @@ def test_a_run_whose_server_died_goes_on_to_the_report_of_an_unbroken_one(
     ("arm", "file", "count"),
     [
         ("baseline", "requests.jsonl", 1),
-        ("baseline", "samples-boolq.jsonl", 18),
+        pytest.param("baseline", "samples-boolq.jsonl", 18, marks=pytest.mark.campaign),
         ("baseline", "samples-gsm8k.jsonl", 4),
-        ("compressed", "engagement/rank-0.jsonl", 2),
+        pytest.param("compressed", "engagement/rank-0.jsonl", 2, marks=pytest.mark.campaign),
         ("compressed", "samples-boolq.jsonl", 40),
-        ("compressed", "fidelity.jsonl", 3),
+        pytest.param("compressed", "fidelity.jsonl", 3, marks=pytest.mark.campaign),
     ],
 )
 def test_a_killed_run_loses_no_finished_sample_and_goes_on(
