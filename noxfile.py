@@ -132,7 +132,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def table(session: nox.Session) -> None:
-    """Show every codec's errors, noise, bytes and time, which ends `numerics` on the CPU. Options: -- --help."""
+    """Show every codec's errors, noise, bytes and time; `numerics` ends with it, but for times. Options: -- --help."""
     end_with(capture_activations(session, session.posargs) or run_module(session, "suites.numerics.table"))
 
 
