@@ -89,7 +89,7 @@ def study(session: nox.Session) -> None:
 
 @nox.session
 def calibrate(session: nox.Session) -> None:
-    """Run a suite's baseline alone and propose thresholds. Options: -- --help."""
+    """Run a suite's baseline alone and propose floors. Options: -- --help."""
     end_with(run_accuracy(session, session.posargs, command="calibrate"))
 
 
@@ -132,7 +132,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def table(session: nox.Session) -> None:
-    """Show every codec's errors, noise, bytes and time; `numerics` ends with it, but for times. Options: -- --help."""
+    """Show every codec's errors, noise, bytes and time; `numerics` ends with it, less times. Options: -- --help."""
     end_with(capture_activations(session, session.posargs) or run_module(session, "suites.numerics.table"))
 
 

@@ -63,8 +63,8 @@ def write(validation: Validation, folder: Path, name: str) -> Path:
 PAGE = """\
 # How often the verdicts err
 
-Simulated on {date}: {drops} cells of {runs:,} runs for the drop, {others} of {other_runs:,} for the rest, seed
-{seed}, {seconds:.0f} s. `nox -s validate -- --out docs` makes this page again.
+Simulated on {date}: {drops} cells of {runs:,} runs for the drop, {others} of {fewest:,} to {most:,} for the rest,
+seed {seed}, {seconds:.0f} s. `nox -s validate -- --out docs` makes this page again.
 
 {verdict}
 
@@ -119,7 +119,8 @@ def markdown(validation: Validation, plot_name: str) -> str:
         drops=len(drops),
         runs=drops[0].runs,
         others=len(others),
-        other_runs=others[0].runs,
+        fewest=min(cell.runs for cell in others),
+        most=max(cell.runs for cell in others),
         seed=validation.seed,
         seconds=validation.seconds,
         verdict=f"**Not met: {'; '.join(missed)}.**" if missed else "All bars are met.",

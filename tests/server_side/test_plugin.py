@@ -326,7 +326,7 @@ def test_ranks_on_a_cpu_are_forks_of_the_launcher(tmp_path: Path) -> None:
     check = (
         REGISTER
         + """
-import inspect, multiprocessing
+import gc, inspect, multiprocessing, sys
 from sglang.srt.entrypoints import engine
 from harness.sglang_plugin.forked_ranks import SET_UP
 assert SET_UP in HookRegistry._patched
@@ -341,7 +341,8 @@ def load(path, **how):
     return len(loaded)
 asked = {"tokenizer_mode": "auto", "trust_remote_code": False, "revision": None}
 def look(queue):
-    queue.put((forked.tokenizer(load, "model", **asked), loaded))
+    inherited = forked.MODELS in sys.modules and gc.get_freeze_count() > 0
+    queue.put((forked.tokenizer(load, "model", **asked), loaded, inherited))
 forked.resolve_name = lambda _name: partial(forked.tokenizer, load)
 said = SimpleNamespace(skip_tokenizer_init=False, tokenizer_path=None, model_path="model", **asked)
 from pathlib import Path
@@ -350,7 +351,7 @@ forked.fork(Settings(dir=Path()), lambda _said: multiprocessing.set_start_method
 queue = multiprocessing.SimpleQueue()
 process = multiprocessing.Process(target=look, args=(queue,))
 process.start()
-assert queue.get() == (1, [("model", asked)])
+assert queue.get() == (1, [("model", asked)], True)
 process.join()
 """
     )
