@@ -197,7 +197,7 @@ def tests(session: nox.Session) -> None:
     fleets = [path for path in paths if path.startswith(FLEET_TESTS)]
     harness = [path for path in paths if path not in (*servers, *fleets)]
     # A server takes all cores, but half of its time it starts, on one of them: two at once are a third faster.
-    pair = ("-n2", "--dist=loadgroup")
+    pair = ("-n2", "--dist=loadfile")
     shared = (f"-n{os.cpu_count()}", "--dist=loadfile")
     # These wait half of their time, for processes that they start.
     waiting = (f"-n{2 * (os.cpu_count() or 1)}", "--dist=worksteal")

@@ -24,14 +24,10 @@ MakePlan = Callable[..., Plan]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what takes many servers or runs to its own session, and keep together what shares one."""
+    """Leave what takes many servers or runs to its own session."""
     for item in items:
         if item.get_closest_marker("campaign") and "HARNESS_CAMPAIGNS" not in os.environ:
             item.add_marker(pytest.mark.skip(reason="takes many servers or runs: `nox -s campaigns` runs it"))
-        # What these fixtures do takes minutes: their tests go to one process.
-        for name in ("both", "finished"):
-            if name in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture

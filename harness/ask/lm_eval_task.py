@@ -281,11 +281,14 @@ class LmEvalTask:
 
     def _samples(self, questions: Sequence[Question], found: Sequence[Sequence[Outcome]]) -> Iterator[Sample]:
         """Yield a sample for each question and filter, as lm-eval's filters and metrics have it."""
-        # Of every filter alike: a threshold that names another one may judge these answers later.
-        metric = self.plan.threshold.scored_by
+        names = [name.split(",") for name in self.metric_and_filter]
+        metrics = {filter_: metric for metric, filter_ in names}
+        # Of every filter alike: a threshold that names another one may judge these answers later. A study names none.
+        metrics |= {filter_: metric for metric, filter_ in names if metric == self.plan.threshold.scored_by}
         every = [instance for question in questions for instance in question.asked.instances]
         for filter_ in self._task._filters:  # noqa: SLF001 - no public way
             filter_.apply(every)
+            metric = metrics[filter_.name]
             for question, outcomes in zip(questions, found, strict=True):
                 instances = question.asked.instances
                 answers = [instance.filtered_resps[filter_.name] for instance in instances]
