@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +52,25 @@ def test_scored_choices_become_samples(fake_plan: MakePlan, tmp_path: Path) -> N
     assert samples[0].choices == ["no", "yes"]
     assert samples[0].logprobs is not None
     assert (samples[0].logprobs[0] < samples[0].logprobs[1]) is (samples[0].answer == "yes")
+
+
+def test_samples_of_every_filter_go_by_the_metric_that_is_judged(fake_plan: MakePlan, tmp_path: Path) -> None:
+    """A run may be judged again by another filter of its task, which has no other measure of what is right."""
+    plan = fake_plan()
+    task = LmEvalTask("boolq", plan.tasks["boolq"], Path(plan.data))
+    inner: Any = task._task
+    other = copy(inner._filters[0])
+    other.name = "other"
+    inner._filters.append(other)
+    inner.config.metric_list.append({"metric": "acc_norm"})
+    own = inner.process_results
+    inner.process_results = lambda document, results: {**own(document, results), "acc_norm": 0.5}
+    folder = ArmFolder(tmp_path / "arm")
+    folder.path.mkdir()
+    with running(plan.arm("baseline"), start_of(plan), folder.log, lambda _text: None) as server:
+        task.ask(server.client, range(6), folder=folder, after_failure=server.check_alive, advance=lambda: None)
+    samples = read_samples(folder.samples("boolq"))
+    assert {(sample.filter, sample.right) for sample in samples} == {("none", True), ("other", True)}
 
 
 def test_generated_answers_become_samples(fake_plan: MakePlan, tmp_path: Path) -> None:
