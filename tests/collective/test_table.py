@@ -119,7 +119,7 @@ def test_real_activations_are_judged_layer_by_layer(pool: Pool, tmp_path: Path) 
     ffn = [one for one in measured.real if (one.codec, one.data) == ("int8_token", "ffn")]
     worst = max(ffn, key=lambda one: one.over_bound)
     assert [cell.text for cell in row[5:7]] == [f"{worst.over_bound:.2f}", str(worst.layer)]
-    assert "time" not in text(measured).split("## Bytes, against a plain all-reduce")[1]
+    assert "N=2 time" not in text(measured).split("## Bytes, against a plain all-reduce")[1]
 
 
 def test_activations_of_two_ranks_are_not_made_up_for_more(pool: Pool, tmp_path: Path) -> None:
@@ -180,8 +180,10 @@ def test_a_mistaken_option_is_refused(options: list[str], words: str, capsys: py
     assert words in capsys.readouterr().err
 
 
-def test_the_suite_ends_with_the_table(tmp_path: Path) -> None:
-    options = "--impl suites.numerics.planted.correct:plain_steps --ranks 2 -k test_table -q"
+@pytest.mark.parametrize(("processes", "timed"), [("-n0", True), ("-n2", False)])
+def test_the_suite_ends_with_the_table(tmp_path: Path, processes: str, *, timed: bool) -> None:
+    """Also where it is shared out over processes, of which one has measured it, beside others: without times."""
+    options = f"--impl suites.numerics.planted.correct:plain_steps --ranks 2 -k test_table -q {processes}"
     program = (
         "import pathlib, sys, pytest, suites.publish as publish; publish.REPORTS = pathlib.Path(sys.argv[1]); "
         "sys.exit(pytest.main(['suites/numerics', *sys.argv[2:]]))"
@@ -197,3 +199,4 @@ def test_the_suite_ends_with_the_table(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "latest-numerics" / "report.md").read_text(encoding="utf-8") in done.stdout
     assert "# Compressed all-reduce: suites.numerics.planted.correct:plain_steps" in done.stdout
+    assert ("N=2 time" in done.stdout) is timed
